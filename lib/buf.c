@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A byte buffer that grows up to a bound.  Invariant: start + len <= cap and
+ * len <= max.  Never blocks.
+ */
+#include "buf.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "fmt.h"
+
+void
+buf_init(struct buf *b, size_t max)
+{
+	*b = (struct buf){.max = max};
+}
+
+void
+buf_fini(struct buf *b)
+{
+	free(b->base);
+	*b = (struct buf){.max = b->max};
+}
+
+void
+buf_clear(struct buf *b)
+{
+	b->start = 0;
+	b->len = 0;
+}
+
+void
+buf_shrink(struct buf *b, size_t keep_bytes)
+{
+	if (b->cap > keep_bytes)
+		buf_fini(b);
+	else
+		buf_clear(b);
+}
+
+static size_t
+grown(const struct buf *b, size_t need)
+{
+	size_t cap = b->cap < 256 ? 256 : b->cap;
+
+	while (cap < need)
+		cap = cap > SIZE_MAX / 2 ? need : cap * 2;
+	return cap > b->max ? b->max : cap;
+}
+
+enum status
+buf_reserve(struct buf *b, size_t n)
+{
+	size_t cap;
+	char *base;
+
+	if (n > b->max - b->len)
+		return ST_FULL;
+	if (n <= b->cap - b->start - b->len)
+		return ST_OK;
+	if (b->start > 0 && n <= b->cap - b->len) {
+		memmove(b->base, b->base + b->start, b->len);
+		b->start = 0;
+		return ST_OK;
+	}
+	cap = grown(b, b->len + n);
+	base = malloc(cap);
+	if (base == NULL)
+		return ST_NOMEM;
+	if (b->len > 0)
+		memcpy(base, b->base + b->start, b->len);
+	free(b->base);
+	b->base = base;
+	b->start = 0;
+	b->cap = cap;
+	return ST_OK;
+}
+
+char *
+buf_tail(struct buf *b)
+{
+	return b->base + b->start + b->len;
+}
+
+size_t
+buf_room(const struct buf *b)
+{
+	size_t room = b->cap - b->start - b->len;
+
+	return room > b->max - b->len ? b->max - b->len : room;
+}
+
+void
+buf_grew(struct buf *b, size_t n)
+{
+	assert(n <= b->cap - b->start - b->len);
+	b->len += n;
+}
+
+enum status
+buf_append(struct buf *b, struct span s)
+{
+	enum status st = buf_reserve(b, s.len);
+
+	if (st != ST_OK)
+		return st;
+	if (s.len > 0)
+		memcpy(buf_tail(b), s.p, s.len);
+	b->len += s.len;
+	return ST_OK;
+}
+
+enum status
+buf_printf(struct buf *b, const char *fmt, ...)
+{
+	char stack[1024];
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(stack, sizeof(stack), fmt, ap);
+	va_end(ap);
+	if (n < 0)
+		return ST_INVALID;
+	if ((size_t)n < sizeof(stack))
+		return buf_append(b, span_of(stack, (size_t)n));
+	if (buf_reserve(b, (size_t)n + 1) != ST_OK)
+		return ST_FULL;
+	va_start(ap, fmt);
+	(void)vsnprintf(buf_tail(b), (size_t)n + 1, fmt, ap);
+	va_end(ap);
+	b->len += (size_t)n;
+	return ST_OK;
+}
+
+enum status
+buf_put_int64(struct buf *b, int64_t v)
+{
+	char text[FMT_INT64_MAX];
+
+	return buf_append(b, span_of(text, fmt_int64(text, v)));
+}
+
+void
+buf_consume(struct buf *b, size_t n)
+{
+	assert(n <= b->len);
+	b->start += n;
+	b->len -= n;
+	if (b->len == 0)
+		b->start = 0;
+}
+
+void
+buf_truncate(struct buf *b, size_t len)
+{
+	assert(len <= b->len);
+	b->len = len;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The configuration of all programs: one table (conf.c) of key, type, range,
+ * default, unit and sentence, from which the parser, `-n`, the dump and the
+ * checks of the manual are made.
+ *
+ * File format: `key = value` lines; `#` begins a comment at the start of a
+ * line or after white space; blank lines are skipped.  A key may stand once.
+ * Environment WALCAST_<KEY> overrides the file.
+ */
+#ifndef WALCAST_CONF_H
+#define WALCAST_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "log.h"
+#include "span.h"
+#include "status.h"
+
+#define CONF_DEFAULT_PATH "/etc/walcast/walcast.conf"
+#define CONF_EXIT         78 /* EX_CONFIG of sysexits(3) */
+#define CONF_PATH_MAX     256
+
+enum conf_synchronous { CONF_SYNC_FULL, CONF_SYNC_NORMAL };
+enum conf_reject { CONF_REJECT_SOFT, CONF_REJECT_HARD };
+
+struct conf {
+	char database[CONF_PATH_MAX];
+	char socket[CONF_PATH_MAX];
+	char default_channel[CONF_PATH_MAX]; /* "" when not set */
+	char allow_origin[1024];             /* space separated; "" none */
+	int64_t socket_mode;
+	int64_t synchronous; /* enum conf_synchronous */
+	int64_t retain_events;
+	int64_t retain_age_s;
+	int64_t retain_bytes;
+	int64_t max_data_bytes;
+	int64_t max_line_bytes;
+	int64_t lock_timeout_ms; /* how long a commit waits for the lock */
+	int64_t heartbeat_ms;
+	int64_t retry_ms;
+	int64_t ring_bytes;
+	int64_t tail_poll_ms;
+	int64_t max_streams;
+	int64_t max_streams_per_address;
+	int64_t max_age_s;
+	int64_t max_lag_events;
+	int64_t max_lag_s;
+	int64_t request_timeout_ms; /* a request must be whole by then */
+	int64_t reject;             /* enum conf_reject */
+	int64_t drain_ms;
+	int64_t log_format; /* enum log_format */
+	int64_t log_level;  /* enum log_level */
+};
+
+/* One row of the table; conf_rows ends with a row whose key is NULL. */
+enum conf_type { CONF_INT, CONF_MODE, CONF_TEXT, CONF_PATH, CONF_ENUM };
+
+struct conf_row {
+	const char *key;
+	enum conf_type type;
+	size_t offset;         /* of the member in struct conf */
+	size_t size;           /* of the member, bytes */
+	const char *initial;   /* default, as it would stand in a file */
+	int64_t min, max;      /* CONF_INT and CONF_MODE */
+	const char *const *values; /* CONF_ENUM, in order, NULL at the end */
+	const char *unit;      /* "" when it has none */
+	bool reload;           /* takes effect on HUP */
+	const char *sentence;
+};
+
+extern const struct conf_row conf_rows[];
+
+/* The built-in defaults. */
+void conf_defaults(struct conf *c);
+
+/*
+ * Reads the text of a file over *c.
+ *
+ * name     how to call the file in errors
+ * Returns  ST_OK or ST_INVALID; err says "FILE:LINE: what is wrong", and *c
+ *          is unchanged
+ */
+MUST_USE enum status conf_parse(struct conf *c, struct span text,
+    const char *name, struct errmsg *err);
+
+/* Overrides from an environment (as environ(7)); as conf_parse. */
+MUST_USE enum status conf_environment(struct conf *c, char *const *env,
+    struct errmsg *err);
+
+/*
+ * All of it: defaults, then the file (`path` if not NULL, else $WALCAST_CONF,
+ * else CONF_DEFAULT_PATH if it is there), then the environment.
+ *
+ * Returns  ST_OK, ST_INVALID, ST_NOTFOUND (a file that was named is not
+ *          there), ST_IO
+ */
+MUST_USE enum status conf_load(struct conf *c, const char *path,
+    struct errmsg *err);
+
+/* Writes every key with its value, as a file that conf_parse reads. */
+void conf_dump(const struct conf *c, FILE *out);
+
+#endif

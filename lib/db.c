@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * SQLite, thinly.  Owns connections and statements.  May block on the disk,
+ * never on a lock.
+ */
+#include "db.h"
+
+#include <assert.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct db {
+	sqlite3 *handle;
+	int wal_pages;
+};
+
+struct db_stmt {
+	sqlite3_stmt *handle;
+};
+
+/* The primary codes that callers tell apart. */
+static enum status
+map(int rc)
+{
+	switch (rc & 0xff) {
+	case SQLITE_OK:
+	case SQLITE_ROW:
+		return ST_OK;
+	case SQLITE_DONE:
+		return ST_END;
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		return ST_BUSY;
+	case SQLITE_NOMEM:
+		return ST_NOMEM;
+	case SQLITE_FULL:
+		return ST_NOSPACE;
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+		return ST_CORRUPT;
+	case SQLITE_PERM:
+	case SQLITE_READONLY:
+	case SQLITE_AUTH:
+		return ST_DENIED;
+	case SQLITE_CONSTRAINT:
+		return ST_CONSTRAINT;
+	case SQLITE_TOOBIG:
+		return ST_TOOLARGE;
+	case SQLITE_CANTOPEN:
+		return ST_NOTFOUND;
+	default:
+		return ST_IO;
+	}
+}
+
+static int
+count_wal_pages(void *arg, sqlite3 *handle, const char *name, int pages)
+{
+	struct db *db = arg;
+
+	(void)handle;
+	(void)name;
+	db->wal_pages = pages;
+	return SQLITE_OK;
+}
+
+static int
+open_flags(enum db_mode mode)
+{
+	int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
+
+	if (mode == DB_READ)
+		return flags | SQLITE_OPEN_READONLY;
+	flags |= SQLITE_OPEN_READWRITE;
+	return mode == DB_CREATE ? flags | SQLITE_OPEN_CREATE : flags;
+}
+
+enum status
+db_open(struct db **out, const char *path, enum db_mode mode,
+    struct errmsg *err)
+{
+	struct db *db = calloc(1, sizeof(*db));
+	enum status st;
+	int rc;
+
+	if (db == NULL)
+		return ST_NOMEM;
+	rc = sqlite3_open_v2(path, &db->handle, open_flags(mode), NULL);
+	if (rc == SQLITE_OK)
+		/* Opening is lazy: this reads the first page. */
+		rc = sqlite3_exec(db->handle, "PRAGMA schema_version", NULL,
+		    NULL, NULL);
+	if (rc != SQLITE_OK) {
+		errmsg_set(err, "cannot open the database %s: %s", path,
+		    db->handle == NULL ? "out of memory"
+				       : sqlite3_errmsg(db->handle));
+		st = map(rc);
+		db_close(&db);
+		return st;
+	}
+	(void)sqlite3_extended_result_codes(db->handle, 1);
+	/* Ours is bounded by the caller; SQLite's own sleeps 100 ms. */
+	(void)sqlite3_busy_timeout(db->handle, 0);
+	if (mode != DB_READ)
+		(void)sqlite3_wal_hook(db->handle, count_wal_pages, db);
+	*out = db;
+	return ST_OK;
+}
+
+void
+db_close(struct db **db)
+{
+	if (*db == NULL)
+		return;
+	(void)sqlite3_close((*db)->handle);
+	free(*db);
+	*db = NULL;
+}
+
+enum status
+db_exec(struct db *db, const char *sql)
+{
+	return map(sqlite3_exec(db->handle, sql, NULL, NULL, NULL));
+}
+
+enum status
+db_get_int(struct db *db, const char *sql, int64_t *v)
+{
+	struct db_stmt *s = NULL;
+	enum status st = db_prepare(db, sql, &s);
+
+	if (st != ST_OK)
+		return st;
+	st = db_step(s);
+	if (st == ST_OK)
+		*v = db_col_int(s, 0);
+	else if (st == ST_END)
+		st = ST_NOTFOUND;
+	db_stmt_free(&s);
+	return st;
+}
+
+enum status
+db_set_synchronous(struct db *db, enum db_synchronous s)
+{
+	switch (s) {
+	case DB_SYNC_OFF:
+		return db_exec(db, "PRAGMA synchronous=OFF");
+	case DB_SYNC_NORMAL:
+		return db_exec(db, "PRAGMA synchronous=NORMAL");
+	case DB_SYNC_FULL:
+		break;
+	}
+	return db_exec(db, "PRAGMA synchronous=FULL");
+}
+
+const char *
+db_error(struct db *db)
+{
+	return sqlite3_errmsg(db->handle);
+}
+
+enum status
+db_prepare(struct db *db, const char *sql, struct db_stmt **out)
+{
+	struct db_stmt *s = calloc(1, sizeof(*s));
+	int rc;
+
+	if (s == NULL)
+		return ST_NOMEM;
+	rc = sqlite3_prepare_v3(db->handle, sql, -1,
+	    SQLITE_PREPARE_PERSISTENT, &s->handle, NULL);
+	if (rc != SQLITE_OK) {
+		free(s);
+		return map(rc);
+	}
+	*out = s;
+	return ST_OK;
+}
+
+void
+db_stmt_free(struct db_stmt **s)
+{
+	if (*s == NULL)
+		return;
+	(void)sqlite3_finalize((*s)->handle);
+	free(*s);
+	*s = NULL;
+}
+
+/* Binding fails only for an index that is not there or for want of memory
+ * with copies; we bind no copies. */
+void
+db_bind_int(struct db_stmt *s, int i, int64_t v)
+{
+	int rc = sqlite3_bind_int64(s->handle, i, v);
+
+	assert(rc == SQLITE_OK);
+	(void)rc;
+}
+
+void
+db_bind_text(struct db_stmt *s, int i, struct span v)
+{
+	int rc = sqlite3_bind_text64(s->handle, i, v.p == NULL ? "" : v.p,
+	    v.len, SQLITE_STATIC, SQLITE_UTF8);
+
+	assert(rc == SQLITE_OK);
+	(void)rc;
+}
+
+void
+db_bind_null(struct db_stmt *s, int i)
+{
+	int rc = sqlite3_bind_null(s->handle, i);
+
+	assert(rc == SQLITE_OK);
+	(void)rc;
+}
+
+enum status
+db_step(struct db_stmt *s)
+{
+	int rc = sqlite3_step(s->handle);
+
+	if (rc == SQLITE_ROW)
+		return ST_OK;
+	(void)sqlite3_reset(s->handle);
+	return map(rc);
+}
+
+void
+db_reset(struct db_stmt *s)
+{
+	(void)sqlite3_reset(s->handle);
+}
+
+int64_t
+db_col_int(struct db_stmt *s, int i)
+{
+	return sqlite3_column_int64(s->handle, i);
+}
+
+struct span
+db_col_text(struct db_stmt *s, int i)
+{
+	const char *p = (const char *)sqlite3_column_text(s->handle, i);
+
+	if (p == NULL)
+		return SPAN_NONE;
+	return span_of(p, (size_t)sqlite3_column_bytes(s->handle, i));
+}
+
+bool
+db_col_null(struct db_stmt *s, int i)
+{
+	return sqlite3_column_type(s->handle, i) == SQLITE_NULL;
+}
+
+int64_t
+db_last_id(struct db *db)
+{
+	return sqlite3_last_insert_rowid(db->handle);
+}
+
+bool
+db_has_moved(struct db *db)
+{
+	int moved = 0;
+
+	if (sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_HAS_MOVED,
+		&moved) != SQLITE_OK)
+		return false;
+	return moved != 0;
+}
+
+bool
+db_autocommit(struct db *db)
+{
+	return sqlite3_get_autocommit(db->handle) != 0;
+}
+
+void
+db_persist_wal(struct db *db)
+{
+	int on = 1;
+
+	(void)sqlite3_file_control(db->handle, "main",
+	    SQLITE_FCNTL_PERSIST_WAL, &on);
+}
+
+int
+db_wal_pages(struct db *db)
+{
+	return db->wal_pages;
+}
+
+enum status
+db_checkpoint(struct db *db, int *wal_pages, int *done_pages)
+{
+	int rc = sqlite3_wal_checkpoint_v2(db->handle, NULL,
+	    SQLITE_CHECKPOINT_PASSIVE, wal_pages, done_pages);
+
+	return map(rc);
+}
+
+const char *
+db_library_version(void)
+{
+	return sqlite3_libversion();
+}

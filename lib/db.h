@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * SQLite, thinly: connections, prepared statements, and the mapping of its
+ * result codes to ours.  The only module that includes sqlite3.h.
+ *
+ * A connection must never be carried over fork(2), and a process that has one
+ * must never open(2) and close(2) the database file, its -wal or its -shm
+ * itself: SQLite's POSIX locks would vanish.
+ *
+ * Nothing here waits for a lock: a locked database is ST_BUSY at once, and
+ * the caller decides when to try again.
+ */
+#ifndef WALCAST_DB_H
+#define WALCAST_DB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "span.h"
+#include "status.h"
+
+struct db;
+struct db_stmt;
+
+enum db_mode {
+	DB_READ,   /* read only; the file must be there */
+	DB_WRITE,  /* read and write; the file must be there */
+	DB_CREATE  /* read and write; made if it is not there */
+};
+
+enum db_synchronous { DB_SYNC_OFF, DB_SYNC_NORMAL, DB_SYNC_FULL };
+
+/*
+ * Opens a connection.
+ * Returns  ST_OK, ST_NOTFOUND, ST_DENIED, ST_CORRUPT, ST_BUSY, ST_NOMEM,
+ *          ST_IO
+ */
+MUST_USE enum status db_open(struct db **out, const char *path,
+    enum db_mode mode, struct errmsg *err);
+void db_close(struct db **db);
+
+/* Runs statements that return no rows. */
+MUST_USE enum status db_exec(struct db *db, const char *sql);
+
+/* Runs a statement that returns one integer (a PRAGMA, a count). */
+MUST_USE enum status db_get_int(struct db *db, const char *sql, int64_t *v);
+
+MUST_USE enum status db_set_synchronous(struct db *db, enum db_synchronous s);
+
+/* What the last failure on this connection was, in SQLite's words. */
+const char *db_error(struct db *db);
+
+/* A prepared statement; freed before its connection. */
+MUST_USE enum status db_prepare(struct db *db, const char *sql,
+    struct db_stmt **out);
+void db_stmt_free(struct db_stmt **s);
+
+/* Parameters count from 1.  Text must live until db_reset. */
+void db_bind_int(struct db_stmt *s, int i, int64_t v);
+void db_bind_text(struct db_stmt *s, int i, struct span v);
+void db_bind_null(struct db_stmt *s, int i);
+
+/*
+ * Returns  ST_OK   a row is there; read it with db_col_*
+ *          ST_END  no more rows; the statement is reset
+ *          else    it failed; the statement is reset
+ */
+MUST_USE enum status db_step(struct db_stmt *s);
+void db_reset(struct db_stmt *s);
+
+/* Columns count from 0.  Text is valid until the next step or reset. */
+int64_t db_col_int(struct db_stmt *s, int i);
+struct span db_col_text(struct db_stmt *s, int i);
+bool db_col_null(struct db_stmt *s, int i);
+
+int64_t db_last_id(struct db *db);
+
+/* Has another file taken the path's place since it was opened? */
+bool db_has_moved(struct db *db);
+
+/* Is the connection outside a transaction (also after a forced rollback)? */
+bool db_autocommit(struct db *db);
+
+/* Keeps -wal and -shm when the last connection closes (read-only readers). */
+void db_persist_wal(struct db *db);
+
+/* Pages in the WAL after the last commit of this connection. */
+int db_wal_pages(struct db *db);
+
+/*
+ * Checkpoints without waiting for anybody.
+ * wal_pages  pages in the WAL; done_pages  those now in the database
+ */
+MUST_USE enum status db_checkpoint(struct db *db, int *wal_pages,
+    int *done_pages);
+
+const char *db_library_version(void);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * JSON as text (RFC 8259): what json-c does not keep, where a value stands in
+ * the line that was written.  An event's data is forwarded as it was written,
+ * so numbers are never read and keys never reordered.  Pure.
+ */
+#ifndef WALCAST_JSONTEXT_H
+#define WALCAST_JSONTEXT_H
+
+#include "buf.h"
+#include "span.h"
+#include "status.h"
+
+#define JSONTEXT_MAX_DEPTH 64 /* nested arrays and objects */
+
+/*
+ * Checks that `text` is exactly one JSON value, surrounded by white space at
+ * most: the grammar of RFC 8259, UTF-8 of RFC 3629, depth within the bound.
+ *
+ * Returns  ST_OK
+ *          ST_INVALID  *at is the byte where it breaks
+ *          ST_TOOLARGE nested deeper than JSONTEXT_MAX_DEPTH; *at as above
+ */
+MUST_USE enum status jsontext_check(struct span text, size_t *at);
+
+/*
+ * In checked text whose value is an object: the value of its last member
+ * `name` (a name written with escapes is not found: see jsontext_member).
+ *
+ * Returns  ST_OK       *value is the text, without white space around it
+ *          ST_NOTFOUND
+ */
+MUST_USE enum status jsontext_member(struct span text, struct span name,
+    struct span *value);
+
+/*
+ * Walks the elements of checked text whose value is an array.  Start with
+ * *rest = the text; each call gives one element's text.
+ *
+ * Returns  ST_OK or ST_END
+ */
+MUST_USE enum status jsontext_element(struct span *rest, struct span *value);
+
+/* Appends checked text without its insignificant white space. */
+MUST_USE enum status jsontext_compact(struct buf *out, struct span text);
+
+/*
+ * Appends s as a JSON string, quotes included.  Bytes that are not UTF-8 and
+ * control characters are escaped (the former as U+FFFD).
+ */
+MUST_USE enum status jsontext_quote(struct buf *out, struct span s);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The `status` table in status.db beside the log: one row for each process,
+ * with a lease.  Written by pubd (synchronous OFF: what it holds is soft),
+ * read by sse-metrics.fcgi and `walcast status`.  A row whose lease ran out
+ * is of a process that died.
+ */
+#ifndef WALCAST_STATUSDB_H
+#define WALCAST_STATUSDB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "span.h"
+#include "status.h"
+
+struct statusdb;
+
+struct statusdb_row {
+	struct span name; /* unique: role-pid-started */
+	struct span role; /* pubd, worker, cgi */
+	int64_t pid;
+	struct span version;
+	int64_t started_ms; /* Unix time */
+	int64_t seen_ms;    /* Unix time of the last heartbeat */
+	int64_t lease_ms;   /* dead when seen_ms + lease_ms has passed */
+	int64_t head;       /* newest id of the log that it knows */
+	int64_t cursor;     /* newest id that it has handed on */
+	int64_t streams;    /* open now */
+	struct span counters; /* a JSON object of numbers */
+};
+
+/* log_path   the log's database; status.db lies beside it */
+MUST_USE enum status statusdb_open(struct statusdb **out, const char *log_path,
+    bool writable, struct errmsg *err);
+void statusdb_close(struct statusdb **s);
+
+/* Inserts or replaces rows; n of them in one transaction. */
+MUST_USE enum status statusdb_put(struct statusdb *s,
+    const struct statusdb_row *rows, int n);
+
+/*
+ * Removes rows whose lease has passed.  (Their counters are folded into the
+ * row `totals` in the same transaction: numeric members are added up.)
+ */
+MUST_USE enum status statusdb_expire(struct statusdb *s, int64_t now_ms);
+MUST_USE enum status statusdb_remove(struct statusdb *s, struct span name);
+
+/* Calls fn for each row; its spans are valid during the call only. */
+MUST_USE enum status statusdb_each(struct statusdb *s,
+    void (*fn)(void *arg, const struct statusdb_row *row), void *arg);
+
+#endif

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The log: an append-only sequence of events, numbered 1, 2, 3, … by the
+ * store, old ones removed from the front.  Two types, a writer and a reader,
+ * so that a worker cannot append.  store_sqlite.c implements both; another
+ * backend is one more file.
+ *
+ * A reader never holds a statement open between calls (an open one pins the
+ * WAL).  A store that went away (ST_MOVED, ST_CORRUPT, ST_IO, ST_DENIED) is
+ * closed and opened again by its owner, with back-off.
+ */
+#ifndef WALCAST_STORE_H
+#define WALCAST_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "span.h"
+#include "status.h"
+
+#define STORE_GENERATION_BYTES 33 /* with the terminating NUL */
+
+/* Rows of more data than this are refused by the schema. */
+#define STORE_MAX_DATA_BYTES (4u << 20)
+
+struct store_event {
+	int64_t id;
+	int64_t ts_ms;  /* Unix time at which it was accepted */
+	int64_t prev;   /* the id before it on its channel; 0: none retained */
+	struct span channel;
+	struct span event; /* "message" when none was given */
+	struct span key;   /* SPAN_NONE when it has none */
+	struct span trace; /* SPAN_NONE when it has none */
+	struct span data;
+};
+
+struct store_bounds {
+	int64_t head;   /* the newest id ever given out; 0: none yet */
+	int64_t oldest; /* the oldest id retained; head + 1 when there is none */
+	char generation[STORE_GENERATION_BYTES]; /* random, made with the log */
+};
+
+struct store_options {
+	const char *path;
+	bool synchronous_full; /* writer: false is NORMAL */
+};
+
+/* ---- creation ---------------------------------------------------------- */
+
+enum store_access {
+	STORE_STRICT, /* directory 2750, files 0640: publish by socket only */
+	STORE_OPEN    /* directory 2770, files 0660: SQL writers allowed too */
+};
+
+/*
+ * Creates the log, or brings an older one up to this version, and sets the
+ * modes of the directory (made when missing) and of the files.
+ *
+ * group    owner group for directory and files, NULL: leave as it is
+ */
+MUST_USE enum status store_create(const char *path, enum store_access access,
+    const char *group, struct errmsg *err);
+
+/*
+ * Compares the modes of directory and files with the two that work, and the
+ * version with ours, without opening the file by hand.
+ *
+ * Returns  ST_OK, ST_NOTFOUND, ST_DENIED, ST_SCHEMA; err names the remedy
+ */
+MUST_USE enum status store_check_modes(const char *path, struct errmsg *err);
+
+/* ---- writer: pubd, trim ------------------------------------------------ */
+
+struct store_writer;
+
+MUST_USE enum status store_writer_open(struct store_writer **out,
+    const struct store_options *o, struct errmsg *err);
+void store_writer_close(struct store_writer **w);
+
+/*
+ * One transaction: begin, append…, commit or rollback.  begin takes the write
+ * lock at once: ST_BUSY when another process has it.  Any failure of append
+ * or commit other than ST_CONSTRAINT and ST_EXISTS has rolled everything
+ * back; a new begin is allowed.
+ */
+MUST_USE enum status store_begin(struct store_writer *w);
+
+/*
+ * Appends one event: channel, event, key, trace, data and ts_ms are taken,
+ * id and prev are given out in *e.
+ *
+ * Returns  ST_OK
+ *          ST_EXISTS      the key was used on this channel before: e->id is
+ *                         the first one's id; nothing was appended
+ *          ST_CONSTRAINT  a rule of the schema is broken: nothing appended
+ *          else           the transaction is gone
+ */
+MUST_USE enum status store_append(struct store_writer *w,
+    struct store_event *e);
+
+/* A group inside the transaction that can be undone alone. */
+MUST_USE enum status store_group_begin(struct store_writer *w);
+MUST_USE enum status store_group_end(struct store_writer *w);
+MUST_USE enum status store_group_undo(struct store_writer *w);
+
+MUST_USE enum status store_commit(struct store_writer *w);
+void store_rollback(struct store_writer *w);
+
+/* Why the last call failed, for the log. */
+const char *store_writer_error(struct store_writer *w);
+
+MUST_USE enum status store_writer_bounds(struct store_writer *w,
+    struct store_bounds *b);
+
+/* Has anybody else committed since the last call (or the opening)? */
+MUST_USE enum status store_writer_changed(struct store_writer *w,
+    bool *changed);
+
+/* ST_MOVED when another file has taken the path's place. */
+MUST_USE enum status store_writer_check(struct store_writer *w);
+
+struct store_retain {
+	int64_t max_events;    /* 0: no limit */
+	int64_t min_ts_ms;     /* older ones go; 0: no limit */
+	int64_t max_bytes;     /* of the database's live pages; 0: no limit */
+	int max_rows;          /* at most so many in this call */
+};
+
+/*
+ * Deletes a bounded number of events from the front, in a transaction of its
+ * own.  *more tells that there is more to delete.
+ */
+MUST_USE enum status store_trim(struct store_writer *w,
+    const struct store_retain *r, int *n_deleted, bool *more);
+
+/*
+ * Moves WAL pages into the database when more than `pages` wait; never waits
+ * for readers.  *left: pages in the WAL that could not be moved.
+ */
+MUST_USE enum status store_checkpoint(struct store_writer *w, int pages,
+    int *left);
+
+/* Sizes of the database and its WAL, bytes. */
+void store_sizes(struct store_writer *w, int64_t *db_bytes,
+    int64_t *wal_bytes);
+
+/* ---- reader: workers, tail, audit --------------------------------------- */
+
+struct store_reader;
+
+MUST_USE enum status store_reader_open(struct store_reader **out,
+    const struct store_options *o, struct errmsg *err);
+void store_reader_close(struct store_reader **r);
+const char *store_reader_error(struct store_reader *r);
+
+MUST_USE enum status store_reader_bounds(struct store_reader *r,
+    struct store_bounds *b);
+
+/* As store_writer_changed: one PRAGMA data_version, 3 us. */
+MUST_USE enum status store_reader_changed(struct store_reader *r,
+    bool *changed);
+
+/* ST_MOVED when another file has taken the path's place. */
+MUST_USE enum status store_reader_check(struct store_reader *r);
+
+/* What a page is for; returned by the callbacks below. */
+enum store_verdict {
+	STORE_TAKE, /* give me this event's data */
+	STORE_SKIP, /* not mine; the payload is not read */
+	STORE_STOP  /* end the page before this event */
+};
+
+struct store_page {
+	int64_t after_id; /* in: rows with a greater id */
+	int64_t upto_id;  /* in: and not beyond; 0: no bound */
+	int max_rows;     /* in: looks at no more rows than this */
+	/*
+	 * Asked with id, channel and event only (data is SPAN_NONE); NULL
+	 * takes everything.
+	 */
+	enum store_verdict (*want)(void *arg, const struct store_event *e);
+	/*
+	 * Called with the whole event, whose spans are valid during the call
+	 * only.  Returning anything but ST_OK ends the page before this event
+	 * (ST_FULL: no more room, not an error).
+	 */
+	enum status (*take)(void *arg, const struct store_event *e);
+	void *arg;
+	int64_t scanned_id; /* out: everything up to here was considered */
+	int n_rows;         /* out: rows looked at */
+	bool end;           /* out: no rows are left after scanned_id */
+};
+
+/*
+ * Reads one page in id order and lets go of the log before it returns.
+ * scanned_id is the last row's id that was taken or skipped (after_id when
+ * none was).  ST_OK also for an empty page.
+ */
+MUST_USE enum status store_read(struct store_reader *r,
+    struct store_page *page);
+
+/*
+ * The position from which exactly the newest n wanted events follow (`want`
+ * as above), looking at no more than max_rows rows from the end; fewer when
+ * there are fewer.
+ */
+MUST_USE enum status store_newest(struct store_reader *r,
+    struct store_page *page, int n, int64_t *position);
+
+/* Calls fn for each channel with its newest id, in name order. */
+MUST_USE enum status store_channels(struct store_reader *r,
+    enum status (*fn)(void *arg, struct span name, int64_t last_id),
+    void *arg);
+
+#endif

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The log as a file: creation, migrations, modes.
+ *
+ * Two arrangements of modes work, and all others fail sooner or later with
+ * an error that names something else.  strict: only pubd's user writes.
+ * open: the group writes too, and then the directory must let it make -wal
+ * and -shm, and hand its group on (setgid) so that the others can use them.
+ */
+#include "store_file.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "db.h"
+#include "sql_text.h"
+#include "store.h"
+
+#define APPLICATION_ID "1463897155" /* "WALC" */
+
+/* Migration i brings a log from version i to i + 1. */
+static const char *const migrations[] = {sql_migration_log};
+#define VERSION ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))
+
+enum status
+store_file_version(struct db *db, const char *path, struct errmsg *err)
+{
+	int64_t version = 0;
+	enum status st = db_get_int(db, "PRAGMA user_version", &version);
+
+	if (st != ST_OK) {
+		errmsg_set(err, "cannot read %s: %s", path, db_error(db));
+		return st;
+	}
+	if (version == VERSION)
+		return ST_OK;
+	if (version == 0)
+		errmsg_set(err,
+		    "%s is a database without a log in it: run `walcast init`",
+		    path);
+	else if (version < VERSION)
+		errmsg_set(err,
+		    "the log %s is of version %lld, this program needs %lld: "
+		    "stop pubd and run `walcast init` to bring it up",
+		    path, (long long)version, (long long)VERSION);
+	else
+		errmsg_set(err,
+		    "the log %s is of version %lld, this program knows %lld: "
+		    "install the newer Walcast that made it",
+		    path, (long long)version, (long long)VERSION);
+	return ST_SCHEMA;
+}
+
+static enum status
+migrate_one(struct db *db, int64_t from)
+{
+	char set_version[64];
+	enum status st = db_exec(db, "BEGIN IMMEDIATE");
+
+	if (st != ST_OK)
+		return st;
+	(void)snprintf(set_version, sizeof(set_version),
+	    "PRAGMA user_version=%lld", (long long)from + 1);
+	st = db_exec(db, migrations[from]);
+	if (st == ST_OK)
+		st = db_exec(db, set_version);
+	if (st == ST_OK)
+		st = db_exec(db, "COMMIT");
+	if (st != ST_OK && !db_autocommit(db))
+		(void)db_exec(db, "ROLLBACK");
+	return st;
+}
+
+static enum status
+migrate(struct db *db, const char *path, struct errmsg *err)
+{
+	int64_t version = 0;
+	enum status st;
+
+	st = db_exec(db,
+	    "PRAGMA journal_mode=WAL; PRAGMA application_id=" APPLICATION_ID);
+	if (st == ST_OK)
+		st = db_get_int(db, "PRAGMA user_version", &version);
+	if (st == ST_OK && version > VERSION)
+		return store_file_version(db, path, err);
+	for (; st == ST_OK && version < VERSION; version++)
+		st = migrate_one(db, version);
+	if (st != ST_OK)
+		errmsg_set(err, "cannot make the log in %s: %s", path,
+		    db_error(db));
+	return st;
+}
+
+static enum status
+find_group(const char *group, gid_t *gid, struct errmsg *err)
+{
+	struct group *gr;
+
+	*gid = (gid_t)-1;
+	if (group == NULL)
+		return ST_OK;
+	gr = getgrnam(group);
+	if (gr == NULL) {
+		errmsg_set(err,
+		    "there is no group \"%s\": make it first (addgroup)",
+		    group);
+		return ST_INVALID;
+	}
+	*gid = gr->gr_gid;
+	return ST_OK;
+}
+
+/* Owner, group and mode of one path; a -wal that is not there is fine. */
+static enum status
+set_access(const char *path, uid_t uid, gid_t gid, mode_t mode,
+    struct errmsg *err)
+{
+	struct stat sb;
+	bool own;
+
+	if (stat(path, &sb) < 0)
+		return errno == ENOENT ? ST_OK : ST_IO;
+	own = (uid == (uid_t)-1 || uid == sb.st_uid) &&
+	    (gid == (gid_t)-1 || gid == sb.st_gid);
+	/* chown clears setgid, so the mode comes last. */
+	if ((!own && chown(path, uid, gid) < 0) ||
+	    ((sb.st_mode & 07777) != mode && chmod(path, mode) < 0)) {
+		errmsg_set(err,
+		    "cannot set owner and mode %04o of %s: %s: run this as "
+		    "its owner or as root",
+		    (unsigned)mode, path, strerror(errno));
+		return ST_DENIED;
+	}
+	return ST_OK;
+}
+
+/* The directory's modes will be ours to set, so it must not be shared. */
+static enum status
+make_directory(const char *dir, mode_t mode, struct errmsg *err)
+{
+	struct stat sb;
+
+	if (mkdir(dir, mode & 0777) == 0)
+		return ST_OK;
+	if (errno == EEXIST && stat(dir, &sb) == 0) {
+		if (!(sb.st_mode & (S_ISVTX | S_IWOTH)))
+			return ST_OK;
+		errmsg_set(err,
+		    "%s is a directory that others share: give the log one "
+		    "of its own",
+		    dir);
+		return ST_DENIED;
+	}
+	errmsg_set(err, "cannot make the directory %s: %s: make it by hand",
+	    dir, strerror(errno));
+	return errno == EACCES ? ST_DENIED : ST_IO;
+}
+
+static enum status
+set_modes(const char *path, const char *dir, enum store_access access,
+    gid_t gid, struct errmsg *err)
+{
+	static const char *const suffixes[] = {"", "-wal", "-shm"};
+	mode_t file = access == STORE_OPEN ? 0660 : 0640;
+	uid_t uid = (uid_t)-1;
+	struct stat sb;
+	char name[4096];
+	enum status st;
+	size_t i;
+
+	/* Made by root in a directory of the daemon's: it must own them. */
+	if (geteuid() == 0 && stat(dir, &sb) == 0)
+		uid = sb.st_uid;
+	if (gid == (gid_t)-1 && stat(dir, &sb) == 0)
+		gid = sb.st_gid;
+	st = set_access(dir, (uid_t)-1, gid,
+	    access == STORE_OPEN ? 02770 : 02750, err);
+	for (i = 0; st == ST_OK && i < 3; i++) {
+		(void)snprintf(name, sizeof(name), "%s%s", path, suffixes[i]);
+		st = set_access(name, uid, gid, file, err);
+	}
+	return st;
+}
+
+enum status
+store_create(const char *path, enum store_access access, const char *group,
+    struct errmsg *err)
+{
+	struct db *db = NULL;
+	char *copy = strdup(path), *dir;
+	enum status st;
+	gid_t gid;
+	mode_t old;
+
+	if (copy == NULL)
+		return ST_NOMEM;
+	dir = dirname(copy);
+	st = find_group(group, &gid, err);
+	if (st == ST_OK)
+		st = make_directory(dir, 0770, err);
+	old = umask(access == STORE_OPEN ? 0007 : 0027);
+	if (st == ST_OK)
+		st = db_open(&db, path, DB_CREATE, err);
+	if (st == ST_OK) {
+		db_persist_wal(db);
+		st = migrate(db, path, err);
+	}
+	if (st == ST_OK)
+		st = set_modes(path, dir, access, gid, err);
+	db_close(&db);
+	(void)umask(old);
+	free(copy);
+	return st;
+}
+
+static enum status
+judge_modes(const char *path, const char *dir, mode_t d, mode_t f,
+    struct errmsg *err)
+{
+	if ((d & S_IWGRP) && !(f & S_IWGRP)) {
+		errmsg_set(err,
+		    "the group may write to %s but not to %s: a reader would "
+		    "leave -wal and -shm files that lock pubd out. Run "
+		    "`walcast init --mode strict` (or `--mode open`)",
+		    dir, path);
+		return ST_DENIED;
+	}
+	if ((f & S_IWGRP) && !(d & S_IWGRP) && (d & S_IXGRP)) {
+		errmsg_set(err,
+		    "the group may write to %s but not to its directory %s, "
+		    "where -wal and -shm are made. Run `walcast init --mode "
+		    "open` (or `--mode strict`)",
+		    path, dir);
+		return ST_DENIED;
+	}
+	if ((d & S_IWGRP) && !(d & S_ISGID)) {
+		errmsg_set(err,
+		    "the directory %s lacks the setgid bit: files made by one "
+		    "program would not be open to the other. Run `walcast "
+		    "init --mode open` or chmod g+s it",
+		    dir);
+		return ST_DENIED;
+	}
+	return ST_OK;
+}
+
+enum status
+store_check_modes(const char *path, struct errmsg *err)
+{
+	char *copy = strdup(path), *dir;
+	struct stat d, f;
+	enum status st = ST_OK;
+
+	if (copy == NULL)
+		return ST_NOMEM;
+	dir = dirname(copy);
+	if (stat(dir, &d) < 0 || stat(path, &f) < 0) {
+		st = errno == EACCES ? ST_DENIED : ST_NOTFOUND;
+		errmsg_set(err, st == ST_DENIED
+			? "this user may not enter the directory of the log "
+			  "%s: add it to the directory's group"
+			: "there is no log at %s: make it with `walcast "
+			  "init`, or set `database`",
+		    path);
+	} else {
+		st = judge_modes(path, dir, d.st_mode, f.st_mode, err);
+	}
+	free(copy);
+	return st;
+}

@@ -1,0 +1,844 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The log in SQLite (sql/0001-log.sql): writer and reader.
+ *
+ * Invariants: ids come from AUTOINCREMENT alone; `prev` is read and the
+ * newest id of a channel written once for each channel of a transaction; no
+ * statement stays open between calls.  May block on the disk, never on a
+ * lock.
+ */
+#include "store.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+#include "db.h"
+#include "name.h"
+#include "sql_text.h"
+#include "store_file.h"
+
+#define SWEEP_NAMES 64 /* channels looked at for forgetting, each trim */
+
+/* The newest id of a channel, as this transaction sees it. */
+struct tip {
+	UT_hash_handle hh;
+	int64_t last_id;
+	int64_t undo_id;     /* value before the open group */
+	uint64_t undo_group; /* the group that undo_id belongs to */
+	bool dirty;
+	unsigned char len;
+	char name[NAME_MAX_BYTES];
+};
+
+struct store_writer {
+	struct db *db;
+	struct db_stmt *append, *key_id, *tip_get, *tip_set;
+	struct db_stmt *bounds, *ts_at, *trim, *forget, *forget_next;
+	struct db_stmt *begin, *commit;
+	char *path;
+	struct tip *tips;
+	uint64_t group; /* counts groups; odd while one is open */
+	int64_t data_version;
+	char sweep[NAME_MAX_BYTES + 1];
+};
+
+struct store_reader {
+	struct db *db;
+	struct db_stmt *page, *newest, *bounds, *channels, *data_version;
+	int64_t seen_version;
+};
+
+/* ---- opening ------------------------------------------------------------ */
+
+static enum status
+open_checked(struct db **db, const char *path, enum db_mode mode,
+    struct errmsg *err)
+{
+	enum status st = db_open(db, path, mode, err);
+
+	if (st == ST_NOTFOUND)
+		errmsg_set(err,
+		    "there is no log at %s, or this user cannot reach it: "
+		    "make it with `walcast init`, or set `database`",
+		    path);
+	if (st == ST_DENIED)
+		errmsg_set(err,
+		    "this user may not open the log %s: see `walcast doctor`, "
+		    "or run `walcast init` as its owner to mend the modes",
+		    path);
+	if (st != ST_OK)
+		return st;
+	st = store_file_version(*db, path, err);
+	if (st != ST_OK)
+		db_close(db);
+	return st;
+}
+
+static enum status
+prepare_writer(struct store_writer *w)
+{
+	const struct {
+		struct db_stmt **stmt;
+		const char *sql;
+	} list[] = {
+	    {&w->append, sql_append},
+	    {&w->key_id, sql_key_id},
+	    {&w->tip_get, sql_channel_last},
+	    {&w->tip_set, sql_channel_set},
+	    {&w->bounds, sql_bounds},
+	    {&w->ts_at, sql_ts_at},
+	    {&w->trim, sql_trim},
+	    {&w->forget, sql_channels_forget},
+	    {&w->forget_next, sql_channels_next},
+	    {&w->begin, "BEGIN IMMEDIATE"},
+	    {&w->commit, "COMMIT"},
+	};
+	size_t i;
+	enum status st;
+
+	for (i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
+		st = db_prepare(w->db, list[i].sql, list[i].stmt);
+		if (st != ST_OK)
+			return st;
+	}
+	return ST_OK;
+}
+
+static enum status
+tune_writer(struct store_writer *w, const struct store_options *o)
+{
+	enum status st;
+
+	db_persist_wal(w->db);
+	st = db_set_synchronous(w->db,
+	    o->synchronous_full ? DB_SYNC_FULL : DB_SYNC_NORMAL);
+	if (st == ST_OK)
+		/* Debian's default overwrites what it deletes: 12 x slower */
+		st = db_exec(w->db,
+		    "PRAGMA secure_delete=FAST;"
+		    "PRAGMA journal_size_limit=16777216;");
+	if (st == ST_OK)
+		st = db_get_int(w->db, "PRAGMA data_version",
+		    &w->data_version);
+	return st;
+}
+
+enum status
+store_writer_open(struct store_writer **out, const struct store_options *o,
+    struct errmsg *err)
+{
+	struct store_writer *w = calloc(1, sizeof(*w));
+	enum status st;
+
+	if (w == NULL)
+		return ST_NOMEM;
+	w->path = strdup(o->path);
+	st = w->path == NULL ? ST_NOMEM
+			     : open_checked(&w->db, o->path, DB_WRITE, err);
+	if (st == ST_OK) {
+		st = prepare_writer(w);
+		if (st == ST_OK)
+			st = tune_writer(w, o);
+		if (st != ST_OK)
+			errmsg_set(err, "cannot use the log %s: %s", o->path,
+			    db_error(w->db));
+	}
+	if (st != ST_OK) {
+		store_writer_close(&w);
+		return st;
+	}
+	*out = w;
+	return ST_OK;
+}
+
+static void
+tips_clear(struct store_writer *w)
+{
+	struct tip *t, *tmp;
+
+	HASH_ITER (hh, w->tips, t, tmp) {
+		HASH_DEL(w->tips, t);
+		free(t);
+	}
+}
+
+void
+store_writer_close(struct store_writer **wp)
+{
+	struct store_writer *w = *wp;
+
+	if (w == NULL)
+		return;
+	tips_clear(w);
+	db_stmt_free(&w->append);
+	db_stmt_free(&w->key_id);
+	db_stmt_free(&w->tip_get);
+	db_stmt_free(&w->tip_set);
+	db_stmt_free(&w->bounds);
+	db_stmt_free(&w->ts_at);
+	db_stmt_free(&w->trim);
+	db_stmt_free(&w->forget);
+	db_stmt_free(&w->forget_next);
+	db_stmt_free(&w->begin);
+	db_stmt_free(&w->commit);
+	db_close(&w->db);
+	free(w->path);
+	free(w);
+	*wp = NULL;
+}
+
+const char *
+store_writer_error(struct store_writer *w)
+{
+	return db_error(w->db);
+}
+
+/* ---- appending ----------------------------------------------------------- */
+
+static enum status
+run(struct db_stmt *s)
+{
+	enum status st = db_step(s);
+
+	return st == ST_END ? ST_OK : st;
+}
+
+enum status
+store_begin(struct store_writer *w)
+{
+	assert(w->tips == NULL);
+	return run(w->begin);
+}
+
+/* The failure st of an append or commit: rolls back unless it may go on. */
+static enum status
+failed(struct store_writer *w, enum status st)
+{
+	if (st != ST_CONSTRAINT && st != ST_EXISTS)
+		store_rollback(w);
+	return st;
+}
+
+/* Finds a channel's tip; the first time in a transaction reads it. */
+static enum status
+tip_find(struct store_writer *w, struct span channel, struct tip **out)
+{
+	struct tip *t;
+	enum status st;
+
+	HASH_FIND(hh, w->tips, channel.p, channel.len, t);
+	if (t != NULL) {
+		*out = t;
+		return ST_OK;
+	}
+	t = calloc(1, sizeof(*t));
+	if (t == NULL)
+		return ST_NOMEM;
+	memcpy(t->name, channel.p, channel.len);
+	t->len = (unsigned char)channel.len;
+	db_bind_text(w->tip_get, 1, channel);
+	st = db_step(w->tip_get);
+	if (st == ST_OK) {
+		t->last_id = db_col_int(w->tip_get, 0);
+		db_reset(w->tip_get);
+	} else if (st != ST_END) {
+		free(t);
+		return st;
+	}
+	HASH_ADD_KEYPTR(hh, w->tips, t->name, t->len, t);
+	if (t->hh.tbl == NULL) { /* uthash found no memory */
+		free(t);
+		return ST_NOMEM;
+	}
+	*out = t;
+	return ST_OK;
+}
+
+static void
+tip_move(struct store_writer *w, struct tip *t, int64_t id)
+{
+	if (t->undo_group != w->group) {
+		t->undo_group = w->group;
+		t->undo_id = t->last_id;
+	}
+	t->last_id = id;
+	t->dirty = true;
+}
+
+/* ST_EXISTS with the first id when the key was used; ST_OK when it is new. */
+static enum status
+key_lookup(struct store_writer *w, struct store_event *e)
+{
+	enum status st;
+
+	db_bind_text(w->key_id, 1, e->channel);
+	db_bind_text(w->key_id, 2, e->key);
+	st = db_step(w->key_id);
+	if (st == ST_END)
+		return ST_OK;
+	if (st != ST_OK)
+		return st;
+	e->id = db_col_int(w->key_id, 0);
+	e->prev = 0;
+	db_reset(w->key_id);
+	return ST_EXISTS;
+}
+
+static void
+bind_optional(struct db_stmt *s, int i, struct span v)
+{
+	if (v.len == 0)
+		db_bind_null(s, i);
+	else
+		db_bind_text(s, i, v);
+}
+
+static enum status
+insert(struct store_writer *w, struct store_event *e, struct tip *t)
+{
+	enum status st;
+
+	db_bind_int(w->append, 1, e->ts_ms);
+	db_bind_text(w->append, 2, e->channel);
+	db_bind_text(w->append, 3, e->event);
+	bind_optional(w->append, 4, e->key);
+	bind_optional(w->append, 5, e->trace);
+	db_bind_int(w->append, 6, t->last_id);
+	db_bind_text(w->append, 7, e->data);
+	st = run(w->append);
+	if (st != ST_OK)
+		return st;
+	e->id = db_last_id(w->db);
+	e->prev = t->last_id;
+	tip_move(w, t, e->id);
+	return ST_OK;
+}
+
+enum status
+store_append(struct store_writer *w, struct store_event *e)
+{
+	struct tip *t;
+	enum status st = ST_OK;
+
+	if (!name_channel_ok(e->channel))
+		return ST_CONSTRAINT;
+	if (e->key.len > 0)
+		st = key_lookup(w, e);
+	if (st == ST_OK)
+		st = tip_find(w, e->channel, &t);
+	if (st == ST_OK)
+		st = insert(w, e, t);
+	return st == ST_OK ? ST_OK : failed(w, st);
+}
+
+enum status
+store_group_begin(struct store_writer *w)
+{
+	enum status st = db_exec(w->db, "SAVEPOINT one");
+
+	if (st != ST_OK)
+		return failed(w, st);
+	w->group++;
+	return ST_OK;
+}
+
+enum status
+store_group_end(struct store_writer *w)
+{
+	enum status st = db_exec(w->db, "RELEASE one");
+
+	w->group++;
+	return st == ST_OK ? ST_OK : failed(w, st);
+}
+
+enum status
+store_group_undo(struct store_writer *w)
+{
+	struct tip *t, *tmp;
+	enum status st = db_exec(w->db, "ROLLBACK TO one; RELEASE one");
+
+	HASH_ITER (hh, w->tips, t, tmp) {
+		if (t->undo_group == w->group)
+			t->last_id = t->undo_id;
+	}
+	w->group++;
+	return st == ST_OK ? ST_OK : failed(w, st);
+}
+
+enum status
+store_commit(struct store_writer *w)
+{
+	struct tip *t, *tmp;
+	enum status st = ST_OK;
+
+	HASH_ITER (hh, w->tips, t, tmp) {
+		if (!t->dirty || st != ST_OK)
+			continue;
+		db_bind_text(w->tip_set, 1, span_of(t->name, t->len));
+		db_bind_int(w->tip_set, 2, t->last_id);
+		st = run(w->tip_set);
+	}
+	if (st == ST_OK)
+		st = run(w->commit);
+	if (st != ST_OK) {
+		store_rollback(w);
+		return st;
+	}
+	tips_clear(w);
+	w->group += 2;
+	return ST_OK;
+}
+
+void
+store_rollback(struct store_writer *w)
+{
+	/* After some failures SQLite has rolled back by itself. */
+	if (!db_autocommit(w->db))
+		(void)db_exec(w->db, "ROLLBACK");
+	tips_clear(w);
+	w->group += 2;
+}
+
+/* ---- what both sides ask -------------------------------------------------- */
+
+static enum status
+read_bounds(struct db_stmt *s, struct store_bounds *b)
+{
+	enum status st = db_step(s);
+	struct span generation;
+
+	if (st != ST_OK)
+		return st == ST_END ? ST_CORRUPT : st;
+	b->head = db_col_int(s, 0);
+	b->oldest = db_col_int(s, 1);
+	if (b->oldest == 0)
+		b->oldest = b->head + 1;
+	generation = db_col_text(s, 2);
+	if (generation.len >= sizeof(b->generation))
+		generation.len = sizeof(b->generation) - 1;
+	memcpy(b->generation, generation.p, generation.len);
+	b->generation[generation.len] = '\0';
+	db_reset(s);
+	return ST_OK;
+}
+
+enum status
+store_writer_bounds(struct store_writer *w, struct store_bounds *b)
+{
+	return read_bounds(w->bounds, b);
+}
+
+enum status
+store_writer_changed(struct store_writer *w, bool *changed)
+{
+	int64_t v;
+	enum status st = db_get_int(w->db, "PRAGMA data_version", &v);
+
+	if (st != ST_OK)
+		return st;
+	*changed = v != w->data_version;
+	w->data_version = v;
+	return ST_OK;
+}
+
+enum status
+store_writer_check(struct store_writer *w)
+{
+	return db_has_moved(w->db) ? ST_MOVED : ST_OK;
+}
+
+/* ---- retention and checkpoints -------------------------------------------- */
+
+/* The timestamp of the first event at or after id; ST_END when none. */
+static enum status
+ts_at(struct store_writer *w, int64_t *id, int64_t *ts_ms)
+{
+	enum status st;
+
+	db_bind_int(w->ts_at, 1, *id);
+	st = db_step(w->ts_at);
+	if (st != ST_OK)
+		return st;
+	*id = db_col_int(w->ts_at, 0);
+	*ts_ms = db_col_int(w->ts_at, 1);
+	db_reset(w->ts_at);
+	return ST_OK;
+}
+
+/* The first id whose event is not older than min_ts_ms, by bisection. */
+static enum status
+cut_by_age(struct store_writer *w, const struct store_bounds *b,
+    int64_t min_ts_ms, int64_t *cut)
+{
+	int64_t lo = b->oldest, hi = b->head + 1;
+
+	while (lo < hi) {
+		int64_t mid = lo + (hi - lo) / 2, id = mid, ts;
+		enum status st = ts_at(w, &id, &ts);
+
+		if (st == ST_END || (st == ST_OK && ts >= min_ts_ms))
+			hi = mid;
+		else if (st == ST_OK)
+			lo = id + 1;
+		else
+			return st;
+	}
+	*cut = lo;
+	return ST_OK;
+}
+
+/* Events with an id below *cut have to go. */
+static enum status
+find_cut(struct store_writer *w, const struct store_retain *r, int64_t *cut)
+{
+	struct store_bounds b;
+	int64_t by_age, db_bytes, wal_bytes;
+	enum status st = read_bounds(w->bounds, &b);
+
+	if (st != ST_OK)
+		return st;
+	*cut = b.oldest;
+	if (r->max_events > 0 && b.head - r->max_events + 1 > *cut)
+		*cut = b.head - r->max_events + 1;
+	if (r->min_ts_ms > 0) {
+		st = cut_by_age(w, &b, r->min_ts_ms, &by_age);
+		if (st != ST_OK)
+			return st;
+		if (by_age > *cut)
+			*cut = by_age;
+	}
+	if (r->max_bytes > 0 && *cut == b.oldest && b.head >= b.oldest) {
+		store_sizes(w, &db_bytes, &wal_bytes);
+		if (db_bytes > r->max_bytes)
+			*cut = b.oldest + r->max_rows;
+		if (*cut > b.head + 1)
+			*cut = b.head + 1;
+	}
+	return ST_OK;
+}
+
+/* Forgets channels of which no event is retained, a few names each time. */
+static enum status
+sweep_channels(struct store_writer *w, int64_t oldest)
+{
+	struct span from = span_str(w->sweep), last;
+	enum status st;
+
+	db_bind_text(w->forget_next, 1, from);
+	db_bind_int(w->forget_next, 2, SWEEP_NAMES);
+	st = db_step(w->forget_next);
+	if (st != ST_OK)
+		return st;
+	last = db_col_text(w->forget_next, 0);
+	if (last.len >= sizeof(w->sweep))
+		last.len = 0;
+	db_bind_text(w->forget, 1, from);
+	db_bind_int(w->forget, 2, oldest);
+	db_bind_int(w->forget, 3, SWEEP_NAMES);
+	st = run(w->forget);
+	if (last.len > 0)
+		memcpy(w->sweep, last.p, last.len);
+	w->sweep[last.len] = '\0';
+	db_reset(w->forget_next);
+	return st;
+}
+
+static enum status
+delete_before(struct store_writer *w, int64_t cut, int *n)
+{
+	enum status st = run(w->begin);
+	int64_t changes = 0;
+
+	*n = 0;
+	if (st != ST_OK)
+		return st;
+	db_bind_int(w->trim, 1, cut);
+	st = run(w->trim);
+	if (st == ST_OK)
+		st = db_get_int(w->db, "SELECT changes()", &changes);
+	if (st == ST_OK)
+		st = sweep_channels(w, cut);
+	if (st == ST_OK)
+		st = run(w->commit);
+	if (st != ST_OK)
+		store_rollback(w);
+	else
+		*n = (int)changes;
+	return st;
+}
+
+enum status
+store_trim(struct store_writer *w, const struct store_retain *r,
+    int *n_deleted, bool *more)
+{
+	struct store_bounds b;
+	int64_t cut = 0;
+	enum status st = find_cut(w, r, &cut);
+
+	*n_deleted = 0;
+	*more = false;
+	if (st == ST_OK)
+		st = read_bounds(w->bounds, &b);
+	if (st != ST_OK || cut <= b.oldest)
+		return st;
+	if (cut - b.oldest > r->max_rows) {
+		cut = b.oldest + r->max_rows;
+		*more = true;
+	}
+	return delete_before(w, cut, n_deleted);
+}
+
+enum status
+store_checkpoint(struct store_writer *w, int pages, int *left)
+{
+	int in_wal = 0, done = 0;
+	enum status st;
+
+	*left = 0;
+	if (db_wal_pages(w->db) <= pages)
+		return ST_OK;
+	st = db_checkpoint(w->db, &in_wal, &done);
+	*left = in_wal - done;
+	return st;
+}
+
+void
+store_sizes(struct store_writer *w, int64_t *db_bytes, int64_t *wal_bytes)
+{
+	int64_t pages = 0, unused = 0, page_bytes = 0;
+	char wal[4096];
+	struct stat sb;
+
+	if (db_get_int(w->db, "PRAGMA page_count", &pages) != ST_OK ||
+	    db_get_int(w->db, "PRAGMA freelist_count", &unused) != ST_OK ||
+	    db_get_int(w->db, "PRAGMA page_size", &page_bytes) != ST_OK)
+		pages = unused = 0;
+	*db_bytes = (pages - unused) * page_bytes;
+	(void)snprintf(wal, sizeof(wal), "%s-wal", w->path);
+	*wal_bytes = stat(wal, &sb) == 0 ? (int64_t)sb.st_size : 0;
+}
+
+/* ---- reading -------------------------------------------------------------- */
+
+static enum status
+prepare_reader(struct store_reader *r)
+{
+	enum status st = db_prepare(r->db, sql_page, &r->page);
+
+	if (st == ST_OK)
+		st = db_prepare(r->db, sql_newest, &r->newest);
+	if (st == ST_OK)
+		st = db_prepare(r->db, sql_bounds, &r->bounds);
+	if (st == ST_OK)
+		st = db_prepare(r->db, sql_channels, &r->channels);
+	if (st == ST_OK)
+		st = db_prepare(r->db, "PRAGMA data_version",
+		    &r->data_version);
+	return st;
+}
+
+enum status
+store_reader_open(struct store_reader **out, const struct store_options *o,
+    struct errmsg *err)
+{
+	struct store_reader *r = calloc(1, sizeof(*r));
+	enum status st;
+
+	if (r == NULL)
+		return ST_NOMEM;
+	st = open_checked(&r->db, o->path, DB_READ, err);
+	if (st == ST_OK) {
+		st = prepare_reader(r);
+		if (st != ST_OK)
+			errmsg_set(err, "cannot read the log %s: %s", o->path,
+			    db_error(r->db));
+	}
+	r->seen_version = -1;
+	if (st != ST_OK) {
+		store_reader_close(&r);
+		return st;
+	}
+	*out = r;
+	return ST_OK;
+}
+
+void
+store_reader_close(struct store_reader **rp)
+{
+	struct store_reader *r = *rp;
+
+	if (r == NULL)
+		return;
+	db_stmt_free(&r->page);
+	db_stmt_free(&r->newest);
+	db_stmt_free(&r->bounds);
+	db_stmt_free(&r->channels);
+	db_stmt_free(&r->data_version);
+	db_close(&r->db);
+	free(r);
+	*rp = NULL;
+}
+
+const char *
+store_reader_error(struct store_reader *r)
+{
+	return db_error(r->db);
+}
+
+enum status
+store_reader_bounds(struct store_reader *r, struct store_bounds *b)
+{
+	return read_bounds(r->bounds, b);
+}
+
+enum status
+store_reader_changed(struct store_reader *r, bool *changed)
+{
+	enum status st = db_step(r->data_version);
+	int64_t v;
+
+	if (st != ST_OK)
+		return st == ST_END ? ST_CORRUPT : st;
+	v = db_col_int(r->data_version, 0);
+	db_reset(r->data_version);
+	*changed = v != r->seen_version;
+	r->seen_version = v;
+	return ST_OK;
+}
+
+enum status
+store_reader_check(struct store_reader *r)
+{
+	return db_has_moved(r->db) ? ST_MOVED : ST_OK;
+}
+
+static void
+event_head(struct db_stmt *s, struct store_event *e)
+{
+	memset(e, 0, sizeof(*e));
+	e->id = db_col_int(s, 0);
+	e->channel = db_col_text(s, 1);
+	e->event = db_col_text(s, 2);
+}
+
+static void
+event_body(struct db_stmt *s, struct store_event *e)
+{
+	e->ts_ms = db_col_int(s, 3);
+	e->prev = db_col_int(s, 4);
+	e->key = db_col_text(s, 5);
+	e->trace = db_col_text(s, 6);
+	e->data = db_col_text(s, 7);
+}
+
+static enum store_verdict
+wanted(const struct store_page *p, const struct store_event *e)
+{
+	if (p->upto_id > 0 && e->id > p->upto_id)
+		return STORE_STOP;
+	return p->want == NULL ? STORE_TAKE : p->want(p->arg, e);
+}
+
+/* One row; false ends the page, with *st saying whether it failed. */
+static bool
+page_row(struct store_reader *r, struct store_page *p, enum status *st)
+{
+	struct store_event e;
+	enum store_verdict v;
+
+	event_head(r->page, &e);
+	v = wanted(p, &e);
+	if (v == STORE_STOP)
+		return false;
+	if (v == STORE_TAKE) {
+		event_body(r->page, &e);
+		*st = p->take(p->arg, &e);
+		if (*st != ST_OK) {
+			if (*st == ST_FULL)
+				*st = ST_OK;
+			return false;
+		}
+	}
+	p->scanned_id = e.id;
+	p->n_rows++;
+	return true;
+}
+
+enum status
+store_read(struct store_reader *r, struct store_page *p)
+{
+	enum status st;
+
+	p->scanned_id = p->after_id;
+	p->n_rows = 0;
+	p->end = false;
+	db_bind_int(r->page, 1, p->after_id);
+	db_bind_int(r->page, 2, p->max_rows);
+	while ((st = db_step(r->page)) == ST_OK)
+		if (!page_row(r, p, &st))
+			break;
+	db_reset(r->page);
+	if (st == ST_END) {
+		p->end = p->n_rows < p->max_rows;
+		return ST_OK;
+	}
+	return st;
+}
+
+enum status
+store_newest(struct store_reader *r, struct store_page *p, int n,
+    int64_t *position)
+{
+	struct store_event e;
+	enum status st;
+	int64_t at = p->upto_id;
+
+	db_bind_int(r->newest, 1, p->max_rows);
+	while (n > 0 && (st = db_step(r->newest)) == ST_OK) {
+		event_head(r->newest, &e);
+		if (p->upto_id > 0 && e.id > p->upto_id)
+			continue;
+		if (p->want != NULL && p->want(p->arg, &e) != STORE_TAKE)
+			continue;
+		at = e.id - 1;
+		n--;
+	}
+	db_reset(r->newest);
+	if (n > 0 && st != ST_END)
+		return st;
+	*position = at;
+	return ST_OK;
+}
+
+enum status
+store_channels(struct store_reader *r,
+    enum status (*fn)(void *arg, struct span name, int64_t last_id),
+    void *arg)
+{
+	char after[NAME_MAX_BYTES];
+	struct span from = SPAN("");
+	enum status st;
+	int n;
+
+	do {
+		db_bind_text(r->channels, 1, from);
+		for (n = 0; (st = db_step(r->channels)) == ST_OK; n++) {
+			struct span name = db_col_text(r->channels, 0);
+
+			if (name.len > sizeof(after))
+				name.len = sizeof(after);
+			st = fn(arg, name, db_col_int(r->channels, 1));
+			if (st != ST_OK)
+				break;
+			memcpy(after, name.p, name.len);
+			from = span_of(after, name.len);
+		}
+		db_reset(r->channels);
+	} while (st == ST_END && n > 0);
+	return st == ST_END ? ST_OK : st;
+}

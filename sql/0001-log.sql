@@ -1,0 +1,84 @@
+-- The log, version 1.
+--
+-- Ids are given out by AUTOINCREMENT alone: strictly increasing in commit
+-- order, never reused (not after a delete of everything, not after VACUUM),
+-- and dense, because nothing below lets an insert fail after its id is taken.
+-- `data` stands last: a scan that skips it never reads its overflow pages.
+
+CREATE TABLE meta (
+	name  TEXT PRIMARY KEY,
+	value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- A log that is made anew starts again at 1.  The generation tells it from
+-- the one that was there before.
+INSERT INTO meta (name, value)
+VALUES ('generation', lower(hex(randomblob(16))));
+
+CREATE TABLE events (
+	id      INTEGER PRIMARY KEY AUTOINCREMENT,
+	-- Unix time in milliseconds
+	ts      INTEGER NOT NULL DEFAULT (
+	            CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)),
+	channel TEXT NOT NULL CHECK (
+	            length(channel) BETWEEN 1 AND 128
+	            AND channel NOT GLOB '*[^A-Za-z0-9_.:/-]*'
+	            AND channel NOT GLOB 'system.*'
+	            AND channel NOT GLOB 'control.*'),
+	event   TEXT NOT NULL DEFAULT 'message' CHECK (
+	            event = 'message'
+	            OR (length(CAST(event AS BLOB)) BETWEEN 1 AND 128
+	                AND event NOT GLOB
+	                    ('*[' || char(1) || '-' || char(31)
+	                          || char(127) || ']*')
+	                AND instr(event, char(0)) = 0
+	                AND event NOT GLOB 'system.*'
+	                AND event NOT GLOB 'control.*')),
+	-- idempotency key: once on its channel, for as long as it is retained
+	key     TEXT CHECK (
+	            key IS NULL OR length(CAST(key AS BLOB)) BETWEEN 1 AND 128),
+	trace   TEXT CHECK (trace IS NULL OR length(trace) = 55),
+	-- the id before this one on the same channel, 0 when none is retained;
+	-- pubd gives it, for everybody else the trigger below fills it in
+	prev    INTEGER,
+	data    TEXT NOT NULL CHECK (length(data) <= 4194304)
+) STRICT;
+
+-- Costs nothing for rows without a key.
+CREATE UNIQUE INDEX events_key ON events (channel, key)
+WHERE key IS NOT NULL;
+
+-- The newest id of each channel.
+CREATE TABLE channels (
+	name    TEXT PRIMARY KEY,
+	last_id INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- In a BEFORE trigger NEW.id is -1 when the id is left to AUTOINCREMENT.
+-- A key that is taken is refused here, before an id is drawn: OR IGNORE and
+-- ON CONFLICT would otherwise leave a hole in the ids.
+CREATE TRIGGER events_guard_insert BEFORE INSERT ON events
+WHEN NEW.id <> -1 OR NEW.key IS NOT NULL
+BEGIN
+	SELECT RAISE(ABORT, 'walcast: events.id is given by the log; leave it out')
+	WHERE NEW.id <> -1;
+	SELECT RAISE(ABORT, 'walcast: this key was used on this channel before')
+	FROM events WHERE channel = NEW.channel AND key = NEW.key;
+END;
+
+CREATE TRIGGER events_link AFTER INSERT ON events
+WHEN NEW.prev IS NULL
+BEGIN
+	UPDATE events SET prev = coalesce(
+	    (SELECT last_id FROM channels WHERE name = NEW.channel), 0)
+	WHERE id = NEW.id;
+	INSERT INTO channels (name, last_id) VALUES (NEW.channel, NEW.id)
+	ON CONFLICT (name) DO UPDATE SET last_id = excluded.last_id;
+END;
+
+-- What was said stays said; only the link of the trigger above may be set.
+CREATE TRIGGER events_guard_update BEFORE UPDATE ON events
+WHEN OLD.prev IS NOT NULL
+BEGIN
+	SELECT RAISE(ABORT, 'walcast: an event cannot be changed; publish another');
+END;

@@ -1,0 +1,46 @@
+-- The statements of the store, by name.  `-- name: X` begins one; it becomes
+-- the C string sql_X.
+
+-- name: append
+INSERT INTO events (ts, channel, event, key, trace, prev, data)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7);
+
+-- name: key_id
+SELECT id FROM events WHERE channel = ?1 AND key = ?2 AND key IS NOT NULL;
+
+-- name: channel_last
+SELECT last_id FROM channels WHERE name = ?1;
+
+-- name: channel_set
+INSERT INTO channels (name, last_id) VALUES (?1, ?2)
+ON CONFLICT (name) DO UPDATE SET last_id = excluded.last_id;
+
+-- name: channels
+SELECT name, last_id FROM channels WHERE name > ?1 ORDER BY name LIMIT 256;
+
+-- name: channels_forget
+DELETE FROM channels WHERE name IN (
+	SELECT name FROM channels WHERE name > ?1 ORDER BY name LIMIT ?3)
+AND last_id < ?2;
+
+-- name: channels_next
+SELECT max(name) FROM (
+	SELECT name FROM channels WHERE name > ?1 ORDER BY name LIMIT ?2);
+
+-- name: bounds
+SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0),
+       coalesce((SELECT min(id) FROM events), 0),
+       coalesce((SELECT value FROM meta WHERE name = 'generation'), '');
+
+-- name: page
+SELECT id, channel, event, ts, prev, key, trace, data
+FROM events WHERE id > ?1 ORDER BY id LIMIT ?2;
+
+-- name: newest
+SELECT id, channel, event FROM events ORDER BY id DESC LIMIT ?1;
+
+-- name: ts_at
+SELECT id, ts FROM events WHERE id >= ?1 ORDER BY id LIMIT 1;
+
+-- name: trim
+DELETE FROM events WHERE id < ?1;
