@@ -30,6 +30,13 @@ enum status {
 	ST_IO        /* any other failure of the system; see errno */
 };
 
+/* For the rare failure about which nothing can be done; say why beside it. */
+static inline void
+status_ignore(enum status st)
+{
+	(void)st;
+}
+
 /* A short lower-case name for logs.  Static storage. */
 const char *status_name(enum status st);
 

@@ -4,6 +4,15 @@
  * with a lease.  Written by pubd (synchronous OFF: what it holds is soft),
  * read by sse-metrics.fcgi and `walcast status`.  A row whose lease ran out
  * is of a process that died.
+ *
+ * Counters never go back: those of a process that is gone are added to the row
+ * STATUSDB_TOTALS, which is always there and has no lease.  A process that was
+ * given up and comes back within the hour under its name is taken out again,
+ * so that nothing counts twice.  Sum the counters of all rows.
+ *
+ * Any function may fail with ST_BUSY (another writer; try later), ST_NOSPACE,
+ * and with ST_MOVED (the file was replaced), ST_CORRUPT or ST_IO: then close
+ * it and open it again.
  */
 #ifndef WALCAST_STATUSDB_H
 #define WALCAST_STATUSDB_H
@@ -13,6 +22,8 @@
 
 #include "span.h"
 #include "status.h"
+
+#define STATUSDB_TOTALS "totals" /* name and role of that row */
 
 struct statusdb;
 
@@ -30,23 +41,33 @@ struct statusdb_row {
 	struct span counters; /* a JSON object of numbers */
 };
 
-/* log_path   the log's database; status.db lies beside it */
+/*
+ * log_path   the log's database; status.db lies beside it, and has its group
+ *            and permission bits
+ * writable   makes it when it is missing, damaged or of another version
+ *
+ * Returns  ST_OK, ST_NOTFOUND (no log; for a reader: no status yet),
+ *          ST_SCHEMA, ST_DENIED, ST_BUSY, ST_NOMEM, ST_TOOLARGE (the path),
+ *          ST_IO
+ */
 MUST_USE enum status statusdb_open(struct statusdb **out, const char *log_path,
     bool writable, struct errmsg *err);
 void statusdb_close(struct statusdb **s);
 
-/* Inserts or replaces rows; n of them in one transaction. */
+/*
+ * Inserts or replaces rows; n of them in one transaction.
+ * Returns  ST_CONSTRAINT when counters are no JSON object; nothing was put
+ */
 MUST_USE enum status statusdb_put(struct statusdb *s,
     const struct statusdb_row *rows, int n);
 
-/*
- * Removes rows whose lease has passed.  (Their counters are folded into the
- * row `totals` in the same transaction: numeric members are added up.)
- */
+/* Removes rows whose lease has passed: their counters join the totals. */
 MUST_USE enum status statusdb_expire(struct statusdb *s, int64_t now_ms);
+
+/* Removes one row at once, if it is there: its process said goodbye. */
 MUST_USE enum status statusdb_remove(struct statusdb *s, struct span name);
 
-/* Calls fn for each row; its spans are valid during the call only. */
+/* Calls fn for each row, by name; its spans are valid during the call only. */
 MUST_USE enum status statusdb_each(struct statusdb *s,
     void (*fn)(void *arg, const struct statusdb_row *row), void *arg);
 

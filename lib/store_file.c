@@ -73,7 +73,7 @@ migrate_one(struct db *db, int64_t from)
 	if (st == ST_OK)
 		st = db_exec(db, "COMMIT");
 	if (st != ST_OK && !db_autocommit(db))
-		(void)db_exec(db, "ROLLBACK");
+		status_ignore(db_exec(db, "ROLLBACK"));
 	return st;
 }
 

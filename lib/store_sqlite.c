@@ -115,6 +115,7 @@ tune_writer(struct store_writer *w, const struct store_options *o)
 	enum status st;
 
 	db_persist_wal(w->db);
+	db_trust_writer(w->db);
 	st = db_set_synchronous(w->db,
 	    o->synchronous_full ? DB_SYNC_FULL : DB_SYNC_NORMAL);
 	if (st == ST_OK)
@@ -399,7 +400,7 @@ store_rollback(struct store_writer *w)
 {
 	/* After some failures SQLite has rolled back by itself. */
 	if (!db_autocommit(w->db))
-		(void)db_exec(w->db, "ROLLBACK");
+		status_ignore(db_exec(w->db, "ROLLBACK"));
 	tips_clear(w);
 	w->group += 2;
 }

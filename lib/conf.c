@@ -1,0 +1,637 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The configuration: the table, and the parser, the environment and the dump
+ * that work from it.  conf_load reads one file; everything else is pure.
+ */
+#include "conf.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "buf.h"
+#include "name.h"
+
+#define FILE_MAX_BYTES 65536
+#define ENV_PREFIX     "WALCAST_"
+#define MIB            (INT64_C(1) << 20)
+#define YEAR_S         (INT64_C(366) * 86400)
+#define MAX_BYTES      (INT64_C(1) << 50)
+#define MAX_EVENTS     (INT64_C(1) << 50)
+
+extern char **environ;
+
+static const char *const sync_values[] = {"full", "normal", NULL};
+static const char *const reject_values[] = {"soft", "hard", NULL};
+static const char *const format_values[] = {"text", "json", NULL};
+static const char *const level_values[] = {"error", "warning", "info",
+    "debug", NULL};
+
+static_assert(CONF_SYNC_FULL == 0 && CONF_SYNC_NORMAL == 1 &&
+	CONF_REJECT_SOFT == 0 && CONF_REJECT_HARD == 1 && LOG_TEXT == 0 &&
+	LOG_JSON == 1 && LOG_ERROR_ == 0 && LOG_DEBUG_ == 3,
+    "an enum value is its index in the list of names");
+
+#define MEMBER(name)                                                           \
+	.key = #name, .offset = offsetof(struct conf, name),                   \
+	.size = sizeof(((struct conf *)0)->name)
+
+const struct conf_row conf_rows[] = {
+    {MEMBER(database), .type = CONF_PATH,
+	.initial = "/var/lib/walcast/events.db", .unit = "",
+	.sentence = "The log: a SQLite database made by `walcast init`."},
+    {MEMBER(socket), .type = CONF_PATH,
+	.initial = "/run/walcast/pubd.sock", .unit = "",
+	.sentence = "The Unix socket on which pubd takes events."},
+    {MEMBER(socket_mode), .type = CONF_MODE, .initial = "0660", .min = 0,
+	.max = 0777, .unit = "octal",
+	.sentence = "Permission bits of the socket: who may publish."},
+    {MEMBER(synchronous), .type = CONF_ENUM, .initial = "full",
+	.values = sync_values, .unit = "",
+	.sentence = "Whether an acknowledged event survives a power loss "
+		    "(full), or only a crash of the programs (normal)."},
+    {MEMBER(retain_events), .type = CONF_INT, .initial = "1000000", .min = 0,
+	.max = MAX_EVENTS, .unit = "events", .reload = true,
+	.sentence = "The newest so many events are kept; 0: no limit."},
+    {MEMBER(retain_age_s), .type = CONF_INT, .initial = "604800", .min = 0,
+	.max = 100 * YEAR_S, .unit = "seconds", .reload = true,
+	.sentence = "Events older than this are deleted; 0: no limit."},
+    {MEMBER(retain_bytes), .type = CONF_INT, .initial = "1073741824",
+	.min = 0, .max = MAX_BYTES, .unit = "bytes", .reload = true,
+	.sentence = "The oldest events are deleted while the log is larger; "
+		    "0: no limit."},
+    {MEMBER(max_data_bytes), .type = CONF_INT, .initial = "65536", .min = 1,
+	.max = MIB, .unit = "bytes", .reload = true,
+	.sentence = "The most data that one event may carry."},
+    {MEMBER(max_line_bytes), .type = CONF_INT, .initial = "1048576",
+	.min = 1024, .max = 64 * MIB, .unit = "bytes", .reload = true,
+	.sentence = "The longest line that pubd reads from a publisher."},
+    {MEMBER(lock_timeout_ms), .type = CONF_INT, .initial = "5000", .min = 0,
+	.max = 600000, .unit = "milliseconds", .reload = true,
+	.sentence = "How long a commit waits for the log while another "
+		    "program has it locked, before it answers `busy`."},
+    {MEMBER(default_channel), .type = CONF_TEXT, .initial = "", .unit = "",
+	.reload = true,
+	.sentence = "The channels, separated by commas, of a stream that "
+		    "names none; empty: such a request is refused."},
+    {MEMBER(heartbeat_ms), .type = CONF_INT, .initial = "15000", .min = 50,
+	.max = 3600000, .unit = "milliseconds", .reload = true,
+	.sentence = "A quiet stream gets a heartbeat this often."},
+    {MEMBER(retry_ms), .type = CONF_INT, .initial = "3000", .min = 1,
+	.max = 3600000, .unit = "milliseconds", .reload = true,
+	.sentence = "How long a client waits before it connects again; sent "
+		    "with jitter of a quarter either way."},
+    {MEMBER(ring_bytes), .type = CONF_INT, .initial = "33554432",
+	.min = 65536, .max = 65536 * MIB, .unit = "bytes",
+	.sentence = "Memory of a worker for its newest encoded events."},
+    {MEMBER(tail_poll_ms), .type = CONF_INT, .initial = "50", .min = 1,
+	.max = 10000, .unit = "milliseconds", .reload = true,
+	.sentence = "How often a worker looks for events that nobody "
+		    "announced."},
+    {MEMBER(max_streams), .type = CONF_INT, .initial = "20000", .min = 1,
+	.max = 10000000, .unit = "streams", .reload = true,
+	.sentence = "The most streams that one worker process holds."},
+    {MEMBER(max_streams_per_address), .type = CONF_INT, .initial = "0",
+	.min = 0, .max = 10000000, .unit = "streams", .reload = true,
+	.sentence = "The most streams of one client address in one worker "
+		    "process; 0: no limit."},
+    {MEMBER(max_age_s), .type = CONF_INT, .initial = "0", .min = 0,
+	.max = YEAR_S, .unit = "seconds", .reload = true,
+	.sentence = "A stream ends at about this age and resumes; 0: never."},
+    {MEMBER(max_lag_events), .type = CONF_INT, .initial = "0", .min = 0,
+	.max = MAX_EVENTS, .unit = "events", .reload = true,
+	.sentence = "A stream that is further behind is closed, to resume; "
+		    "0: never."},
+    {MEMBER(max_lag_s), .type = CONF_INT, .initial = "0", .min = 0,
+	.max = YEAR_S, .unit = "seconds", .reload = true,
+	.sentence = "A stream that is behind for longer is closed, to "
+		    "resume; 0: never."},
+    {MEMBER(request_timeout_ms), .type = CONF_INT, .initial = "10000",
+	.min = 10, .max = 600000, .unit = "milliseconds", .reload = true,
+	.sentence = "A request that is not whole by then is dropped."},
+    {MEMBER(reject), .type = CONF_ENUM, .initial = "soft",
+	.values = reject_values, .unit = "", .reload = true,
+	.sentence = "How a limit is told: in the stream, so that an "
+		    "EventSource comes back (soft), or by 503 and 429 "
+		    "(hard)."},
+    {MEMBER(drain_ms), .type = CONF_INT, .initial = "5000", .min = 0,
+	.max = 600000, .unit = "milliseconds", .reload = true,
+	.sentence = "Over how long a worker that is told to end spreads the "
+		    "closing of its streams."},
+    {MEMBER(allow_origin), .type = CONF_TEXT, .initial = "", .unit = "",
+	.reload = true,
+	.sentence = "Origins whose pages may read streams, or `*` for all; "
+		    "empty: the same origin only."},
+    {MEMBER(log_format), .type = CONF_ENUM, .initial = "text",
+	.values = format_values, .unit = "", .reload = true,
+	.sentence = "The form of log lines: text, or one JSON object each."},
+    {MEMBER(log_level), .type = CONF_ENUM, .initial = "info",
+	.values = level_values, .unit = "", .reload = true,
+	.sentence = "The least weighty lines that are logged."},
+    {.key = NULL},
+};
+
+/* ---- values --------------------------------------------------------------- */
+
+static int64_t *
+int_member(struct conf *c, const struct conf_row *row)
+{
+	return (int64_t *)(void *)((char *)c + row->offset);
+}
+
+static char *
+text_member(struct conf *c, const struct conf_row *row)
+{
+	return (char *)c + row->offset;
+}
+
+/* Spans in messages: cut, so that the rest of the sentence has room. */
+#define SHOWN(s) (int)((s).len > 80 ? 80 : (s).len), (s).p == NULL ? "" : (s).p
+
+static bool
+octal(struct span s, int64_t *out)
+{
+	int64_t v = 0;
+	size_t i;
+
+	if (s.len == 0 || s.len > 8)
+		return false;
+	for (i = 0; i < s.len; i++) {
+		if (s.p[i] < '0' || s.p[i] > '7')
+			return false;
+		v = v * 8 + (s.p[i] - '0');
+	}
+	*out = v;
+	return true;
+}
+
+static enum status
+set_int(struct conf *c, const struct conf_row *row, struct span value,
+    struct errmsg *err)
+{
+	bool mode = row->type == CONF_MODE;
+	int64_t v;
+
+	if (mode ? octal(value, &v) : span_to_int64(value, &v)) {
+		if (v >= row->min && v <= row->max) {
+			*int_member(c, row) = v;
+			return ST_OK;
+		}
+	}
+	if (mode)
+		errmsg_set(err,
+		    "%s: \"%.*s\" is not an octal mode of 0 to 0%" PRIo64,
+		    row->key, SHOWN(value), (uint64_t)row->max);
+	else
+		errmsg_set(err,
+		    "%s: \"%.*s\" is not a number of %s from %" PRId64
+		    " to %" PRId64,
+		    row->key, SHOWN(value), row->unit, row->min, row->max);
+	return ST_INVALID;
+}
+
+static enum status
+set_enum(struct conf *c, const struct conf_row *row, struct span value,
+    struct errmsg *err)
+{
+	char list[128] = "";
+	size_t n = 0;
+	int i;
+
+	for (i = 0; row->values[i] != NULL; i++) {
+		if (span_eq(value, span_str(row->values[i]))) {
+			*int_member(c, row) = i;
+			return ST_OK;
+		}
+		n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s",
+		    i == 0 ? "" : ", ", row->values[i]);
+		assert(n < sizeof(list));
+	}
+	errmsg_set(err, "%s: \"%.*s\" is none of: %s", row->key, SHOWN(value),
+	    list);
+	return ST_INVALID;
+}
+
+/* Up to a # at the start or after white space. */
+static struct span
+without_comment(struct span line)
+{
+	size_t i;
+
+	for (i = 0; i < line.len; i++)
+		if (line.p[i] == '#' && (i == 0 || line.p[i - 1] == ' ' ||
+					    line.p[i - 1] == '\t'))
+			return span_of(line.p, i);
+	return line;
+}
+
+static bool
+is_control(char c)
+{
+	return (unsigned char)c < 0x20 || c == 0x7f;
+}
+
+static enum status
+set_path(struct conf *c, const struct conf_row *row, struct span value,
+    struct errmsg *err)
+{
+	if (value.len == 0) {
+		errmsg_set(err, "%s: a path is missing", row->key);
+		return ST_INVALID;
+	}
+	if (without_comment(value).len != value.len) {
+		errmsg_set(err, "%s: a # here would begin a comment", row->key);
+		return ST_INVALID;
+	}
+	if (value.len >= row->size) {
+		errmsg_set(err, "%s: a path may have %zu bytes, not %zu",
+		    row->key, row->size - 1, value.len);
+		return ST_INVALID;
+	}
+	memcpy(text_member(c, row), value.p, value.len);
+	text_member(c, row)[value.len] = '\0';
+	return ST_OK;
+}
+
+/* scheme://host or scheme://host:port, as a browser writes it. */
+static bool
+origin_ok(struct span s)
+{
+	static const char host_bytes[] =
+	    "abcdefghijklmnopqrstuvwxyz0123456789.-_:[]";
+	const char *sep = memmem(s.p, s.len, "://", 3);
+	size_t i;
+
+	if (sep == NULL || sep == s.p || s.p[0] < 'a' || s.p[0] > 'z')
+		return false;
+	for (i = 1; s.p + i < sep; i++)
+		if (memchr("abcdefghijklmnopqrstuvwxyz0123456789+.-", s.p[i],
+			39) == NULL)
+			return false;
+	s = span_skip(s, (size_t)(sep - s.p) + 3);
+	if (s.len == 0 || s.p[0] == ':')
+		return false;
+	for (i = 0; i < s.len; i++)
+		if (memchr(host_bytes, s.p[i], sizeof(host_bytes) - 1) == NULL)
+			return false;
+	return true;
+}
+
+/* What a list is made of; in a file, commas or spaces part it. */
+struct list_rule {
+	char joined_by; /* in struct conf */
+	int max_parts;
+	bool (*part_ok)(struct span part);
+	const char *should_be;
+};
+
+static const struct list_rule channel_list = {
+    .joined_by = ',',
+    .max_parts = 64,
+    .part_ok = name_pattern_ok,
+    .should_be = "a channel, or the beginning of one and *",
+};
+
+static const struct list_rule origin_list = {
+    .joined_by = ' ',
+    .max_parts = INT_MAX,
+    .part_ok = origin_ok,
+    .should_be = "an origin such as https://example.org (lower case, no "
+		 "path); * must stand alone",
+};
+
+/* Cuts the next part that is not empty off the front; false: none left. */
+static bool
+next_part(struct span *rest, struct span *part)
+{
+	size_t n = 0;
+
+	while (rest->len > 0 && (rest->p[0] == ',' || rest->p[0] == ' '))
+		*rest = span_skip(*rest, 1);
+	while (n < rest->len && rest->p[n] != ',' && rest->p[n] != ' ')
+		n++;
+	*part = span_of(rest->p, n);
+	*rest = span_skip(*rest, n);
+	return n > 0;
+}
+
+static enum status
+set_list(struct conf *c, const struct conf_row *row, struct span value,
+    const struct list_rule *rule, struct errmsg *err)
+{
+	char *out = text_member(c, row);
+	struct span part;
+	size_t n = 0;
+	int n_parts = 0;
+
+	while (next_part(&value, &part)) {
+		if (!rule->part_ok(part)) {
+			errmsg_set(err, "%s: \"%.*s\" is not %s", row->key,
+			    SHOWN(part), rule->should_be);
+			return ST_INVALID;
+		}
+		if (part.len + 1 >= row->size - n ||
+		    ++n_parts > rule->max_parts) {
+			errmsg_set(err, "%s: too long a list", row->key);
+			return ST_INVALID;
+		}
+		if (n > 0)
+			out[n++] = rule->joined_by;
+		memcpy(out + n, part.p, part.len);
+		n += part.len;
+	}
+	out[n] = '\0';
+	return ST_OK;
+}
+
+static enum status
+set_text(struct conf *c, const struct conf_row *row, struct span value,
+    struct errmsg *err)
+{
+	if (row->offset == offsetof(struct conf, default_channel))
+		return set_list(c, row, value, &channel_list, err);
+	assert(row->offset == offsetof(struct conf, allow_origin));
+	if (!span_eq(value, SPAN("*")))
+		return set_list(c, row, value, &origin_list, err);
+	memcpy(c->allow_origin, "*", 2);
+	return ST_OK;
+}
+
+/* *c may be half set when this fails: callers work on a copy. */
+static enum status
+set_value(struct conf *c, const struct conf_row *row, struct span value,
+    struct errmsg *err)
+{
+	size_t i;
+
+	for (i = 0; i < value.len; i++)
+		if (is_control(value.p[i])) {
+			errmsg_set(err, "%s: a control character (0x%02x)",
+			    row->key, (unsigned char)value.p[i]);
+			return ST_INVALID;
+		}
+	switch (row->type) {
+	case CONF_INT:
+	case CONF_MODE:
+		return set_int(c, row, value, err);
+	case CONF_ENUM:
+		return set_enum(c, row, value, err);
+	case CONF_PATH:
+		return set_path(c, row, value, err);
+	case CONF_TEXT:
+		break;
+	}
+	return set_text(c, row, value, err);
+}
+
+void
+conf_defaults(struct conf *c)
+{
+	const struct conf_row *row;
+	enum status st;
+
+	memset(c, 0, sizeof(*c));
+	for (row = conf_rows; row->key != NULL; row++) {
+		st = set_value(c, row, span_str(row->initial), NULL);
+		assert(st == ST_OK);
+		(void)st;
+	}
+}
+
+/* ---- the file --------------------------------------------------------------- */
+
+struct parse {
+	struct conf conf; /* becomes the caller's when all is well */
+	const char *name;
+	int line;
+	int seen[sizeof(conf_rows) / sizeof(conf_rows[0])]; /* line, or 0 */
+};
+
+static const struct conf_row *
+find_row(struct span key)
+{
+	const struct conf_row *row;
+
+	for (row = conf_rows; row->key != NULL; row++)
+		if (span_eq(key, span_str(row->key)))
+			return row;
+	return NULL;
+}
+
+static enum status
+parse_line(struct parse *ps, struct span line, struct errmsg *why)
+{
+	const struct conf_row *row;
+	struct span key;
+
+	if (line.len > 0 && line.p[line.len - 1] == '\r')
+		line.len--;
+	line = span_trim(without_comment(line));
+	if (line.len == 0)
+		return ST_OK;
+	if (memchr(line.p, '=', line.len) == NULL) {
+		errmsg_set(why, "\"%.*s\" is not of the form key = value",
+		    SHOWN(line));
+		return ST_INVALID;
+	}
+	(void)span_cut(&line, '=', &key);
+	key = span_trim(key);
+	row = find_row(key);
+	if (row == NULL) {
+		errmsg_set(why, "there is no key \"%.*s\"", SHOWN(key));
+		return ST_INVALID;
+	}
+	if (ps->seen[row - conf_rows] != 0) {
+		errmsg_set(why, "%s was set on line %d already", row->key,
+		    ps->seen[row - conf_rows]);
+		return ST_INVALID;
+	}
+	ps->seen[row - conf_rows] = ps->line;
+	return set_value(&ps->conf, row, span_trim(line), why);
+}
+
+enum status
+conf_parse(struct conf *c, struct span text, const char *name,
+    struct errmsg *err)
+{
+	struct parse ps = {.conf = *c, .name = name};
+	struct errmsg why = {""};
+	struct span line;
+
+	while (span_cut(&text, '\n', &line)) {
+		ps.line++;
+		if (parse_line(&ps, line, &why) != ST_OK) {
+			errmsg_set(err, "%.200s:%d: %s", name, ps.line,
+			    why.text);
+			return ST_INVALID;
+		}
+	}
+	*c = ps.conf;
+	return ST_OK;
+}
+
+/* ---- the environment --------------------------------------------------------- */
+
+/* The part of the variable behind '=' when it sets this key. */
+static bool
+sets_key(const char *variable, const char *key, struct span *value)
+{
+	const char *p;
+
+	if (strncmp(variable, ENV_PREFIX, sizeof(ENV_PREFIX) - 1) != 0)
+		return false;
+	p = variable + sizeof(ENV_PREFIX) - 1;
+	for (; *key != '\0'; key++, p++)
+		if (*p != toupper((unsigned char)*key))
+			return false;
+	if (*p != '=')
+		return false;
+	*value = span_trim(span_str(p + 1));
+	return true;
+}
+
+/*
+ * In a CGI program's environment, WALCAST_MAX_STREAMS is the cap of its
+ * location: a parameter of the request, not a setting of ours.
+ */
+static bool
+is_request_parameter(const struct conf_row *row, char *const *env)
+{
+	if (row->offset != offsetof(struct conf, max_streams))
+		return false;
+	for (; *env != NULL; env++)
+		if (strncmp(*env, "GATEWAY_INTERFACE=", 18) == 0)
+			return true;
+	return false;
+}
+
+enum status
+conf_environment(struct conf *c, char *const *env, struct errmsg *err)
+{
+	struct conf copy = *c;
+	struct errmsg why = {""};
+	const struct conf_row *row;
+	struct span value;
+	char *const *e;
+
+	for (row = conf_rows; row->key != NULL; row++)
+		for (e = env; *e != NULL; e++) {
+			if (!sets_key(*e, row->key, &value) ||
+			    is_request_parameter(row, env))
+				continue;
+			if (set_value(&copy, row, value, &why) != ST_OK) {
+				errmsg_set(err, "environment, %.*s: %s",
+				    (int)strcspn(*e, "="), *e, why.text);
+				return ST_INVALID;
+			}
+		}
+	*c = copy;
+	return ST_OK;
+}
+
+/* ---- all of it ----------------------------------------------------------------- */
+
+static enum status
+read_all(FILE *f, struct buf *text, const char *path, struct errmsg *err)
+{
+	size_t n;
+
+	if (buf_reserve(text, FILE_MAX_BYTES) != ST_OK) {
+		errmsg_set(err, "%s: out of memory", path);
+		return ST_IO;
+	}
+	n = fread(buf_tail(text), 1, FILE_MAX_BYTES, f);
+	buf_grew(text, n);
+	if (ferror(f)) {
+		errmsg_set(err, "cannot read %s: %s", path, strerror(errno));
+		return ST_IO;
+	}
+	if (n == FILE_MAX_BYTES) {
+		errmsg_set(err, "%s: longer than %d bytes", path,
+		    FILE_MAX_BYTES - 1);
+		return ST_INVALID;
+	}
+	return ST_OK;
+}
+
+/* Reads the file over *c.  A file that nobody named may be missing. */
+static enum status
+load_file(struct conf *c, const char *path, bool named, struct errmsg *err)
+{
+	FILE *f = fopen(path, "re");
+	struct buf text;
+	enum status st;
+
+	if (f == NULL) {
+		if (errno == ENOENT && !named)
+			return ST_OK;
+		errmsg_set(err, "cannot read the configuration %s: %s", path,
+		    strerror(errno));
+		return errno == ENOENT || errno == ENOTDIR ? ST_NOTFOUND
+							   : ST_IO;
+	}
+	buf_init(&text, FILE_MAX_BYTES);
+	st = read_all(f, &text, path, err);
+	if (st == ST_OK)
+		st = conf_parse(c, buf_span(&text), path, err);
+	buf_fini(&text);
+	(void)fclose(f);
+	return st;
+}
+
+enum status
+conf_load(struct conf *c, const char *path, struct errmsg *err)
+{
+	struct conf loaded;
+	bool named = true;
+	enum status st;
+
+	conf_defaults(&loaded);
+	if (path == NULL)
+		path = getenv("WALCAST_CONF");
+	if (path == NULL || path[0] == '\0') {
+		path = CONF_DEFAULT_PATH;
+		named = false;
+	}
+	st = load_file(&loaded, path, named, err);
+	if (st == ST_OK)
+		st = conf_environment(&loaded, environ, err);
+	if (st == ST_OK)
+		*c = loaded;
+	return st;
+}
+
+void
+conf_dump(const struct conf *c, FILE *out)
+{
+	const struct conf_row *row;
+
+	for (row = conf_rows; row->key != NULL; row++) {
+		const void *member = (const char *)c + row->offset;
+
+		(void)fprintf(out, "%s = ", row->key);
+		switch (row->type) {
+		case CONF_INT:
+			(void)fprintf(out, "%" PRId64 "\n",
+			    *(const int64_t *)member);
+			break;
+		case CONF_MODE:
+			(void)fprintf(out, "%04" PRIo64 "\n",
+			    (uint64_t) * (const int64_t *)member);
+			break;
+		case CONF_ENUM:
+			(void)fprintf(out, "%s\n",
+			    row->values[*(const int64_t *)member]);
+			break;
+		case CONF_TEXT:
+		case CONF_PATH:
+			(void)fprintf(out, "%s\n", (const char *)member);
+			break;
+		}
+	}
+}

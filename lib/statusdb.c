@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The status table (sql/status.sql), which says what the columns mean.
+ *
+ * Invariant: the row `totals` and the rows that are not folded add up to
+ * everything that was ever counted.  What the database holds is soft: a
+ * damaged one, or one of another version, is thrown away and made anew.
+ * Blocks on the disk's cache only (synchronous OFF), never on a lock.
+ */
+#include "statusdb.h"
+
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "db.h"
+#include "sql_text.h"
+
+#define VERSION     1
+#define REMEMBER_MS 3600000 /* for how long a folded process may come back */
+
+struct statusdb {
+	struct db *db;
+	struct db_stmt *each;
+	/* Of a writer only: */
+	struct db_stmt *put, *expired, *gone, *back, *sum, *unmark, *forget;
+};
+
+/* ---- the file --------------------------------------------------------------- */
+
+static const char *const suffixes[] = {"", "-wal", "-shm"};
+
+static enum status
+status_path(const char *log_path, char *path, size_t size)
+{
+	char *copy = strdup(log_path);
+	int n;
+
+	if (copy == NULL)
+		return ST_NOMEM;
+	n = snprintf(path, size, "%s/status.db", dirname(copy));
+	free(copy);
+	return n > 0 && (size_t)n < size ? ST_OK : ST_TOOLARGE;
+}
+
+/*
+ * Group and mode (and owner, when we may) as the log's file has them.  Best
+ * effort: a file that is somebody else's shows when it is used.
+ */
+static void
+follow_access(const char *path, const struct stat *log)
+{
+	uid_t uid = geteuid() == 0 ? log->st_uid : (uid_t)-1;
+	char name[4096];
+	struct stat sb;
+	size_t i;
+
+	for (i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+		(void)snprintf(name, sizeof(name), "%s%s", path, suffixes[i]);
+		if (stat(name, &sb) < 0)
+			continue;
+		if ((sb.st_gid != log->st_gid ||
+			(uid != (uid_t)-1 && sb.st_uid != uid)) &&
+		    chown(name, uid, log->st_gid) < 0)
+			continue;
+		if ((sb.st_mode & 0777) != (log->st_mode & 0777) &&
+		    chmod(name, log->st_mode & 0777) < 0)
+			continue;
+	}
+}
+
+static enum status
+open_file(struct statusdb *s, const char *path, const char *log_path,
+    struct errmsg *err)
+{
+	struct stat log;
+	mode_t old;
+	enum status st;
+
+	if (stat(log_path, &log) < 0) {
+		errmsg_set(err, "there is no log at %s: run `walcast init`",
+		    log_path);
+		return ST_NOTFOUND;
+	}
+	old = umask(0777 & ~log.st_mode);
+	st = db_open(&s->db, path, DB_CREATE, err);
+	(void)umask(old);
+	/* Before -wal and -shm are made: SQLite copies what it finds. */
+	follow_access(path, &log);
+	return st;
+}
+
+/* ST_CORRUPT when SQLite finds fault with any page. */
+static enum status
+check_pages(struct db *db)
+{
+	struct db_stmt *s = NULL;
+	enum status st = db_prepare(db, "PRAGMA quick_check(1)", &s);
+
+	if (st != ST_OK)
+		return st;
+	st = db_step(s);
+	if (st == ST_OK && !span_eq(db_col_text(s, 0), SPAN("ok")))
+		st = ST_CORRUPT;
+	db_stmt_free(&s);
+	return st;
+}
+
+static enum status
+make_schema(struct db *db)
+{
+	int64_t version = 0;
+	enum status st = db_get_int(db, "PRAGMA user_version", &version);
+
+	if (st != ST_OK || version == VERSION)
+		return st;
+	st = db_exec(db, "BEGIN IMMEDIATE");
+	if (st != ST_OK)
+		return st;
+	st = db_exec(db, sql_status);
+	if (st == ST_OK)
+		st = db_exec(db, "COMMIT");
+	if (st != ST_OK && !db_autocommit(db))
+		status_ignore(db_exec(db, "ROLLBACK"));
+	return st;
+}
+
+static enum status
+open_writable(struct statusdb *s, const char *path, const char *log_path,
+    struct errmsg *err)
+{
+	enum status st = open_file(s, path, log_path, err);
+
+	if (st != ST_OK)
+		return st;
+	db_persist_wal(s->db);
+	st = check_pages(s->db);
+	if (st == ST_OK)
+		st = db_exec(s->db,
+		    "PRAGMA journal_mode=WAL;"
+		    "PRAGMA wal_autocheckpoint=100;"
+		    "PRAGMA journal_size_limit=1048576");
+	if (st == ST_OK)
+		st = db_set_synchronous(s->db, DB_SYNC_OFF);
+	if (st == ST_OK)
+		st = make_schema(s->db);
+	if (st != ST_OK)
+		errmsg_set(err, "cannot use %s: %s", path, db_error(s->db));
+	return st;
+}
+
+/* The connection is closed: nobody's locks are lost with the files. */
+static void
+throw_away(struct statusdb *s, const char *path)
+{
+	char name[4096];
+	size_t i;
+
+	db_close(&s->db);
+	for (i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+		(void)snprintf(name, sizeof(name), "%s%s", path, suffixes[i]);
+		(void)unlink(name);
+	}
+}
+
+static enum status
+open_readable(struct statusdb *s, const char *path, struct errmsg *err)
+{
+	int64_t version = 0;
+	enum status st = db_open(&s->db, path, DB_READ, err);
+
+	if (st == ST_NOTFOUND)
+		errmsg_set(err,
+		    "there is no status at %s, or this user cannot reach it: "
+		    "pubd makes it when it starts",
+		    path);
+	if (st == ST_OK)
+		st = db_get_int(s->db, "PRAGMA user_version", &version);
+	if (st == ST_OK && version != VERSION) {
+		errmsg_set(err,
+		    "%s is of version %lld, this program needs %d: restart "
+		    "pubd",
+		    path, (long long)version, VERSION);
+		st = ST_SCHEMA;
+	}
+	return st;
+}
+
+static enum status
+prepare(struct statusdb *s, bool writable)
+{
+	const struct {
+		struct db_stmt **stmt;
+		const char *sql;
+	} list[] = {
+	    {&s->each, sql_status_each},
+	    {&s->put, sql_status_put},
+	    {&s->expired, sql_status_mark_expired},
+	    {&s->gone, sql_status_mark_gone},
+	    {&s->back, sql_status_mark_back},
+	    {&s->sum, sql_status_sum},
+	    {&s->unmark, sql_status_unmark},
+	    {&s->forget, sql_status_forget},
+	};
+	size_t i, n = writable ? sizeof(list) / sizeof(list[0]) : 1;
+	enum status st = ST_OK;
+
+	for (i = 0; st == ST_OK && i < n; i++)
+		st = db_prepare(s->db, list[i].sql, list[i].stmt);
+	return st;
+}
+
+enum status
+statusdb_open(struct statusdb **out, const char *log_path, bool writable,
+    struct errmsg *err)
+{
+	struct statusdb *s = calloc(1, sizeof(*s));
+	char path[4096 - 8]; /* leaves room for the suffixes */
+	enum status st;
+
+	if (s == NULL)
+		return ST_NOMEM;
+	st = status_path(log_path, path, sizeof(path));
+	if (st == ST_OK && writable) {
+		st = open_writable(s, path, log_path, err);
+		if (st == ST_CORRUPT) {
+			throw_away(s, path);
+			st = open_writable(s, path, log_path, err);
+		}
+	} else if (st == ST_OK) {
+		st = open_readable(s, path, err);
+	}
+	if (st == ST_OK) {
+		st = prepare(s, writable);
+		if (st != ST_OK)
+			errmsg_set(err, "cannot use %s: %s", path,
+			    db_error(s->db));
+	}
+	if (st != ST_OK) {
+		statusdb_close(&s);
+		return st;
+	}
+	*out = s;
+	return ST_OK;
+}
+
+void
+statusdb_close(struct statusdb **sp)
+{
+	struct statusdb *s = *sp;
+
+	if (s == NULL)
+		return;
+	db_stmt_free(&s->each);
+	db_stmt_free(&s->put);
+	db_stmt_free(&s->expired);
+	db_stmt_free(&s->gone);
+	db_stmt_free(&s->back);
+	db_stmt_free(&s->sum);
+	db_stmt_free(&s->unmark);
+	db_stmt_free(&s->forget);
+	db_close(&s->db);
+	free(s);
+	*sp = NULL;
+}
+
+/* ---- writing ------------------------------------------------------------------ */
+
+static enum status
+run(struct db_stmt *stmt)
+{
+	enum status st = db_step(stmt);
+
+	return st == ST_END ? ST_OK : st;
+}
+
+static enum status
+begin(struct statusdb *s)
+{
+	if (db_has_moved(s->db))
+		return ST_MOVED;
+	return db_exec(s->db, "BEGIN IMMEDIATE");
+}
+
+/* Ends the transaction: commits when all went well so far. */
+static enum status
+end(struct statusdb *s, enum status st)
+{
+	if (st == ST_OK)
+		st = db_exec(s->db, "COMMIT");
+	if (st != ST_OK && !db_autocommit(s->db))
+		status_ignore(db_exec(s->db, "ROLLBACK"));
+	return st;
+}
+
+/*
+ * Runs a statement that marks rows, and when it found any, moves their
+ * counters into the totals or out of them.
+ */
+static enum status
+fold(struct statusdb *s, struct db_stmt *mark)
+{
+	enum status st = db_step(mark);
+
+	if (st == ST_END)
+		return ST_OK;
+	/* All rows are marked by the first step. */
+	db_reset(mark);
+	if (st == ST_OK)
+		st = run(s->sum);
+	if (st == ST_OK)
+		st = run(s->unmark);
+	return st;
+}
+
+static enum status
+put_row(struct statusdb *s, const struct statusdb_row *row)
+{
+	enum status st;
+
+	db_bind_text(s->back, 1, row->name);
+	st = fold(s, s->back);
+	if (st != ST_OK)
+		return st;
+	db_bind_text(s->put, 1, row->name);
+	db_bind_text(s->put, 2, row->role);
+	db_bind_int(s->put, 3, row->pid);
+	db_bind_text(s->put, 4, row->version);
+	db_bind_int(s->put, 5, row->started_ms);
+	db_bind_int(s->put, 6, row->seen_ms);
+	db_bind_int(s->put, 7, row->lease_ms);
+	db_bind_int(s->put, 8, row->head);
+	db_bind_int(s->put, 9, row->cursor);
+	db_bind_int(s->put, 10, row->streams);
+	db_bind_text(s->put, 11, row->counters);
+	return run(s->put);
+}
+
+enum status
+statusdb_put(struct statusdb *s, const struct statusdb_row *rows, int n)
+{
+	enum status st = begin(s);
+	int i;
+
+	if (st != ST_OK)
+		return st;
+	for (i = 0; st == ST_OK && i < n; i++)
+		st = put_row(s, &rows[i]);
+	return end(s, st);
+}
+
+enum status
+statusdb_expire(struct statusdb *s, int64_t now_ms)
+{
+	enum status st = begin(s);
+
+	if (st != ST_OK)
+		return st;
+	db_bind_int(s->expired, 1, now_ms);
+	st = fold(s, s->expired);
+	if (st == ST_OK) {
+		db_bind_int(s->forget, 1, now_ms - REMEMBER_MS);
+		st = run(s->forget);
+	}
+	return end(s, st);
+}
+
+enum status
+statusdb_remove(struct statusdb *s, struct span name)
+{
+	enum status st = begin(s);
+
+	if (st != ST_OK)
+		return st;
+	db_bind_text(s->gone, 1, name);
+	st = fold(s, s->gone);
+	return end(s, st);
+}
+
+/* ---- reading ------------------------------------------------------------------ */
+
+static void
+read_row(struct db_stmt *stmt, struct statusdb_row *row)
+{
+	row->name = db_col_text(stmt, 0);
+	row->role = db_col_text(stmt, 1);
+	row->pid = db_col_int(stmt, 2);
+	row->version = db_col_text(stmt, 3);
+	row->started_ms = db_col_int(stmt, 4);
+	row->seen_ms = db_col_int(stmt, 5);
+	row->lease_ms = db_col_int(stmt, 6);
+	row->head = db_col_int(stmt, 7);
+	row->cursor = db_col_int(stmt, 8);
+	row->streams = db_col_int(stmt, 9);
+	row->counters = db_col_text(stmt, 10);
+}
+
+enum status
+statusdb_each(struct statusdb *s,
+    void (*fn)(void *arg, const struct statusdb_row *row), void *arg)
+{
+	struct statusdb_row row;
+	enum status st;
+
+	if (db_has_moved(s->db))
+		return ST_MOVED;
+	while ((st = db_step(s->each)) == ST_OK) {
+		read_row(s->each, &row);
+		fn(arg, &row);
+	}
+	return st == ST_END ? ST_OK : st;
+}
