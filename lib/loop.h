@@ -19,6 +19,10 @@
 
 struct loop;
 
+/* The object in which a watch or a timer is embedded as `member`. */
+#define OWNER_OF(ptr, type, member)                                            \
+	((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
 struct watch {
 	int fd; /* -1 when not in a loop */
 	void (*fn)(struct watch *w, uint32_t events);

@@ -24,6 +24,13 @@
 /* Rows of more data than this are refused by the schema. */
 #define STORE_MAX_DATA_BYTES (4u << 20)
 
+/* What the data of an event is; decides how an envelope carries it. */
+enum store_data {
+	STORE_DATA_TEXT,   /* a string */
+	STORE_DATA_JSON,   /* a JSON value, compact */
+	STORE_DATA_UNKNOWN /* inserted by SQL, which does not say */
+};
+
 struct store_event {
 	int64_t id;
 	int64_t ts_ms;  /* Unix time at which it was accepted */
@@ -32,6 +39,7 @@ struct store_event {
 	struct span event; /* "message" when none was given */
 	struct span key;   /* SPAN_NONE when it has none */
 	struct span trace; /* SPAN_NONE when it has none */
+	enum store_data kind;
 	struct span data;
 };
 
@@ -87,7 +95,7 @@ void store_writer_close(struct store_writer **w);
 MUST_USE enum status store_begin(struct store_writer *w);
 
 /*
- * Appends one event: channel, event, key, trace, data and ts_ms are taken,
+ * Appends one event: channel, event, key, trace, kind, data and ts_ms are taken,
  * id and prev are given out in *e.
  *
  * Returns  ST_OK
@@ -187,6 +195,7 @@ struct store_page {
 	 */
 	enum status (*take)(void *arg, const struct store_event *e);
 	void *arg;
+	int64_t first_id;   /* out: the first row looked at; 0: none */
 	int64_t scanned_id; /* out: everything up to here was considered */
 	int n_rows;         /* out: rows looked at */
 	bool end;           /* out: no rows are left after scanned_id */

@@ -310,7 +310,11 @@ insert(struct store_writer *w, struct store_event *e, struct tip *t)
 	bind_optional(w->append, 4, e->key);
 	bind_optional(w->append, 5, e->trace);
 	db_bind_int(w->append, 6, t->last_id);
-	db_bind_text(w->append, 7, e->data);
+	if (e->kind == STORE_DATA_UNKNOWN)
+		db_bind_null(w->append, 7);
+	else
+		db_bind_int(w->append, 7, e->kind == STORE_DATA_JSON);
+	db_bind_text(w->append, 8, e->data);
 	st = run(w->append);
 	if (st != ST_OK)
 		return st;
@@ -734,7 +738,13 @@ event_body(struct db_stmt *s, struct store_event *e)
 	e->prev = db_col_int(s, 4);
 	e->key = db_col_text(s, 5);
 	e->trace = db_col_text(s, 6);
-	e->data = db_col_text(s, 7);
+	if (db_col_null(s, 7))
+		e->kind = STORE_DATA_UNKNOWN;
+	else if (db_col_int(s, 7) != 0)
+		e->kind = STORE_DATA_JSON;
+	else
+		e->kind = STORE_DATA_TEXT;
+	e->data = db_col_text(s, 8);
 }
 
 static enum store_verdict
@@ -753,6 +763,8 @@ page_row(struct store_reader *r, struct store_page *p, enum status *st)
 	enum store_verdict v;
 
 	event_head(r->page, &e);
+	if (p->first_id == 0)
+		p->first_id = e.id;
 	v = wanted(p, &e);
 	if (v == STORE_STOP)
 		return false;
@@ -775,6 +787,7 @@ store_read(struct store_reader *r, struct store_page *p)
 {
 	enum status st;
 
+	p->first_id = 0;
 	p->scanned_id = p->after_id;
 	p->n_rows = 0;
 	p->end = false;

@@ -41,6 +41,8 @@ CREATE TABLE events (
 	-- the id before this one on the same channel, 0 when none is retained;
 	-- pubd gives it, for everybody else the trigger below fills it in
 	prev    INTEGER,
+	-- 1: data is a JSON value; 0: a string; NULL: nobody said
+	json    INTEGER CHECK (json IN (0, 1)),
 	data    TEXT NOT NULL CHECK (length(data) <= 4194304)
 ) STRICT;
 

@@ -2,8 +2,8 @@
 -- the C string sql_X.
 
 -- name: append
-INSERT INTO events (ts, channel, event, key, trace, prev, data)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7);
+INSERT INTO events (ts, channel, event, key, trace, prev, json, data)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8);
 
 -- name: key_id
 SELECT id FROM events WHERE channel = ?1 AND key = ?2 AND key IS NOT NULL;
@@ -33,7 +33,7 @@ SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0),
        coalesce((SELECT value FROM meta WHERE name = 'generation'), '');
 
 -- name: page
-SELECT id, channel, event, ts, prev, key, trace, data
+SELECT id, channel, event, ts, prev, key, trace, json, data
 FROM events WHERE id > ?1 ORDER BY id LIMIT ?2;
 
 -- name: newest

@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From a request to a stream.  What an EventSource must know is said in-band
+ * on a 200, because it treats every other status as final.  Never blocks but
+ * for the store's answers.
+ */
+#include "admit.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "log.h"
+#include "random.h"
+#include "record.h"
+#include "request.h"
+
+#define FIRST_BYTES_MAX 8192
+#define STREAM_ID_BYTES 16
+#define OVERLOAD_FACTOR 2 /* those told to wait come back this much later */
+
+/* One admission under way. */
+struct entry {
+	struct admit *a;
+	struct request req;
+	const struct params *params;
+	int fd;
+	uint16_t request_id;
+	struct stream *s;
+	struct buf out;
+	char id[STREAM_ID_BYTES + 1];
+	/* the position */
+	int64_t cursor;
+	int64_t resumed_from; /* -1: none */
+	bool has_gap;
+	struct frame_gap gap;
+};
+
+static void
+send_reply(struct entry *e)
+{
+	reply_send(e->a->replies, e->fd, e->request_id, buf_span(&e->out));
+	e->fd = -1;
+}
+
+static void
+drop(struct entry *e)
+{
+	if (e->fd >= 0)
+		(void)close(e->fd);
+	e->fd = -1;
+}
+
+/* ---- refusals --------------------------------------------------------------- */
+
+static void
+refuse(struct entry *e, const struct http_error *error)
+{
+	enum status st = http_error(&e->out, error, e->req.origin,
+	    e->req.head_only);
+
+	if (st == ST_OK)
+		send_reply(e);
+}
+
+static int64_t
+retry_for_overload(struct admit *a)
+{
+	return (int64_t)random_jitter(hub_random(a->hub),
+	    (uint64_t)a->conf->retry_ms * OVERLOAD_FACTOR);
+}
+
+/* A stream that is told at once why it ends, and when to come back. */
+static void
+reject_soft(struct entry *e, enum frame_reason reason, int64_t retry_ms)
+{
+	enum status st = http_stream_head(&e->out, span_str(e->id),
+	    e->req.origin);
+
+	if (st == ST_OK)
+		st = frame_close(&e->out, reason, retry_ms);
+	if (st == ST_OK)
+		send_reply(e);
+}
+
+static void
+reject(struct entry *e, enum frame_reason reason, int hard_status)
+{
+	struct admit *a = e->a;
+	int64_t retry_ms = retry_for_overload(a);
+	struct http_error error = {
+	    .status = hard_status,
+	    .detail = hard_status == 429
+		? SPAN("Too many streams from this address; close one or "
+		       "come back later.")
+		: SPAN("All streams of this server are taken; come back "
+		       "later."),
+	    .retry_after_s = (int)((retry_ms + 999) / 1000),
+	};
+
+	if (a->conf->reject == CONF_REJECT_HARD)
+		refuse(e, &error);
+	else
+		reject_soft(e, reason, retry_ms);
+}
+
+/* ---- limits ------------------------------------------------------------------ */
+
+/* Takes a slot of the web server's, if it said how many there are. */
+static bool
+take_front_slot(struct entry *e)
+{
+	struct stream *s = e->s;
+
+	if (e->req.max_streams < 0 || e->a->slots == NULL)
+		return true;
+	s->pool_key = slots_key(SPAN("front"), e->req.slot_pool);
+	return slots_take(e->a->slots, s->pool_key, e->req.max_streams,
+		   &s->slot) == ST_OK;
+}
+
+static bool
+take_address_slot(struct entry *e)
+{
+	struct stream *s = e->s;
+	int64_t max = e->a->conf->max_streams_per_address;
+
+	if (max == 0 || e->a->slots == NULL || e->req.remote.len == 0)
+		return true;
+	s->address_key = slots_key(SPAN("address"), e->req.remote);
+	return slots_take(e->a->slots, s->address_key, max,
+		   &s->address_slot) == ST_OK;
+}
+
+void
+admit_release(struct admit *a, const struct stream *s)
+{
+	if (a->slots == NULL)
+		return;
+	slots_give(a->slots, s->pool_key, s->slot);
+	slots_give(a->slots, s->address_key, s->address_slot);
+}
+
+/* False: the request was answered. */
+static bool
+within_limits(struct entry *e)
+{
+	struct admit *a = e->a;
+
+	if (a->draining) {
+		a->n_rejected_drain++;
+		reject_soft(e, CLOSE_DRAIN,
+		    (int64_t)random_jitter(hub_random(a->hub),
+			(uint64_t)a->conf->retry_ms));
+		return false;
+	}
+	if (hub_n_streams(a->hub) >= (size_t)a->conf->max_streams ||
+	    !take_front_slot(e)) {
+		a->n_rejected_overload++;
+		reject(e, CLOSE_OVERLOAD, 503);
+		return false;
+	}
+	if (!take_address_slot(e)) {
+		a->n_rejected_address++;
+		reject(e, CLOSE_OVERLOAD, 429);
+		return false;
+	}
+	return true;
+}
+
+/* ---- the position ------------------------------------------------------------- */
+
+static void
+set_gap(struct entry *e, enum frame_gap_code code, int64_t position,
+    int64_t lost)
+{
+	const struct store_bounds *b = hub_bounds(e->a->hub);
+
+	e->has_gap = true;
+	e->cursor = position;
+	e->gap = (struct frame_gap){
+	    .code = code,
+	    .requested = e->req.requested,
+	    .position = position,
+	    .oldest = b->oldest,
+	    .newest = b->head,
+	    .lost = lost,
+	};
+}
+
+static void
+place_after(struct entry *e, int64_t id)
+{
+	const struct store_bounds *b = hub_bounds(e->a->hub);
+
+	e->resumed_from = id;
+	if (id > b->head) {
+		set_gap(e, GAP_AHEAD, b->oldest - 1, b->oldest - 1);
+		return;
+	}
+	e->cursor = id;
+	if (id < b->oldest - 1)
+		set_gap(e, GAP_EXPIRED, b->oldest - 1, b->oldest - 1 - id);
+}
+
+/*
+ * A browser that was connected before the first event came sends the 0 that
+ * it was given; if the first events are gone by now, it must hear of it.
+ * Asked for in the query, 0 means what is there.
+ */
+static void
+place_earliest(struct entry *e)
+{
+	if (span_eq(params_get(e->params, "HTTP_LAST_EVENT_ID"), SPAN("0"))) {
+		place_after(e, 0);
+		return;
+	}
+	e->cursor = hub_bounds(e->a->hub)->oldest - 1;
+}
+
+static void
+place_last(struct entry *e)
+{
+	int64_t at = hub_head(e->a->hub);
+
+	if (tail_newest(e->a->tail, e->s->sub, (int)e->req.last_n, &at) !=
+	    ST_OK)
+		at = hub_head(e->a->hub);
+	e->cursor = at;
+}
+
+static bool
+foreign_generation(const struct entry *e)
+{
+	struct span ours =
+	    span_str(hub_bounds(e->a->hub)->generation);
+
+	return e->req.generation.len > 0 &&
+	    !span_eq(e->req.generation, ours) &&
+	    e->req.position != POSITION_LIVE &&
+	    e->req.position != POSITION_LAST;
+}
+
+static void
+find_position(struct entry *e)
+{
+	const struct store_bounds *b = hub_bounds(e->a->hub);
+
+	e->resumed_from = -1;
+	if (foreign_generation(e)) {
+		set_gap(e, GAP_GENERATION, b->oldest - 1, b->oldest - 1);
+		return;
+	}
+	switch (e->req.position) {
+	case POSITION_LIVE:
+		e->cursor = hub_head(e->a->hub);
+		break;
+	case POSITION_AFTER:
+		place_after(e, e->req.after_id);
+		break;
+	case POSITION_EARLIEST:
+		place_earliest(e);
+		break;
+	case POSITION_LAST:
+		place_last(e);
+		break;
+	case POSITION_INVALID:
+		set_gap(e, GAP_INVALID, hub_head(e->a->hub), 0);
+		break;
+	}
+}
+
+/*
+ * Another worker may have sent this client an event that we have not read
+ * yet: be up to date before judging an id.  False: we are not, come back.
+ */
+static bool
+know_the_log(struct entry *e)
+{
+	struct admit *a = e->a;
+	int64_t head;
+
+	if (tail_refresh(a->tail) != ST_OK)
+		return true; /* without the store: from what we know */
+	head = hub_bounds(a->hub)->head;
+	if (e->req.position == POSITION_AFTER &&
+	    e->req.after_id > hub_head(a->hub)) {
+		tail_catch_up(a->tail, head);
+		return e->req.after_id <= hub_head(a->hub) ||
+		    hub_head(a->hub) >= head;
+	}
+	return true;
+}
+
+/* ---- the first bytes ------------------------------------------------------------ */
+
+static void
+name_stream(struct entry *e)
+{
+	e->s->id = random_next(hub_random(e->a->hub));
+	(void)snprintf(e->id, sizeof(e->id), "%016llx",
+	    (unsigned long long)e->s->id);
+}
+
+/*
+ * Where the open frame leaves the client, should the connection break right
+ * behind it: the gap must still be told then.
+ */
+static int64_t
+open_position(const struct entry *e)
+{
+	if (!e->has_gap)
+		return e->cursor;
+	return e->gap.code == GAP_EXPIRED ? e->resumed_from : -1;
+}
+
+static enum status
+compose(struct entry *e)
+{
+	const struct store_bounds *b = hub_bounds(e->a->hub);
+	const struct conf *c = e->a->conf;
+	struct frame_open open = {
+	    .stream = span_str(e->id),
+	    .generation = span_str(b->generation),
+	    .position = open_position(e),
+	    .resumed_from = e->resumed_from,
+	    .head = b->head,
+	    .oldest = b->oldest,
+	    .retry_ms = (int64_t)random_jitter(hub_random(e->a->hub),
+		(uint64_t)c->retry_ms),
+	    .heartbeat_ms = c->heartbeat_ms,
+	    .server_time_ms = clock_real_ms(),
+	};
+	enum status st = http_stream_head(&e->out, span_str(e->id),
+	    e->req.origin);
+
+	if (st == ST_OK && e->req.padding)
+		st = frame_padding(&e->out);
+	if (st == ST_OK)
+		st = frame_open(&e->out, &open);
+	if (st == ST_OK && e->has_gap)
+		st = frame_gap(&e->out, &e->gap);
+	return st;
+}
+
+static void
+count_position(struct entry *e)
+{
+	struct admit *a = e->a;
+
+	if (e->has_gap) {
+		hub_counters(a->hub)->n_gaps[e->gap.code]++;
+		a->n_resumes_gap++;
+	} else if (e->resumed_from >= 0) {
+		a->n_resumes_ok++;
+	}
+}
+
+/* Hands the stream to the hub. */
+static enum status
+start(struct entry *e)
+{
+	struct admit *a = e->a;
+	struct stream *s = e->s;
+	enum status st = compose(e);
+
+	if (st != ST_OK)
+		return st;
+	s->watch.fd = e->fd;
+	s->request_id = e->request_id;
+	s->heartbeat_events = e->req.heartbeat_events;
+	s->place = (struct run_place){.cursor = e->cursor};
+	s->epoch = hub_epoch(a->hub);
+	if (a->conf->max_age_s > 0)
+		s->end_us = loop_now_us(a->loop) +
+		    random_jitter(hub_random(a->hub),
+			(uint64_t)a->conf->max_age_s * 1000000);
+	st = stream_send_text(s, buf_span(&e->out),
+	    &hub_counters(a->hub)->out);
+	if (st != ST_OK && st != ST_AGAIN)
+		return st;
+	st = hub_add(a->hub, s);
+	if (st != ST_OK)
+		return st;
+	count_position(e);
+	log_debug("stream %s open for %.*s from %lld", e->id,
+	    (int)e->req.remote.len,
+	    e->req.remote.p == NULL ? "" : e->req.remote.p,
+	    (long long)e->cursor);
+	e->fd = -1;
+	e->s = NULL;
+	return ST_OK;
+}
+
+static void
+abandon(struct entry *e)
+{
+	struct stream *s = e->s;
+
+	if (s == NULL)
+		return;
+	admit_release(e->a, s);
+	if (s->sub != NULL)
+		subs_unref(hub_subs(e->a->hub), &s->sub);
+	free(s->pend);
+	free(s);
+}
+
+static void
+open_stream(struct entry *e)
+{
+	struct admit *a = e->a;
+	struct sub_spec spec = {e->req.channel, e->req.n_channels,
+	    e->req.event, e->req.n_events, e->req.envelope};
+
+	e->s = calloc(1, sizeof(*e->s));
+	if (e->s == NULL)
+		return;
+	e->s->watch.fd = -1;
+	e->s->slot = SLOT_NONE;
+	e->s->address_slot = SLOT_NONE;
+	name_stream(e);
+	if (!within_limits(e))
+		return;
+	if (subs_ref(hub_subs(a->hub), &spec, &e->s->sub) != ST_OK)
+		return;
+	if (!know_the_log(e)) {
+		a->n_rejected_overload++;
+		reject(e, CLOSE_OVERLOAD, 503);
+		return;
+	}
+	find_position(e);
+	if (start(e) != ST_OK)
+		log_debug("stream %s could not be opened", e->id);
+}
+
+/* ---- requests -------------------------------------------------------------------- */
+
+static void
+answer(struct entry *e)
+{
+	switch (e->req.kind) {
+	case REQUEST_STREAM:
+		open_stream(e);
+		break;
+	case REQUEST_HEAD:
+		if (http_stream_head(&e->out, SPAN("0"), e->req.origin) ==
+		    ST_OK)
+			send_reply(e);
+		break;
+	case REQUEST_PREFLIGHT:
+		if (http_preflight(&e->out, e->req.origin) == ST_OK)
+			send_reply(e);
+		break;
+	case REQUEST_REFUSED:
+		e->a->n_refused++;
+		refuse(e, &e->req.error);
+		break;
+	}
+}
+
+void
+admit_request(struct admit *a, int fd, uint16_t request_id,
+    const struct params *params)
+{
+	struct request_rules rules = {
+	    .default_channel = span_str(a->conf->default_channel),
+	    .allow_origin = span_str(a->conf->allow_origin),
+	};
+	struct entry e = {.a = a,
+	    .params = params,
+	    .fd = fd,
+	    .request_id = request_id};
+
+	buf_init(&e.out, FIRST_BYTES_MAX);
+	request_init(&e.req);
+	if (request_read(&e.req, params, &rules) == ST_OK)
+		answer(&e);
+	abandon(&e);
+	drop(&e);
+	request_fini(&e.req);
+	buf_fini(&e.out);
+}

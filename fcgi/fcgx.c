@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libfcgi's parser on one whole request.
+ *
+ * FCGX_Accept_r would accept, poll and read without limit; given a descriptor
+ * and a request that is there, it only parses.  A request cut short would be
+ * reported as good, so the stream's error is asked for.
+ */
+#include "fcgx.h"
+
+#include <fcgiapp.h>
+
+enum status
+fcgx_init(void)
+{
+	return FCGX_Init() == 0 ? ST_OK : ST_IO;
+}
+
+/* The body is not used; it must not stay in the socket. */
+static void
+drain_body(FCGX_Stream *in)
+{
+	char scratch[4096];
+
+	while (FCGX_GetStr(scratch, (int)sizeof(scratch), in) > 0)
+		;
+}
+
+static enum status
+copy_params(char **env, struct params *params)
+{
+	enum status st = ST_OK;
+
+	for (; st == ST_OK && *env != NULL; env++)
+		st = params_add(params, span_str(*env));
+	return st;
+}
+
+enum status
+fcgx_read(int fd, struct params *params)
+{
+	FCGX_Request r;
+	enum status st = ST_INVALID;
+
+	if (FCGX_InitRequest(&r, -1, 0) != 0)
+		return ST_NOMEM;
+	r.ipcFd = fd;
+	r.keepConnection = 1;
+	FCGX_Detach(&r);
+	if (FCGX_Accept_r(&r) == 0 && FCGX_GetError(r.in) == 0) {
+		drain_body(r.in);
+		st = copy_params(r.envp, params);
+	}
+	FCGX_Free(&r, 0);
+	return st;
+}

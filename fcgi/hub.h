@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The fan-out: takes events in id order, keeps the newest in the ring, and
+ * sends each stream what it wants.
+ *
+ * Invariants: a live stream has been sent everything it wants up to the
+ * hub's head; any other stream has its own place.  Being behind is nothing
+ * special: such a stream reads from its place, out of the ring where the ring
+ * reaches, out of pages of the store where it does not (replay.h).
+ *
+ * An epoch is one life of one log.  When another log takes its place, the
+ * epoch grows and every stream of an older one is told by control.gap before
+ * it goes on.
+ */
+#ifndef WALCAST_HUB_H
+#define WALCAST_HUB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "frame.h"
+#include "loop.h"
+#include "ring.h"
+#include "run.h"
+#include "status.h"
+#include "store.h"
+#include "stream.h"
+#include "subs.h"
+
+struct hub;
+
+struct hub_options {
+	size_t ring_bytes;
+	uint64_t heartbeat_us;
+	int64_t retry_ms;
+	uint64_t max_lag_us;    /* 0: off */
+	int64_t max_lag_events; /* 0: off */
+	/* Called once when a stream ends, for its slots. */
+	void (*ended)(void *arg, const struct stream *s);
+	void *arg;
+};
+
+struct hub_counters {
+	uint64_t n_opened, n_closed_left, n_closed[CLOSE_REVOKED + 1];
+	uint64_t n_closed_broken; /* could not go on inside a record */
+	uint64_t n_events_in;
+	uint64_t n_heartbeats;
+	uint64_t n_gaps[GAP_INVALID + 1];
+	uint64_t n_replayed;   /* events out of the store */
+	struct stream_counters out;
+};
+
+MUST_USE enum status hub_new(struct hub **out, struct loop *l,
+    const struct hub_options *o);
+void hub_free(struct hub **h);
+
+/* ---- the log's side ------------------------------------------------------ */
+
+/* The log is (again) this one, and streams are live from `head` on. */
+void hub_reset(struct hub *h, const struct store_bounds *b, int64_t head);
+
+/*
+ * Another log has taken its place, or it has gone back: every stream is told
+ * and goes on from the oldest event.
+ */
+void hub_new_epoch(struct hub *h, const struct store_bounds *b,
+    enum frame_gap_code code);
+
+/*
+ * The log has lost events that live streams did not get: they fall behind at
+ * the old head and will be told.  The next event has an id above `base`.
+ */
+void hub_skip(struct hub *h, int64_t base);
+
+/* Takes the next event.  False: dispatch before giving more. */
+bool hub_take(struct hub *h, const struct store_event *e);
+
+/* What is known of the log's ends, for control frames. */
+void hub_set_bounds(struct hub *h, const struct store_bounds *b);
+const struct store_bounds *hub_bounds(const struct hub *h);
+int64_t hub_head(const struct hub *h);
+
+/* Sends what was taken to all live streams that want it. */
+void hub_dispatch(struct hub *h);
+
+/* ---- the streams' side --------------------------------------------------- */
+
+/*
+ * Takes a stream whose first bytes are out or pending: fd, sub, place and
+ * epoch are set.  Serves it from now on.  Returns ST_OK, or ST_NOMEM (the
+ * caller keeps it).
+ */
+MUST_USE enum status hub_add(struct hub *h, struct stream *s);
+
+/* Serves streams that are behind and have room, each a bounded part. */
+void hub_serve(struct hub *h);
+
+/* Is there work for hub_serve? */
+bool hub_busy(const struct hub *h);
+
+/* The first stream that waits for a page; NULL: none. */
+struct stream *hub_first_paging(const struct hub *h);
+
+/* Gives the stream a page: r was filled from its place on. */
+void hub_give_page(struct hub *h, struct stream *s, struct run *r);
+
+/* Puts it last among those that wait for a page. */
+void hub_later(struct hub *h, struct stream *s);
+
+/* Tells a stream of a gap and moves it to g->position. */
+void hub_give_gap(struct hub *h, struct stream *s, const struct frame_gap *g);
+
+/* It cannot be continued where it stands: cut it, it resumes by id. */
+void hub_break(struct hub *h, struct stream *s);
+
+/* Ends streams with control.close; at most max_streams of them. */
+size_t hub_drain(struct hub *h, size_t max_streams);
+
+/* Frees streams that ended; after loop_turn(). */
+void hub_reap(struct hub *h);
+
+size_t hub_n_streams(const struct hub *h);
+struct subs *hub_subs(struct hub *h);
+struct ring *hub_ring(struct hub *h);
+struct run *hub_run(struct hub *h); /* scratch, free between calls */
+uint32_t hub_epoch(const struct hub *h);
+struct hub_counters *hub_counters(struct hub *h);
+uint64_t *hub_random(struct hub *h);
+/* The largest number of events by which a stream is behind. */
+int64_t hub_max_lag(const struct hub *h);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From a listening socket to a request: accepts without blocking, waits until
+ * a whole request lies in the connection, and only then lets libfcgi parse
+ * it.  A peer that sends half a request, or nothing, or nonsense, costs one
+ * descriptor until its deadline and is felt by nobody.
+ */
+#ifndef WALCAST_INTAKE_H
+#define WALCAST_INTAKE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "loop.h"
+#include "params.h"
+
+struct intake;
+
+struct intake_options {
+	int listener;        /* non-blocking; stays the caller's */
+	uint64_t timeout_us; /* a request must be whole by then */
+	unsigned max_waiting; /* connections whose request is not whole */
+	/*
+	 * Takes over fd; params are valid during the call only.
+	 */
+	void (*ready)(void *arg, int fd, uint16_t request_id,
+	    const struct params *params);
+	void *arg;
+};
+
+struct intake_counters {
+	uint64_t n_accepted, n_refused, n_timeouts, n_paused;
+};
+
+MUST_USE enum status intake_new(struct intake **out, struct loop *l,
+    const struct intake_options *o);
+void intake_free(struct intake **in);
+
+/* No more connections are accepted; those that wait are still served. */
+void intake_stop(struct intake *in);
+unsigned intake_waiting(const struct intake *in);
+const struct intake_counters *intake_counters(const struct intake *in);
+
+/* Frees connections that ended in this turn; after loop_turn(). */
+void intake_reap(struct intake *in);
+
+#endif

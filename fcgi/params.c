@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The CGI variables of one request.  Invariant: every item lies inside text.
+ * Items are kept as offsets, because text moves while it grows.  Pure.
+ */
+#include "params.h"
+
+void
+params_init(struct params *p)
+{
+	buf_init(&p->text, PARAMS_MAX_BYTES);
+	p->n = 0;
+}
+
+void
+params_fini(struct params *p)
+{
+	buf_fini(&p->text);
+	p->n = 0;
+}
+
+enum status
+params_add(struct params *p, struct span pair)
+{
+	struct span value = pair, name;
+	size_t at = p->text.len;
+	enum status st;
+
+	if (!span_cut(&value, '=', &name) || name.len == pair.len)
+		return ST_INVALID;
+	if (p->n == PARAMS_MAX)
+		return ST_FULL;
+	st = buf_append(&p->text, pair);
+	if (st != ST_OK)
+		return st;
+	p->item[p->n].name_at = (unsigned)at;
+	p->item[p->n].name_len = (unsigned)name.len;
+	p->item[p->n].value_at = (unsigned)(at + name.len + 1);
+	p->item[p->n].value_len = (unsigned)value.len;
+	p->n++;
+	return ST_OK;
+}
+
+struct span
+params_get(const struct params *p, const char *name)
+{
+	struct span want = span_str(name), text = buf_span(&p->text);
+	size_t i;
+
+	for (i = 0; i < p->n; i++) {
+		if (span_eq(want, span_of(text.p + p->item[i].name_at,
+				      p->item[i].name_len)))
+			return span_of(
+			    text.p + p->item[i].value_at, p->item[i].value_len);
+	}
+	return SPAN_NONE;
+}

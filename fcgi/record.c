@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/* FastCGI records.  Pure. */
+#include "record.h"
+
+#define RESPONDER       1
+#define BEGIN_BYTES     8
+#define FCGI_VERSION    1
+#define PAIR_HEAD_BYTES 8
+
+/* Walks the name-value pairs (section 3.4) over record borders. */
+struct pairs {
+	unsigned char head[PAIR_HEAD_BYTES]; /* length bytes so far */
+	size_t n_head;
+	size_t skip; /* bytes of name and value still to come */
+};
+
+struct record_header
+record_decode(struct span s)
+{
+	const unsigned char *p = (const unsigned char *)s.p;
+
+	return (struct record_header){
+	    .version = p[0],
+	    .type = p[1],
+	    .request_id = (uint16_t)(p[2] << 8 | p[3]),
+	    .content_len = (uint16_t)(p[4] << 8 | p[5]),
+	    .padding_len = p[6],
+	};
+}
+
+void
+record_encode(char out[RECORD_HEADER_BYTES], enum record_type type,
+    uint16_t request_id, size_t content_len)
+{
+	out[0] = FCGI_VERSION;
+	out[1] = (char)type;
+	out[2] = (char)(request_id >> 8);
+	out[3] = (char)(request_id & 0xff);
+	out[4] = (char)(content_len >> 8 & 0xff);
+	out[5] = (char)(content_len & 0xff);
+	out[6] = 0;
+	out[7] = 0;
+}
+
+void
+record_end(char out[RECORD_END_BYTES], uint16_t request_id,
+    uint32_t app_status)
+{
+	char *body = out + 2 * RECORD_HEADER_BYTES;
+	int i;
+
+	record_encode(out, RECORD_STDOUT, request_id, 0);
+	record_encode(out + RECORD_HEADER_BYTES, RECORD_END_REQUEST,
+	    request_id, RECORD_HEADER_BYTES);
+	for (i = 0; i < 4; i++)
+		body[i] = (char)(app_status >> (24 - 8 * i) & 0xff);
+	for (i = 4; i < RECORD_HEADER_BYTES; i++)
+		body[i] = 0; /* FCGI_REQUEST_COMPLETE and reserved */
+}
+
+static size_t
+length_bytes(unsigned char first)
+{
+	return (first & 0x80) != 0 ? 4 : 1;
+}
+
+static size_t
+decode_length(const unsigned char *p)
+{
+	if ((p[0] & 0x80) == 0)
+		return p[0];
+	return (size_t)(p[0] & 0x7f) << 24 | (size_t)p[1] << 16 |
+	    (size_t)p[2] << 8 | p[3];
+}
+
+/* The length bytes of a pair are complete: how much follows them? */
+static bool
+pair_begins(struct pairs *ps, size_t name_bytes)
+{
+	size_t name = decode_length(ps->head);
+	size_t value = decode_length(ps->head + name_bytes);
+
+	if (name > RECORD_REQUEST_MAX || value > RECORD_REQUEST_MAX)
+		return false;
+	ps->skip = name + value;
+	ps->n_head = 0;
+	return true;
+}
+
+static bool
+pairs_feed(struct pairs *ps, struct span content)
+{
+	while (content.len > 0) {
+		size_t name_bytes;
+
+		if (ps->skip > 0) {
+			size_t n = ps->skip < content.len ? ps->skip
+							  : content.len;
+
+			ps->skip -= n;
+			content = span_skip(content, n);
+			continue;
+		}
+		ps->head[ps->n_head++] = (unsigned char)content.p[0];
+		content = span_skip(content, 1);
+		name_bytes = length_bytes(ps->head[0]);
+		if (ps->n_head > name_bytes &&
+		    ps->n_head ==
+			name_bytes + length_bytes(ps->head[name_bytes]) &&
+		    !pair_begins(ps, name_bytes))
+			return false;
+	}
+	return true;
+}
+
+static bool
+pairs_complete(const struct pairs *ps)
+{
+	return ps->skip == 0 && ps->n_head == 0;
+}
+
+enum stage { WANT_BEGIN, WANT_PARAMS, WANT_STDIN, WHOLE };
+
+struct scan {
+	enum stage stage;
+	struct pairs pairs;
+	struct record_scan *out;
+};
+
+static enum status
+refuse(struct scan *sc, const char *reason)
+{
+	sc->out->reason = reason;
+	return ST_INVALID;
+}
+
+static enum status
+take_begin(struct scan *sc, struct record_header h, struct span content)
+{
+	if (h.type != RECORD_BEGIN_REQUEST)
+		return refuse(sc, "it does not begin with BEGIN_REQUEST");
+	if (content.len != BEGIN_BYTES || content.p[0] != 0 ||
+	    content.p[1] != RESPONDER)
+		return refuse(sc, "the role is not responder");
+	sc->out->request_id = h.request_id;
+	sc->stage = WANT_PARAMS;
+	return ST_OK;
+}
+
+static enum status
+take_params(struct scan *sc, struct record_header h, struct span content)
+{
+	if (h.type != RECORD_PARAMS)
+		return refuse(sc, "a record other than PARAMS in the params");
+	if (!pairs_feed(&sc->pairs, content))
+		return refuse(sc, "a parameter is longer than a request");
+	if (content.len > 0)
+		return ST_OK;
+	if (!pairs_complete(&sc->pairs))
+		return refuse(sc, "the params end inside a parameter");
+	sc->stage = WANT_STDIN;
+	return ST_OK;
+}
+
+static enum status
+take_record(struct scan *sc, struct record_header h, struct span content)
+{
+	if (sc->stage == WANT_BEGIN)
+		return take_begin(sc, h, content);
+	if (h.request_id != sc->out->request_id)
+		return refuse(sc, "two requests on one connection");
+	if (h.type == RECORD_ABORT_REQUEST) {
+		sc->out->aborted = true;
+		sc->stage = WHOLE;
+		return ST_OK;
+	}
+	if (sc->stage == WANT_PARAMS)
+		return take_params(sc, h, content);
+	if (h.type != RECORD_STDIN)
+		return refuse(sc, "a record other than STDIN in the body");
+	if (content.len == 0)
+		sc->stage = WHOLE;
+	return ST_OK;
+}
+
+static enum status
+check_header(struct scan *sc, struct record_header h)
+{
+	if (h.version != FCGI_VERSION)
+		return refuse(sc, "not FastCGI version 1");
+	if (h.request_id == 0)
+		return refuse(sc, "a management record");
+	return ST_OK;
+}
+
+/* What lies behind the whole request: nothing, or an abort of it. */
+static enum status
+check_rest(struct scan *sc, struct span rest)
+{
+	struct record_header h;
+
+	if (rest.len == 0)
+		return ST_OK;
+	if (rest.len >= RECORD_HEADER_BYTES) {
+		h = record_decode(rest);
+		if (h.type == RECORD_ABORT_REQUEST) {
+			sc->out->aborted = true;
+			return ST_OK;
+		}
+	}
+	return refuse(sc, "bytes after the end of the request");
+}
+
+enum status
+record_scan(struct span s, struct record_scan *out)
+{
+	struct scan sc = {.stage = WANT_BEGIN, .out = out};
+	struct span left = s;
+	enum status st;
+
+	*out = (struct record_scan){0};
+	while (sc.stage != WHOLE) {
+		struct record_header h;
+		size_t whole;
+
+		if (left.len < RECORD_HEADER_BYTES)
+			break;
+		h = record_decode(left);
+		st = check_header(&sc, h);
+		if (st != ST_OK)
+			return st;
+		whole = RECORD_HEADER_BYTES + (size_t)h.content_len +
+		    h.padding_len;
+		if (left.len < whole)
+			break;
+		st = take_record(&sc, h,
+		    span_of(left.p + RECORD_HEADER_BYTES, h.content_len));
+		if (st != ST_OK)
+			return st;
+		left = span_skip(left, whole);
+	}
+	if (sc.stage == WHOLE) {
+		out->request_bytes = s.len - left.len;
+		return check_rest(&sc, left);
+	}
+	if (s.len < RECORD_REQUEST_MAX)
+		return ST_AGAIN;
+	out->reason = "a request of more than 64 KiB";
+	return ST_TOOLARGE;
+}

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pages of the store.  Owns their text.  Blocks on the disk, for one page at
+ * a time; nothing is written to a socket while a statement is open.
+ */
+#include "replay.h"
+
+#include <stdlib.h>
+
+#include "fmt.h"
+#include "frame.h"
+
+#define PAGES          8
+#define PAGE_BYTES     (256u * 1024) /* of text; one event may be larger */
+#define PAGE_ROWS      4096          /* looked at for one page */
+#define PAGE_KEEP      (512u * 1024) /* memory a page may keep */
+#define FRAME_MAX      (40u << 20)   /* of one event, all escapes counted */
+#define SERVES_A_TURN  256
+#define READS_A_TURN   16
+#define NEWEST_ROWS    65536
+
+struct place {
+	int64_t id;
+	size_t end; /* of its frame, in the page's text */
+};
+
+struct page {
+	uint64_t sub_serial; /* 0: empty */
+	int64_t after_id;    /* holds what is wanted in (after_id, scanned] */
+	int64_t scanned_id;
+	uint64_t used;
+	struct buf text;
+	struct place place[PAGE_ROWS];
+	size_t n;
+};
+
+struct replay {
+	struct hub *hub;
+	const struct sub *sub; /* whose page is being read */
+	struct page *filling;
+	struct page page[PAGES];
+	uint64_t clock; /* counts uses */
+	uint64_t n_pages;
+};
+
+enum status
+replay_new(struct replay **out, struct hub *h)
+{
+	struct replay *r = calloc(1, sizeof(*r));
+	int i;
+
+	if (r == NULL)
+		return ST_NOMEM;
+	r->hub = h;
+	for (i = 0; i < PAGES; i++)
+		buf_init(&r->page[i].text, FRAME_MAX);
+	*out = r;
+	return ST_OK;
+}
+
+void
+replay_free(struct replay **r)
+{
+	int i;
+
+	if (*r == NULL)
+		return;
+	for (i = 0; i < PAGES; i++)
+		buf_fini(&(*r)->page[i].text);
+	free(*r);
+	*r = NULL;
+}
+
+void
+replay_reset(struct replay *r)
+{
+	int i;
+
+	for (i = 0; i < PAGES; i++)
+		r->page[i].sub_serial = 0;
+}
+
+static enum store_verdict
+want(void *arg, const struct store_event *e)
+{
+	const struct replay *r = arg;
+
+	return subs_match(r->sub, e->channel, e->event) ? STORE_TAKE
+							: STORE_SKIP;
+}
+
+static enum status
+take(void *arg, const struct store_event *e)
+{
+	struct replay *r = arg;
+	struct page *p = r->filling;
+	size_t before = p->text.len;
+	enum status st;
+
+	if (p->n == PAGE_ROWS || before >= PAGE_BYTES)
+		return ST_FULL;
+	st = r->sub->envelope ? frame_envelope(&p->text, e)
+			      : frame_event(&p->text, e);
+	if (st != ST_OK) {
+		buf_truncate(&p->text, before);
+		return st == ST_FULL ? ST_NOMEM : st;
+	}
+	p->place[p->n++] = (struct place){e->id, p->text.len};
+	return ST_OK;
+}
+
+/* A page that holds what comes after `cursor` for this subscription. */
+static struct page *
+find_page(struct replay *r, const struct sub *sub, int64_t cursor)
+{
+	int i;
+
+	for (i = 0; i < PAGES; i++) {
+		struct page *p = &r->page[i];
+
+		if (p->sub_serial == sub->serial && cursor >= p->after_id &&
+		    cursor < p->scanned_id) {
+			p->used = ++r->clock;
+			return p;
+		}
+	}
+	return NULL;
+}
+
+static struct page *
+oldest_page(struct replay *r)
+{
+	struct page *p = &r->page[0];
+	int i;
+
+	for (i = 1; i < PAGES; i++)
+		if (r->page[i].used < p->used)
+			p = &r->page[i];
+	return p;
+}
+
+static enum status
+read_page(struct replay *r, struct store_reader *store, const struct sub *sub,
+    struct store_page *sp)
+{
+	struct page *p = oldest_page(r);
+	enum status st;
+
+	p->sub_serial = 0;
+	p->n = 0;
+	buf_shrink(&p->text, PAGE_KEEP);
+	r->sub = sub;
+	r->filling = p;
+	sp->upto_id = hub_head(r->hub);
+	sp->max_rows = PAGE_ROWS;
+	sp->want = want;
+	sp->take = take;
+	sp->arg = r;
+	st = store_read(store, sp);
+	if (st != ST_OK)
+		return st;
+	p->sub_serial = sub->serial;
+	p->after_id = sp->after_id;
+	p->scanned_id = sp->scanned_id;
+	if (sp->end)
+		p->scanned_id = sp->upto_id;
+	p->used = ++r->clock;
+	r->n_pages++;
+	return ST_OK;
+}
+
+/* Takes from a page what follows the run's start. */
+static void
+fill_run(const struct page *p, int64_t cursor, struct run *run)
+{
+	size_t lo = 0, hi = p->n, at;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (p->place[mid].id > cursor)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	for (; lo < p->n; lo++) {
+		at = lo == 0 ? 0 : p->place[lo - 1].end;
+		if (!run_add(run, p->place[lo].id,
+			span_of(buf_span(&p->text).p + at,
+			    p->place[lo].end - at)))
+			return;
+	}
+	run->scanned_id = p->scanned_id;
+}
+
+static void
+give(struct replay *r, struct stream *s, const struct page *p)
+{
+	struct run *run = hub_run(r->hub);
+	bool exact = s->rec_left > 0;
+
+	run_begin(run, &s->place, exact ? s->rec_left : RUN_CONTENT_BYTES,
+	    exact);
+	if (p != NULL)
+		fill_run(p, s->place.cursor, run);
+	hub_give_page(r->hub, s, run);
+}
+
+/*
+ * The page began with a later event than the next: has retention passed the
+ * stream?  ST_NOTFOUND: yes, and it was told; ST_AGAIN: wait for the tail.
+ */
+static enum status
+check_gap(struct replay *r, struct store_reader *store, struct stream *s)
+{
+	char requested[FMT_INT64_MAX];
+	struct frame_gap g = {.code = GAP_EXPIRED};
+	int64_t cursor = s->place.cursor;
+	struct store_bounds b;
+	enum status st = store_reader_bounds(store, &b);
+
+	if (st != ST_OK || b.oldest <= cursor + 1)
+		return st;
+	if (b.oldest - 1 > hub_head(r->hub))
+		return ST_AGAIN;
+	g.requested = span_of(requested, fmt_int64(requested, cursor));
+	g.position = b.oldest - 1;
+	g.oldest = b.oldest;
+	g.newest = b.head;
+	g.lost = b.oldest - 1 - cursor;
+	hub_give_gap(r->hub, s, &g);
+	return ST_NOTFOUND;
+}
+
+/* Reads a page for the stream and gives it. */
+static enum status
+serve_by_read(struct replay *r, struct store_reader *store, struct stream *s)
+{
+	struct store_page sp = {.after_id = s->place.cursor};
+	enum status st = read_page(r, store, s->sub, &sp);
+
+	if (st != ST_OK)
+		return st;
+	if (sp.first_id != s->place.cursor + 1) {
+		st = check_gap(r, store, s);
+		if (st == ST_NOTFOUND)
+			return ST_OK;
+		if (st == ST_AGAIN)
+			hub_later(r->hub, s);
+		if (st != ST_OK)
+			return st;
+	}
+	give(r, s, r->filling);
+	return ST_OK;
+}
+
+enum status
+replay_turn(struct replay *r, struct store_reader *store, bool *more)
+{
+	struct stream *s;
+	enum status st = ST_OK;
+	int n, n_reads = 0;
+
+	for (n = 0; st == ST_OK && n < SERVES_A_TURN; n++) {
+		struct page *p;
+
+		s = hub_first_paging(r->hub);
+		if (s == NULL)
+			break;
+		if (s->epoch != hub_epoch(r->hub)) {
+			give(r, s, NULL); /* the hub tells it */
+			continue;
+		}
+		p = find_page(r, s->sub, s->place.cursor);
+		if (p != NULL) {
+			give(r, s, p);
+			continue;
+		}
+		if (n_reads++ == READS_A_TURN)
+			break;
+		st = serve_by_read(r, store, s);
+	}
+	*more = st == ST_OK && hub_first_paging(r->hub) != NULL;
+	return st == ST_AGAIN ? ST_OK : st;
+}
+
+enum status
+replay_newest(struct replay *r, struct store_reader *store,
+    const struct sub *sub, int n, int64_t *position)
+{
+	struct store_page sp = {.upto_id = hub_head(r->hub),
+	    .max_rows = NEWEST_ROWS,
+	    .want = want,
+	    .arg = r};
+
+	r->sub = sub;
+	return store_newest(store, &sp, n, position);
+}
+
+uint64_t
+replay_n_pages(const struct replay *r)
+{
+	return r->n_pages;
+}

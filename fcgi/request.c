@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From CGI variables to what a stream needs.  One table of query parameters;
+ * each step returns false once the request is refused.
+ *
+ * Invariant: text is reserved once, before anything points into it, and never
+ * moves.  An id, however malformed, refuses nothing: an EventSource that once
+ * got a foreign id would never come back.  Pure.
+ */
+#include "request.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "accept.h"
+#include "name.h"
+#include "query.h"
+#include "route.h"
+
+#define METHODS        "GET, HEAD, OPTIONS"
+#define MAX_ID_BYTES   64 /* of what is echoed, and of an id at all */
+#define MAX_LAST       1000000
+#define MAX_POOL_BYTES 256
+#define MAX_DETAIL     512
+#define SHOWN_BYTES    48 /* of a peer's text in an error */
+
+/* Where an id may stand, in order of precedence. */
+enum id_source { ID_HEADER, ID_SNAKE, ID_CAMEL, ID_EVS, ID_SOURCES };
+
+struct reading {
+	struct request *r;
+	const struct params *p;
+	struct span id[ID_SOURCES]; /* empty when not given */
+};
+
+void
+request_init(struct request *r)
+{
+	*r = (struct request){.max_streams = -1};
+	buf_init(&r->text, 4 * PARAMS_MAX_BYTES);
+}
+
+void
+request_fini(struct request *r)
+{
+	buf_fini(&r->text);
+}
+
+/* ---- refusing ----------------------------------------------------------- */
+
+/* Returns false, so that a step can end with it. */
+PRINTF_LIKE(3, 4)
+static bool
+refuse(struct request *r, int status, const char *fmt, ...)
+{
+	char text[MAX_DETAIL];
+	struct span detail;
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	detail = span_str(text);
+	r->kind = REQUEST_REFUSED;
+	r->error = (struct http_error){.status = status};
+	if (detail.len > buf_room(&r->text))
+		return false; /* cannot happen: request_read made room */
+	memcpy(buf_tail(&r->text), detail.p, detail.len);
+	r->error.detail = span_of(buf_tail(&r->text), detail.len);
+	buf_grew(&r->text, detail.len);
+	return false;
+}
+
+struct shown {
+	char text[SHOWN_BYTES + 4];
+};
+
+/* The beginning of a peer's text, without control bytes, terminated. */
+static const char *
+show(struct shown *out, struct span s)
+{
+	size_t i, n = s.len < SHOWN_BYTES ? s.len : SHOWN_BYTES;
+
+	for (i = 0; i < n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		out->text[i] = c < 0x20 || c == 0x7f ? '?' : (char)c;
+	}
+	(void)snprintf(out->text + n, 4, "%s", s.len > n ? "..." : "");
+	return out->text;
+}
+
+/* ---- channels and event names ------------------------------------------- */
+
+static bool
+add_channel(struct request *r, struct span name)
+{
+	struct shown shown;
+	size_t i;
+
+	if (!name_pattern_ok(name))
+		return refuse(r, 400,
+		    "\"%s\" is no channel name: use 1 to %d of A-Z a-z 0-9 _ "
+		    ". : / -, and a * only at the end, for a prefix.",
+		    show(&shown, name), NAME_MAX_BYTES);
+	if (name_reserved(name))
+		return refuse(r, 403,
+		    "The channel \"%s\" is reserved: names that begin with "
+		    "system. or control. cannot be subscribed to.",
+		    show(&shown, name));
+	for (i = 0; i < r->n_channels; i++)
+		if (span_eq(r->channel[i], name))
+			return true;
+	if (r->n_channels == REQUEST_MAX_CHANNELS)
+		return refuse(r, 400,
+		    "A stream holds at most %d channels: open another one, or "
+		    "name a prefix such as orders.* instead.",
+		    REQUEST_MAX_CHANNELS);
+	r->channel[r->n_channels++] = name;
+	return true;
+}
+
+/* A list that is empty counts as not given; an empty name in one is not. */
+static bool
+add_channels(struct request *r, struct span list)
+{
+	struct span name;
+
+	if (list.len == 0)
+		return true;
+	while (span_cut(&list, ',', &name))
+		if (!add_channel(r, name))
+			return false;
+	return true;
+}
+
+static bool
+add_event(struct request *r, struct span name)
+{
+	struct shown shown;
+	size_t i;
+
+	if (!name_event_ok(name))
+		return refuse(r, 400,
+		    "\"%s\" is no event name in events=: use 1 to %d bytes of "
+		    "UTF-8 without control characters, not beginning with "
+		    "control. or system.",
+		    show(&shown, name), NAME_MAX_BYTES);
+	for (i = 0; i < r->n_events; i++)
+		if (span_eq(r->event[i], name))
+			return true;
+	if (r->n_events == REQUEST_MAX_EVENTS)
+		return refuse(r, 400,
+		    "events= names more than %d event types: leave it out and "
+		    "filter in the page.",
+		    REQUEST_MAX_EVENTS);
+	r->event[r->n_events++] = name;
+	return true;
+}
+
+/* ---- query parameters --------------------------------------------------- */
+
+static bool
+read_channel(struct reading *g, struct span value)
+{
+	return add_channels(g->r, value);
+}
+
+static bool
+read_events(struct reading *g, struct span value)
+{
+	struct span name;
+
+	if (value.len == 0)
+		return true;
+	while (span_cut(&value, ',', &name))
+		if (!add_event(g->r, name))
+			return false;
+	return true;
+}
+
+static bool
+read_last(struct reading *g, struct span value)
+{
+	struct shown shown;
+	int64_t n;
+
+	if (value.len == 0)
+		return true;
+	if (!span_to_int64(value, &n) || n > MAX_LAST)
+		return refuse(g->r, 400,
+		    "last=%s is not a number of events: use 0 to %d.",
+		    show(&shown, value), MAX_LAST);
+	g->r->last_n = n;
+	return true;
+}
+
+static bool
+is_on(struct span value)
+{
+	return span_eq(value, SPAN("1")) || span_eq(value, SPAN("true"));
+}
+
+static bool
+read_heartbeat(struct reading *g, struct span value)
+{
+	g->r->heartbeat_events = span_eq(value, SPAN("event"));
+	return true;
+}
+
+static bool
+read_envelope(struct reading *g, struct span value)
+{
+	g->r->envelope = is_on(value);
+	return true;
+}
+
+static bool
+read_padding(struct reading *g, struct span value)
+{
+	g->r->padding = is_on(value);
+	return true;
+}
+
+static bool
+read_generation(struct reading *g, struct span value)
+{
+	g->r->generation = value;
+	return true;
+}
+
+/* A parameter that is no id has id ID_HEADER, which is never read here. */
+static const struct parameter {
+	const char *name;
+	bool (*read)(struct reading *g, struct span value);
+	enum id_source id;
+} parameters[] = {
+    {"channel", read_channel, ID_HEADER},
+    {"events", read_events, ID_HEADER},
+    {"last", read_last, ID_HEADER},
+    {"heartbeat", read_heartbeat, ID_HEADER},
+    {"envelope", read_envelope, ID_HEADER},
+    {"padding", read_padding, ID_HEADER},
+    {"generation", read_generation, ID_HEADER},
+    {"last_event_id", NULL, ID_SNAKE},
+    {"lastEventId", NULL, ID_CAMEL},
+    {"evs_last_event_id", NULL, ID_EVS},
+};
+
+/* The parameter of this encoded name; NULL for others, broken ones too. */
+static const struct parameter *
+find_parameter(struct request *r, struct span raw)
+{
+	const struct parameter *found = NULL;
+	size_t i, at, before = r->text.len;
+	struct span name;
+
+	if (query_decode(&r->text, raw, QUERY_PLUS_IS_SPACE, &name, &at) !=
+	    ST_OK)
+		return NULL;
+	for (i = 0; i < sizeof(parameters) / sizeof(parameters[0]); i++)
+		if (span_eq(name, span_str(parameters[i].name)))
+			found = &parameters[i];
+	buf_truncate(&r->text, before);
+	return found;
+}
+
+static bool
+read_pair(struct reading *g, const struct query_pair *pair)
+{
+	const struct parameter *a = find_parameter(g->r, pair->name);
+	struct span value;
+	struct shown shown;
+	size_t at;
+
+	if (a == NULL)
+		return true; /* somebody else's, such as a cache-buster */
+	if (query_decode(&g->r->text, pair->value, QUERY_PLUS_IS_SPACE, &value,
+		&at) != ST_OK) {
+		/* An id that cannot be decoded is a foreign id. */
+		value = pair->value;
+		if (a->read != NULL)
+			return refuse(g->r, 400,
+			    "The value of %s= breaks at \"%s\": a percent "
+			    "sign must be written %%25.",
+			    a->name, show(&shown, span_skip(value, at)));
+	}
+	if (a->read != NULL)
+		return a->read(g, value);
+	if (value.len > 0)
+		g->id[a->id] = value;
+	return true;
+}
+
+static bool
+read_query(struct reading *g)
+{
+	struct span rest = route_query(g->p);
+	struct query_pair pair;
+
+	while (query_next(&rest, &pair))
+		if (!read_pair(g, &pair))
+			return false;
+	return true;
+}
+
+/* ---- the path ----------------------------------------------------------- */
+
+static bool
+read_path(struct reading *g)
+{
+	struct request *r = g->r;
+	struct shown shown;
+	struct span info;
+
+	if (route_path(&r->text, g->p, SPAN("sse.fcgi"), &info) != ST_OK)
+		return refuse(r, 400,
+		    "The path breaks at \"%s\": a percent sign must be "
+		    "written %%25.",
+		    show(&shown, info));
+	return add_channels(r, info);
+}
+
+/* ---- the rest ----------------------------------------------------------- */
+
+static bool
+read_method(struct reading *g)
+{
+	struct span method = params_get(g->p, "REQUEST_METHOD");
+	struct request *r = g->r;
+	struct shown shown;
+
+	if (span_eq(method, SPAN("GET")))
+		return true;
+	if (span_eq(method, SPAN("HEAD"))) {
+		r->head_only = true;
+		return true;
+	}
+	if (span_eq(method, SPAN("OPTIONS"))) {
+		r->kind = REQUEST_PREFLIGHT;
+		return false;
+	}
+	(void)refuse(r, 405,
+	    "%s is not a method of a stream: open it with GET; events are "
+	    "published through pubd.",
+	    show(&shown, method));
+	r->error.allow = SPAN(METHODS);
+	return false;
+}
+
+static bool
+read_accept(struct reading *g)
+{
+	if (accept_allows(params_get(g->p, "HTTP_ACCEPT"), SPAN("text"),
+		SPAN("event-stream")))
+		return true;
+	return refuse(g->r, 406,
+	    "The Accept header excludes text/event-stream, and there is "
+	    "nothing else here: send \"Accept: text/event-stream\".");
+}
+
+static bool
+need_channel(struct request *r, const struct request_rules *rules)
+{
+	if (r->n_channels == 0 && !add_channels(r, rules->default_channel))
+		return false;
+	if (r->n_channels > 0)
+		return true;
+	return refuse(r, 400,
+	    "No channel is named: add ?channel=NAME (again for each further "
+	    "one), or /NAME to the path, or set default_channel on the "
+	    "server.");
+}
+
+/* The first bytes of an id, not cut inside a character. */
+static struct span
+echo_of(struct span id)
+{
+	size_t n = id.len;
+
+	if (n > MAX_ID_BYTES) {
+		n = MAX_ID_BYTES;
+		while (n > 0 && ((unsigned char)id.p[n] & 0xc0) == 0x80)
+			n--;
+	}
+	return span_of(id.p, n);
+}
+
+static void
+read_position(struct reading *g)
+{
+	struct request *r = g->r;
+	struct span id = SPAN_NONE;
+	int i;
+
+	g->id[ID_HEADER] = params_get(g->p, "HTTP_LAST_EVENT_ID");
+	for (i = 0; i < ID_SOURCES && id.len == 0; i++)
+		id = g->id[i];
+	if (id.len == 0) {
+		r->position = r->last_n > 0 ? POSITION_LAST : POSITION_LIVE;
+		return;
+	}
+	r->last_n = 0;
+	r->requested = echo_of(id);
+	if (span_eq(id, SPAN("earliest")))
+		r->position = POSITION_EARLIEST;
+	else if (id.len > MAX_ID_BYTES || !span_to_int64(id, &r->after_id))
+		r->position = POSITION_INVALID;
+	else
+		r->position =
+		    r->after_id == 0 ? POSITION_EARLIEST : POSITION_AFTER;
+}
+
+/* The origin to answer with: ours is a list, or "*" for all. */
+static struct span
+allowed_origin(struct span rules, struct span origin)
+{
+	size_t i, start = 0;
+
+	if (origin.len == 0)
+		return SPAN_NONE;
+	for (i = 0; i <= rules.len; i++) {
+		struct span rule;
+
+		if (i < rules.len && rules.p[i] != ' ' && rules.p[i] != ',' &&
+		    rules.p[i] != '\t')
+			continue;
+		rule =
+		    span_of(rules.p == NULL ? "" : rules.p + start, i - start);
+		start = i + 1;
+		if (span_eq(rule, SPAN("*")))
+			return SPAN("*");
+		if (span_caseeq(rule, origin))
+			return origin;
+	}
+	return SPAN_NONE;
+}
+
+static void
+append_bounded(struct buf *b, struct span s, size_t max)
+{
+	size_t n = s.len < max ? s.len : max;
+
+	if (n == 0 || n > buf_room(b))
+		return;
+	memcpy(buf_tail(b), s.p, n);
+	buf_grew(b, n);
+}
+
+/* Streams of one web server and location share their slots. */
+static struct span
+pool_of(struct request *r, const struct params *p)
+{
+	size_t half = MAX_POOL_BYTES / 2 - 1;
+	char *start = buf_tail(&r->text);
+	size_t before = r->text.len;
+
+	append_bounded(&r->text, params_get(p, "SERVER_SOFTWARE"), half);
+	append_bounded(&r->text, SPAN("|"), 1);
+	append_bounded(&r->text, params_get(p, "WALCAST_LOCATION"), half);
+	return span_of(start, r->text.len - before);
+}
+
+static void
+reset(struct request *r)
+{
+	struct buf text = r->text;
+
+	buf_clear(&text);
+	*r = (struct request){.max_streams = -1, .text = text};
+}
+
+enum status
+request_read(struct request *r, const struct params *p,
+    const struct request_rules *rules)
+{
+	struct reading g = {.r = r, .p = p};
+	enum status st;
+
+	reset(r);
+	st = buf_reserve(&r->text, route_room(p) + MAX_POOL_BYTES + MAX_DETAIL);
+	if (st != ST_OK)
+		return ST_NOMEM;
+	r->kind = REQUEST_STREAM;
+	r->origin =
+	    allowed_origin(rules->allow_origin, params_get(p, "HTTP_ORIGIN"));
+	r->remote = params_get(p, "REMOTE_ADDR");
+	if (!span_to_int64(
+		params_get(p, "WALCAST_MAX_STREAMS"), &r->max_streams))
+		r->max_streams = -1;
+	r->slot_pool = pool_of(r, p);
+	if (!read_method(&g) || !read_accept(&g) || !read_path(&g) ||
+	    !read_query(&g) || !need_channel(r, rules))
+		return ST_OK;
+	read_position(&g);
+	if (r->head_only)
+		r->kind = REQUEST_HEAD;
+	return ST_OK;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The newest frames of the log, encoded once, shared by all streams, bounded
+ * in bytes.
+ *
+ * Invariant: every event with an id in (ring_base, ring_head] is in the ring,
+ * whatever its channel.  The oldest leave as new ones come.  Pure.
+ */
+#ifndef WALCAST_RING_H
+#define WALCAST_RING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "span.h"
+#include "status.h"
+#include "store.h"
+
+struct ring;
+
+/* One event in the ring; spans are valid until the next push. */
+struct ring_entry {
+	int64_t id;
+	struct span channel;
+	struct span event;
+	struct span frame;    /* frame_event */
+	struct span envelope; /* frame_envelope; SPAN_NONE when not kept */
+};
+
+/* max_bytes   all memory that the ring will use */
+MUST_USE enum status ring_new(struct ring **out, size_t max_bytes);
+void ring_free(struct ring **r);
+
+/* Empties it; the next push has an id greater than base. */
+void ring_reset(struct ring *r, int64_t base);
+
+/*
+ * Adds an event with an id greater than ring_head.  One that is too large
+ * for the ring empties it and becomes its base: streams read it from the
+ * store.
+ *
+ * Returns  ST_OK      it is in
+ *          ST_FULL    it did not fit; the ring is empty, base == its id
+ *          ST_NOMEM   as ST_FULL
+ */
+MUST_USE enum status ring_push(struct ring *r, const struct store_event *e,
+    bool with_envelope);
+
+/* Nothing is at or below upto that is not here: the head moves on. */
+void ring_advance(struct ring *r, int64_t upto);
+
+int64_t ring_base(const struct ring *r);
+int64_t ring_head(const struct ring *r);
+
+/* Events above this id have their envelope in the ring. */
+int64_t ring_envelope_base(const struct ring *r);
+
+/*
+ * Entries are numbered; the number of an entry never changes while it is in
+ * the ring.  ring_seek gives the first one with an id greater than after_id;
+ * ring_end is one past the newest.
+ */
+uint64_t ring_seek(const struct ring *r, int64_t after_id);
+uint64_t ring_first(const struct ring *r); /* number of the oldest */
+uint64_t ring_end(const struct ring *r);
+void ring_get(const struct ring *r, uint64_t number, struct ring_entry *out);
+
+size_t ring_count(const struct ring *r);
+size_t ring_bytes(const struct ring *r);
+
+#endif

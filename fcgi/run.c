@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/* Frames that go out together.  Pure. */
+#include "run.h"
+
+#include <assert.h>
+#include <string.h>
+
+void
+run_begin(struct run *r, const struct run_place *from, size_t limit,
+    bool exact)
+{
+	r->len = 0;
+	r->limit = limit < RUN_CONTENT_BYTES ? limit : RUN_CONTENT_BYTES;
+	r->skip = from->off;
+	r->skip_id = from->part_id;
+	r->broken = false;
+	r->exact = exact;
+	r->n_marks = 0;
+	r->part_id = 0;
+	r->scanned_id = from->cursor;
+}
+
+static void
+copy(struct run *r, const char *p, size_t n)
+{
+	memcpy(r->content + r->len, p, n);
+	r->len += n;
+}
+
+bool
+run_add(struct run *r, int64_t id, struct span frame)
+{
+	size_t room = r->limit - r->len;
+
+	if (r->n_marks == RUN_MARKS || room == 0)
+		return false;
+	if (r->skip > 0) {
+		if (id != r->skip_id || r->skip >= frame.len) {
+			r->broken = true;
+			return false;
+		}
+		frame = span_skip(frame, r->skip);
+		r->skip = 0;
+	}
+	if (frame.len > room) {
+		if (!r->exact && r->len > 0)
+			return false;
+		copy(r, frame.p, room);
+		r->part_id = id;
+		return false;
+	}
+	copy(r, frame.p, frame.len);
+	r->mark[r->n_marks++] = (struct run_mark){id, r->len};
+	r->scanned_id = id;
+	return true;
+}
+
+/* The last mark whose frame ends within `sent` bytes; NULL when none does. */
+static const struct run_mark *
+last_whole(const struct run *r, size_t sent)
+{
+	size_t lo = 0, hi = r->n_marks;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (r->mark[mid].end <= sent)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo == 0 ? NULL : &r->mark[lo - 1];
+}
+
+size_t
+run_advance(const struct run *r, size_t sent, struct run_place *p)
+{
+	const struct run_mark *m = last_whole(r, sent);
+	size_t whole = 0, next = 0;
+
+	assert(sent <= r->len);
+	if (m != NULL) {
+		p->cursor = m->id;
+		p->off = 0;
+		whole = m->end;
+		next = (size_t)(m - r->mark) + 1;
+	}
+	p->off += (uint32_t)(sent - whole);
+	if (p->off == 0) {
+		p->part_id = 0;
+		if (sent == r->len && r->part_id == 0)
+			p->cursor = r->scanned_id;
+	} else if (sent > whole) {
+		p->part_id = next < r->n_marks ? r->mark[next].id
+					       : r->part_id;
+	}
+	return next;
+}

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The tail of the log.  Owns the store's reader and opens it again when the
+ * store went away; streams stay open meanwhile.  Blocks on the disk only, for
+ * a bounded page at a time.
+ */
+#include "tail.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+
+#define PAGE_ROWS       512
+#define PAGES_A_TURN    16
+#define CATCH_UP_TURNS  64
+#define PREFILL_EVENTS  16384
+#define RETRY_MIN_US    100000
+#define RETRY_MAX_US    2000000
+
+struct tail {
+	struct loop *loop;
+	struct hub *hub;
+	struct replay *replay;
+	const struct conf *conf;
+	struct store_reader *store; /* NULL while it is away */
+	struct timer tick;
+	uint64_t retry_us; /* back-off of opening it again */
+	bool awake;        /* look for rows in the next turn */
+	bool full;         /* the hub wants to dispatch before more */
+	bool hole_known;   /* the next id is missing, but not lost */
+	uint64_t n_errors;
+	struct log_gate gate;
+};
+
+static uint64_t
+poll_us(const struct tail *t)
+{
+	return (uint64_t)t->conf->tail_poll_ms * 1000;
+}
+
+static void
+tick_in(struct tail *t, uint64_t us)
+{
+	status_ignore(timer_set(t->loop, &t->tick,
+	    loop_now_us(t->loop) + us)); /* the timer is in the heap */
+}
+
+/* The store failed: close it and try again later. */
+static void
+lose_store(struct tail *t, enum status st)
+{
+	t->n_errors++;
+	if (log_gate(&t->gate, loop_now_us(t->loop)))
+		log_warnx("the log %s cannot be read (%s: %s): streams stay "
+			  "open, trying again",
+		    t->conf->database, status_name(st),
+		    st == ST_MOVED ? "another file has taken its place"
+				   : store_reader_error(t->store));
+	store_reader_close(&t->store);
+	t->retry_us = RETRY_MIN_US;
+	tick_in(t, st == ST_MOVED ? 0 : t->retry_us);
+}
+
+/* A failure that may pass by itself is not worth closing for. */
+static bool
+failed(struct tail *t, enum status st)
+{
+	if (st == ST_OK)
+		return false;
+	if (st != ST_BUSY && st != ST_NOMEM)
+		lose_store(t, st);
+	return true;
+}
+
+static enum status
+open_store(struct tail *t, struct errmsg *err)
+{
+	struct store_options o = {.path = t->conf->database};
+	enum status st = store_check_modes(t->conf->database, err);
+
+	return st == ST_OK ? store_reader_open(&t->store, &o, err) : st;
+}
+
+/* Is the log that was opened, or asked, the one that the hub knows? */
+static void
+compare_log(struct tail *t, const struct store_bounds *b)
+{
+	const struct store_bounds *old = hub_bounds(t->hub);
+
+	if (strcmp(b->generation, old->generation) != 0) {
+		log_warnx("the log has generation %s now, before %s: all "
+			  "streams go on from event %lld",
+		    b->generation, old->generation, (long long)b->oldest);
+		replay_reset(t->replay);
+		hub_new_epoch(t->hub, b, GAP_GENERATION);
+	} else if (b->head < hub_head(t->hub)) {
+		log_warnx("the log has gone back to event %lld, before %lld: "
+			  "all streams go on from event %lld",
+		    (long long)b->head, (long long)hub_head(t->hub),
+		    (long long)b->oldest);
+		replay_reset(t->replay);
+		hub_new_epoch(t->hub, b, GAP_AHEAD);
+	} else {
+		hub_set_bounds(t->hub, b);
+	}
+}
+
+enum status
+tail_refresh(struct tail *t)
+{
+	struct store_bounds b;
+	enum status st;
+
+	if (t->store == NULL)
+		return ST_NOTFOUND;
+	st = store_reader_bounds(t->store, &b);
+	if (failed(t, st))
+		return st;
+	compare_log(t, &b);
+	return ST_OK;
+}
+
+/* After the store was away. */
+static void
+reopen(struct tail *t)
+{
+	struct errmsg err = {""};
+	enum status st = open_store(t, &err);
+
+	if (st == ST_OK && tail_refresh(t) == ST_OK) {
+		log_info("the log %s is back", t->conf->database);
+		t->awake = true;
+		tick_in(t, poll_us(t));
+		return;
+	}
+	if (log_gate(&t->gate, loop_now_us(t->loop)))
+		log_warnx("still without the log: %s", err.text);
+	t->retry_us *= 2;
+	if (t->retry_us > RETRY_MAX_US)
+		t->retry_us = RETRY_MAX_US;
+	tick_in(t, t->retry_us);
+}
+
+static void
+on_tick(struct timer *timer, uint64_t now_us)
+{
+	struct tail *t = OWNER_OF(timer, struct tail, tick);
+	bool changed = false;
+
+	(void)now_us;
+	if (t->store == NULL) {
+		reopen(t);
+		return;
+	}
+	if (failed(t, store_reader_check(t->store)) ||
+	    failed(t, store_reader_changed(t->store, &changed))) {
+		if (t->store != NULL)
+			tick_in(t, poll_us(t));
+		return;
+	}
+	if (changed)
+		t->awake = true;
+	tick_in(t, poll_us(t));
+}
+
+void
+tail_wake(struct tail *t)
+{
+	t->awake = true;
+}
+
+static enum status
+take(void *arg, const struct store_event *e)
+{
+	struct tail *t = arg;
+
+	if (t->full)
+		return ST_FULL;
+	if (e->id != hub_head(t->hub) + 1 && !t->hole_known)
+		return ST_FULL;
+	t->hole_known = false;
+	t->full = !hub_take(t->hub, e);
+	return ST_OK;
+}
+
+/*
+ * The row after our head has a later id than the next.  Either retention has
+ * passed us, or the id was never used.
+ */
+static enum status
+look_into_hole(struct tail *t)
+{
+	struct store_bounds b;
+	enum status st = store_reader_bounds(t->store, &b);
+
+	if (st != ST_OK)
+		return st;
+	if (b.oldest > hub_head(t->hub) + 1)
+		hub_skip(t->hub, b.oldest - 1);
+	t->hole_known = true;
+	return ST_OK;
+}
+
+/* Nothing came though something changed: is it still the same log? */
+static enum status
+look_at_log(struct tail *t)
+{
+	enum status st = tail_refresh(t);
+	int64_t oldest = hub_bounds(t->hub)->oldest;
+
+	if (st == ST_OK && oldest > hub_head(t->hub) + 1)
+		hub_skip(t->hub, oldest - 1);
+	return st;
+}
+
+/* One page; *more tells that the next may have rows. */
+static enum status
+read_page(struct tail *t, bool *more)
+{
+	struct store_page p = {.after_id = hub_head(t->hub),
+	    .max_rows = PAGE_ROWS,
+	    .take = take,
+	    .arg = t};
+	enum status st;
+
+	t->full = false;
+	st = store_read(t->store, &p);
+	hub_dispatch(t->hub);
+	*more = !p.end;
+	if (st != ST_OK || p.n_rows > 0)
+		return st;
+	if (p.first_id != 0)
+		return look_into_hole(t);
+	*more = false;
+	return look_at_log(t);
+}
+
+static bool
+drain(struct tail *t)
+{
+	bool more = true;
+	int i;
+
+	for (i = 0; more && i < PAGES_A_TURN; i++) {
+		enum status st = read_page(t, &more);
+
+		if (st == ST_BUSY || st == ST_NOMEM)
+			return true;
+		if (t->store == NULL || failed(t, st))
+			return false;
+	}
+	return more;
+}
+
+bool
+tail_turn(struct tail *t)
+{
+	bool more_pages = false;
+
+	if (t->awake && t->store != NULL)
+		t->awake = drain(t);
+	hub_serve(t->hub);
+	if (t->store != NULL && hub_first_paging(t->hub) != NULL &&
+	    failed(t, replay_turn(t->replay, t->store, &more_pages)))
+		more_pages = false;
+	return (t->awake && t->store != NULL) || more_pages ||
+	    hub_busy(t->hub);
+}
+
+void
+tail_catch_up(struct tail *t, int64_t id)
+{
+	int i;
+
+	for (i = 0; i < CATCH_UP_TURNS && t->store != NULL &&
+	     hub_head(t->hub) < id; i++) {
+		t->awake = drain(t);
+		if (!t->awake)
+			break;
+	}
+}
+
+enum status
+tail_newest(struct tail *t, const struct sub *sub, int n, int64_t *position)
+{
+	enum status st;
+
+	if (t->store == NULL)
+		return ST_NOTFOUND;
+	st = replay_newest(t->replay, t->store, sub, n, position);
+	return failed(t, st) ? st : ST_OK;
+}
+
+static enum status
+start(struct tail *t, bool prefill, struct errmsg *err)
+{
+	struct store_bounds b;
+	int64_t base;
+	enum status st = open_store(t, err);
+
+	if (st != ST_OK)
+		return st;
+	st = store_reader_bounds(t->store, &b);
+	if (st != ST_OK) {
+		errmsg_set(err, "cannot read the log %s: %s",
+		    t->conf->database, store_reader_error(t->store));
+		return st;
+	}
+	base = b.head;
+	if (prefill)
+		base = b.head - b.oldest < PREFILL_EVENTS
+		    ? b.oldest - 1
+		    : b.head - PREFILL_EVENTS;
+	hub_reset(t->hub, &b, base);
+	tail_catch_up(t, b.head);
+	return timer_set(t->loop, &t->tick, loop_now_us(t->loop) + poll_us(t));
+}
+
+enum status
+tail_new(struct tail **out, struct loop *l, struct hub *h,
+    const struct conf *c, bool prefill, struct errmsg *err)
+{
+	struct tail *t = calloc(1, sizeof(*t));
+	enum status st;
+
+	if (t == NULL)
+		return ST_NOMEM;
+	t->loop = l;
+	t->hub = h;
+	t->conf = c;
+	t->tick.fn = on_tick;
+	t->retry_us = RETRY_MIN_US;
+	st = replay_new(&t->replay, h);
+	if (st == ST_OK)
+		st = start(t, prefill, err);
+	if (st != ST_OK) {
+		tail_free(&t);
+		return st;
+	}
+	*out = t;
+	return ST_OK;
+}
+
+void
+tail_free(struct tail **tp)
+{
+	struct tail *t = *tp;
+
+	if (t == NULL)
+		return;
+	timer_cancel(t->loop, &t->tick);
+	replay_free(&t->replay);
+	store_reader_close(&t->store);
+	free(t);
+	*tp = NULL;
+}
+
+bool
+tail_is_open(const struct tail *t)
+{
+	return t->store != NULL;
+}
+
+uint64_t
+tail_n_errors(const struct tail *t)
+{
+	return t->n_errors;
+}

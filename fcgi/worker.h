@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One worker process: the loop, and all that it drives.
+ */
+#ifndef WALCAST_WORKER_H
+#define WALCAST_WORKER_H
+
+#include "conf.h"
+#include "status.h"
+
+struct worker;
+
+/*
+ * Opens the log and sets everything up.  conf must outlive the worker.
+ *
+ * listener  a listening socket, non-blocking; -1: plain CGI, one stream on
+ *           fd 1 with the environment's variables
+ * Returns   ST_OK, or why it cannot run: err names the remedy
+ */
+MUST_USE enum status worker_new(struct worker **out, const struct conf *conf,
+    int listener, struct errmsg *err);
+
+/* Runs until it is told to stop (SIGTERM, SIGINT) and has drained. */
+MUST_USE enum status worker_run(struct worker *w);
+
+void worker_free(struct worker **w);
+
+#endif
