@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/* What the commands share.  Writing blocks on stdout and stderr. */
+#include "cli_common.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define LINE_MAX_BYTES 2048
+
+static const struct cli_command *current;
+
+void
+cli_set_command(const struct cli_command *command)
+{
+	current = command;
+}
+
+void
+cli_say(const char *fmt, ...)
+{
+	char text[LINE_MAX_BYTES];
+	struct buf line;
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	buf_init(&line, 4 * sizeof(text));
+	if (cli_put_visible(&line, span_str(text)) == ST_OK)
+		(void)fprintf(stderr, "walcast%s%s: %.*s\n",
+		    current == NULL ? "" : " ",
+		    current == NULL ? "" : current->name,
+		    (int)buf_span(&line).len, buf_span(&line).p);
+	buf_fini(&line);
+}
+
+enum cli_exit
+cli_usage(int option)
+{
+	if (option == 'h') {
+		(void)printf("%s", current->help);
+		return cli_finish(CLI_OK);
+	}
+	cli_say("see `walcast %s --help`", current->name);
+	return CLI_USAGE;
+}
+
+bool
+cli_number(const char *what, const char *text, int64_t min, int64_t max,
+    int64_t *out)
+{
+	int64_t v;
+
+	if (span_to_int64(span_str(text), &v) && v >= min && v <= max) {
+		*out = v;
+		return true;
+	}
+	cli_say("%s: \"%.80s\" is not a whole number from %" PRId64 " to %" PRId64,
+	    what, text, min, max);
+	return false;
+}
+
+struct store_options
+cli_store(const struct cli *cli)
+{
+	return (struct store_options){
+	    .path = cli->conf.database,
+	    .synchronous_full = cli->conf.synchronous == CONF_SYNC_FULL,
+	};
+}
+
+enum cli_exit
+cli_exit_for(enum status st)
+{
+	return st == ST_OK ? CLI_OK : CLI_FAILED;
+}
+
+enum status
+cli_write(struct span s)
+{
+	static enum status broken = ST_OK; /* once is for ever, and said once */
+
+	if (broken != ST_OK)
+		return broken;
+	errno = 0;
+	if (s.len > 0)
+		(void)fwrite(s.p, 1, s.len, stdout);
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return ST_OK;
+	broken = errno == EPIPE ? ST_END : ST_IO;
+	if (broken == ST_IO)
+		cli_say("cannot write to standard output: %s",
+		    errno == 0 ? "it failed before" : strerror(errno));
+	return broken;
+}
+
+enum cli_exit
+cli_finish(enum cli_exit code)
+{
+	return cli_write(SPAN_NONE) == ST_IO ? CLI_FAILED : code;
+}
+
+void
+cli_pause_us(uint64_t us)
+{
+	struct timespec ts = {
+	    .tv_sec = (time_t)(us / 1000000),
+	    .tv_nsec = (long)(us % 1000000) * 1000,
+	};
+
+	/* A signal that cuts it short does no harm: callers look again. */
+	(void)nanosleep(&ts, NULL);
+}
+
+const char *
+cli_time(char out[CLI_TIME_BYTES], int64_t ts_ms)
+{
+	int64_t ms = ts_ms % 1000;
+	struct tm tm;
+	time_t t;
+	char day[24];
+
+	if (ms < 0)
+		ms += 1000;
+	t = (time_t)((ts_ms - ms) / 1000);
+	if (gmtime_r(&t, &tm) == NULL || tm.tm_year < -1900 ||
+	    tm.tm_year > 8099 ||
+	    strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%S", &tm) == 0)
+		(void)snprintf(out, CLI_TIME_BYTES, "%" PRId64 "ms", ts_ms);
+	else
+		(void)snprintf(out, CLI_TIME_BYTES, "%s.%03dZ", day, (int)ms);
+	return out;
+}
+
+const char *
+cli_age(char out[CLI_SIZE_BYTES], int64_t age_ms)
+{
+	int64_t s = age_ms / 1000;
+
+	if (age_ms < 0)
+		(void)snprintf(out, CLI_SIZE_BYTES, "future");
+	else if (s < 10)
+		(void)snprintf(out, CLI_SIZE_BYTES, "%" PRId64 ".%d s", s,
+		    (int)(age_ms % 1000 / 100));
+	else if (s < 120)
+		(void)snprintf(out, CLI_SIZE_BYTES, "%" PRId64 " s", s);
+	else if (s < 7200)
+		(void)snprintf(out, CLI_SIZE_BYTES, "%" PRId64 " min", s / 60);
+	else if (s < 172800)
+		(void)snprintf(out, CLI_SIZE_BYTES, "%" PRId64 " h", s / 3600);
+	else
+		(void)snprintf(out, CLI_SIZE_BYTES, "%" PRId64 " d", s / 86400);
+	return out;
+}
+
+const char *
+cli_size(char out[CLI_SIZE_BYTES], int64_t bytes)
+{
+	static const char *const units[] = {"KiB", "MiB", "GiB", "TiB"};
+	double v = (double)bytes / 1024;
+	size_t i = 0;
+
+	if (bytes < 1024) {
+		(void)snprintf(out, CLI_SIZE_BYTES, "%" PRId64 " B", bytes);
+		return out;
+	}
+	while (v >= 1024 && i + 1 < sizeof(units) / sizeof(units[0])) {
+		v /= 1024;
+		i++;
+	}
+	(void)snprintf(out, CLI_SIZE_BYTES, "%.1f %s", v, units[i]);
+	return out;
+}
+
+/* Bytes of the control character at p, or 0: C0, DEL, and C1 in UTF-8. */
+static size_t
+control_at(const unsigned char *p, size_t left)
+{
+	if (*p < 0x20 || *p == 0x7f)
+		return 1;
+	return *p == 0xc2 && left > 1 && p[1] < 0xa0 ? 2 : 0;
+}
+
+enum status
+cli_put_visible(struct buf *out, struct span text)
+{
+	const unsigned char *p = (const unsigned char *)text.p;
+	enum status st = ST_OK;
+	size_t i, n, done = 0;
+
+	for (i = 0; st == ST_OK && i < text.len; i++) {
+		n = control_at(p + i, text.len - i);
+		if (n == 0)
+			continue;
+		st = buf_append(out, span_of(text.p + done, i - done));
+		if (st == ST_OK && p[i] == '\n')
+			st = buf_append(out, SPAN("\\n"));
+		else if (st == ST_OK && p[i] == '\t')
+			st = buf_append(out, SPAN("\t"));
+		else if (st == ST_OK)
+			st = buf_printf(out, "\\x%02x", p[i + n - 1]);
+		i += n - 1;
+		done = i + 1;
+	}
+	if (st == ST_OK)
+		st = buf_append(out, span_of(text.p + done, text.len - done));
+	return st;
+}

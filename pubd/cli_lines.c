@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Lines of standard input.  Invariant: `in` holds at most one line that is
+ * not whole, so never more than max_line and one read.
+ */
+#include "cli_lines.h"
+
+#include <string.h>
+
+#include "sock.h"
+
+#define READ_BYTES 65536
+
+void
+cli_lines_init(struct cli_lines *l, int fd, size_t max_line)
+{
+	*l = (struct cli_lines){.fd = fd, .max_line = max_line};
+	buf_init(&l->in, max_line + 2 * (size_t)READ_BYTES);
+}
+
+void
+cli_lines_fini(struct cli_lines *l)
+{
+	buf_fini(&l->in);
+}
+
+static void
+drop_taken(struct cli_lines *l)
+{
+	buf_consume(&l->in, l->taken);
+	l->taken = 0;
+}
+
+enum status
+cli_lines_read(struct cli_lines *l)
+{
+	enum status st;
+	size_t n;
+
+	drop_taken(l);
+	st = buf_reserve(&l->in, READ_BYTES);
+	if (st != ST_OK)
+		return st;
+	st = sock_read(l->fd, buf_tail(&l->in), READ_BYTES, &n);
+	if (st == ST_OK)
+		buf_grew(&l->in, n);
+	else if (st == ST_END)
+		l->end = true;
+	/* Somebody else's non-blocking descriptor: the caller polls. */
+	return st == ST_END || st == ST_AGAIN ? ST_OK : st;
+}
+
+static struct span
+without_eol(struct span s)
+{
+	if (s.len > 0 && s.p[s.len - 1] == '\n')
+		s.len--;
+	if (s.len > 0 && s.p[s.len - 1] == '\r')
+		s.len--;
+	return s;
+}
+
+enum status
+cli_lines_all(struct cli_lines *l, struct span *all)
+{
+	enum status st = ST_OK;
+
+	while (st == ST_OK && !l->end)
+		st = l->in.len > l->max_line ? ST_TOOLARGE : cli_lines_read(l);
+	if (st == ST_OK) {
+		*all = buf_span(&l->in);
+		if (all->len > 0 && all->p[all->len - 1] == '\n')
+			*all = without_eol(*all);
+	}
+	return st;
+}
+
+/* No LF in sight: waits for more, or gives the last line, or gives up. */
+static enum status
+unfinished(struct cli_lines *l, struct span rest, struct span *line)
+{
+	l->searched = rest.len;
+	if (l->skipping || rest.len > l->max_line) {
+		l->taken = rest.len;
+		l->searched = 0;
+		if (l->skipping)
+			return l->end ? ST_END : ST_AGAIN;
+		l->skipping = true;
+		l->number++;
+		return ST_TOOLARGE;
+	}
+	if (!l->end)
+		return ST_AGAIN;
+	if (rest.len == 0)
+		return ST_END;
+	l->taken = rest.len;
+	l->searched = 0;
+	l->number++;
+	*line = rest;
+	return ST_OK;
+}
+
+enum status
+cli_lines_next(struct cli_lines *l, struct span *line)
+{
+	struct span rest;
+	const char *eol = NULL;
+
+	for (;;) {
+		drop_taken(l);
+		rest = buf_span(&l->in);
+		if (rest.len > l->searched)
+			eol = memchr(rest.p + l->searched, '\n',
+			    rest.len - l->searched);
+		if (eol == NULL)
+			return unfinished(l, rest, line);
+		l->taken = (size_t)(eol - rest.p) + 1;
+		l->searched = 0;
+		if (!l->skipping)
+			break;
+		l->skipping = false;
+		eol = NULL;
+	}
+	l->number++;
+	if (l->taken - 1 > l->max_line)
+		return ST_TOOLARGE;
+	*line = without_eol(span_of(rest.p, l->taken));
+	return ST_OK;
+}

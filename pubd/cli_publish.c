@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * walcast publish: hands events to pubd and prints their ids.
+ *
+ * Invariant: `window` holds, oldest first, the line numbers of the requests
+ * that pubd has not answered; answers come in their order.  Waits for
+ * standard input without limit, and for pubd no longer than the time-out
+ * while something is on its way to it.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli_commands.h"
+#include "cli_lines.h"
+#include "cli_link.h"
+#include "clock.h"
+#include "json.h"
+#include "jsontext.h"
+#include "name.h"
+
+#define WINDOW        1024   /* requests on their way */
+#define WINDOW_BYTES  262144 /* of them, not yet taken by the socket */
+#define TIMEOUT_S     30
+#define MAX_TIMEOUT_S 86400
+
+enum form { FORM_AUTO, FORM_JSON, FORM_TEXT };
+
+struct publish {
+	struct span channel, event, key, trace;
+	enum form form;
+	bool lines;
+	uint64_t timeout_us;
+	uint64_t deadline_us; /* the next answer is there by then */
+	struct cli_link link;
+	struct json_parser *parser;
+	uint64_t window[WINDOW];
+	size_t first, n_waiting;
+	uint64_t n_acked, n_failed;
+};
+
+static const char help_text[] =
+    "usage: walcast publish -c CHANNEL [-e EVENT] [-k KEY] [-t TRACE]\n"
+    "                       [--json | --text] [--timeout S] [DATA | -]\n"
+    "       walcast publish -c CHANNEL [...] --lines\n\n"
+    "Publishes DATA, or all of standard input, or each line of it, and prints\n"
+    "the id of each event.  Exits with 0 only when all of them are stored.\n\n"
+    "  -c, --channel CHANNEL  where to\n"
+    "  -e, --event EVENT      type of the event (message)\n"
+    "  -k, --key KEY          idempotency key: the same one stores once\n"
+    "  -t, --trace TRACE      W3C traceparent\n"
+    "      --json, --text     what the data is (JSON if it is valid JSON)\n"
+    "  -l, --lines            each line of standard input is one event\n"
+    "      --timeout S        wait so long for pubd (30)\n";
+
+enum { OPT_JSON = 256, OPT_TEXT, OPT_TIMEOUT };
+
+static const struct option options[] = {
+    {"channel", required_argument, NULL, 'c'},
+    {"event", required_argument, NULL, 'e'},
+    {"key", required_argument, NULL, 'k'},
+    {"trace", required_argument, NULL, 't'},
+    {"json", no_argument, NULL, OPT_JSON},
+    {"text", no_argument, NULL, OPT_TEXT},
+    {"lines", no_argument, NULL, 'l'},
+    {"timeout", required_argument, NULL, OPT_TIMEOUT},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+/* ---- requests ------------------------------------------------------------ */
+
+/* What went wrong with a line (0: the only event there is). */
+static void
+fail(struct publish *p, uint64_t line, const char *what, const char *why)
+{
+	p->n_failed++;
+	if (p->lines)
+		cli_say("line %" PRIu64 ": %s: %s", line, what, why);
+	else
+		cli_say("not published: %s: %s", what, why);
+}
+
+static enum status
+put_member(struct buf *out, const char *name, struct span value)
+{
+	enum status st;
+
+	if (value.len == 0)
+		return ST_OK;
+	st = buf_printf(out, ",\"%s\":", name);
+	return st == ST_OK ? jsontext_quote(out, value) : st;
+}
+
+/* Appends the request; `out` may keep a part of it when this fails. */
+static enum status
+put_request(struct publish *p, struct buf *out, struct span data, bool json)
+{
+	enum status st = buf_append(out, SPAN("{\"channel\":"));
+
+	if (st == ST_OK)
+		st = jsontext_quote(out, p->channel);
+	if (st == ST_OK)
+		st = put_member(out, "event", p->event);
+	if (st == ST_OK)
+		st = put_member(out, "key", p->key);
+	if (st == ST_OK)
+		st = put_member(out, "trace", p->trace);
+	if (st == ST_OK)
+		st = buf_append(out, SPAN(",\"data\":"));
+	if (st == ST_OK)
+		st = json ? jsontext_compact(out, data)
+			  : jsontext_quote(out, data);
+	return st == ST_OK ? buf_append(out, SPAN("}\n")) : st;
+}
+
+/* Is the data to go as JSON?  ST_INVALID (said): it cannot go at all. */
+static enum status
+judge(struct publish *p, uint64_t line, struct span data, bool *json)
+{
+	char why[96];
+	size_t at = 0;
+	enum status st = ST_INVALID;
+
+	if (p->form != FORM_TEXT)
+		st = jsontext_check(data, &at);
+	*json = st == ST_OK;
+	if (st == ST_OK)
+		return ST_OK;
+	if (p->form == FORM_JSON) {
+		(void)snprintf(why, sizeof(why), "%s at byte %zu",
+		    st == ST_TOOLARGE ? "nested too deeply" : "no valid JSON",
+		    at);
+		fail(p, line, why, "mend it, or publish it with --text");
+		return ST_INVALID;
+	}
+	if (!name_utf8_ok(data)) {
+		fail(p, line, "the data is not UTF-8",
+		    "convert it with iconv(1)");
+		return ST_INVALID;
+	}
+	return ST_OK;
+}
+
+/* Queues one event; what is wrong with it is said and counted. */
+static void
+submit(struct publish *p, uint64_t line, struct span data)
+{
+	size_t before = p->link.out.len;
+	bool json;
+	enum status st;
+
+	if (judge(p, line, data, &json) != ST_OK)
+		return;
+	st = put_request(p, &p->link.out, data, json);
+	if (st != ST_OK) {
+		buf_truncate(&p->link.out, before);
+		fail(p, line, "cannot make the request", status_name(st));
+		return;
+	}
+	if (p->n_waiting == 0)
+		p->deadline_us = clock_mono_us() + p->timeout_us;
+	p->window[(p->first + p->n_waiting) % WINDOW] = line;
+	p->n_waiting++;
+}
+
+/* ---- answers ------------------------------------------------------------- */
+
+static const char *
+text_of(const struct json *answer, const char *name, char out[256])
+{
+	struct span s = json_text(json_get(answer, name));
+
+	(void)snprintf(out, 256, "%.*s", (int)(s.len > 255 ? 255 : s.len),
+	    s.p == NULL ? "" : s.p);
+	return out;
+}
+
+/* The answer to the oldest request.  ST_INVALID: pubd speaks in riddles. */
+static enum status
+take_answer(struct publish *p, struct span line)
+{
+	struct json *answer = NULL;
+	char code[256], message[256];
+	struct errmsg err;
+	int64_t id = 0;
+	enum status st;
+
+	if (p->n_waiting == 0)
+		return ST_INVALID;
+	st = json_parse(p->parser, line, &answer, &err);
+	if (st != ST_OK)
+		return st;
+	if (!json_true(json_get(answer, "ok"))) {
+		fail(p, p->window[p->first], text_of(answer, "error", code),
+		    text_of(answer, "message", message));
+	} else if (json_int(json_get(answer, "id"), &id)) {
+		p->n_acked++;
+		(void)printf("%" PRId64 "\n", id);
+	} else {
+		st = ST_INVALID;
+	}
+	json_free(&answer);
+	p->first = (p->first + 1) % WINDOW;
+	p->n_waiting--;
+	p->deadline_us = clock_mono_us() + p->timeout_us;
+	return st;
+}
+
+static enum status
+take_answers(struct publish *p)
+{
+	struct span line;
+	enum status st = cli_link_receive(&p->link);
+
+	if (st != ST_OK)
+		return st == ST_AGAIN ? ST_OK : st;
+	while (st == ST_OK && cli_link_line(&p->link, &line) == ST_OK)
+		st = take_answer(p, line);
+	return st;
+}
+
+/* ---- the river ------------------------------------------------------------ */
+
+static bool
+has_room(const struct publish *p)
+{
+	return p->n_waiting < WINDOW && p->link.out.len < WINDOW_BYTES;
+}
+
+/* Makes requests of the lines that are there, as long as there is room. */
+static void
+submit_lines(struct publish *p, struct cli_lines *in, bool *more)
+{
+	struct span line;
+	enum status st = ST_OK;
+
+	while (has_room(p)) {
+		st = cli_lines_next(in, &line);
+		if (st == ST_OK)
+			submit(p, in->number, line);
+		else if (st == ST_TOOLARGE)
+			fail(p, in->number, "too_large",
+			    "the line is longer than max_line_bytes");
+		else
+			break;
+	}
+	*more = st != ST_END;
+}
+
+/*
+ * Waits until pubd or standard input can go on, and lets it.
+ *
+ * in       NULL when there is nothing more to read
+ * Returns  ST_OK; ST_AGAIN: pubd took too long; else the connection or
+ *          standard input failed
+ */
+static enum status
+turn(struct publish *p, struct cli_lines *in)
+{
+	struct pollfd fds[2] = {
+	    {.fd = p->link.fd, .events = POLLIN},
+	    {.fd = in != NULL && has_room(p) ? in->fd : -1, .events = POLLIN},
+	};
+	enum status st = cli_link_flush(&p->link);
+	int wait_ms = -1;
+
+	if (st == ST_AGAIN)
+		fds[0].events |= POLLOUT;
+	else if (st != ST_OK)
+		return st;
+	if (p->n_waiting > 0)
+		wait_ms = cli_link_poll_ms(p->deadline_us);
+	/* The ids may have no reader any more; the events go on. */
+	status_ignore(cli_write(SPAN_NONE));
+	if (poll(fds, 2, wait_ms) < 0)
+		return errno == EINTR ? ST_OK : ST_IO;
+	if (fds[0].revents & (POLLIN | POLLHUP | POLLERR))
+		st = take_answers(p);
+	else if (p->n_waiting > 0 && clock_mono_us() >= p->deadline_us)
+		return ST_AGAIN;
+	else
+		st = ST_OK;
+	if (st == ST_OK && fds[1].revents != 0)
+		st = cli_lines_read(in);
+	return st;
+}
+
+/* in   where more events come from, or NULL: only answers are awaited */
+static enum status
+flow(struct publish *p, struct cli_lines *in)
+{
+	enum status st = ST_OK;
+	bool more = in != NULL;
+
+	for (;;) {
+		if (more)
+			submit_lines(p, in, &more);
+		if (!more && p->n_waiting == 0)
+			return ST_OK;
+		st = turn(p, more && !in->end ? in : NULL);
+		if (st != ST_OK)
+			return st;
+	}
+}
+
+/* ---- the command ----------------------------------------------------------- */
+
+/* Says why it broke off, and what became of the rest. */
+static void
+broke_off(const struct publish *p, enum status st)
+{
+	const char *why = status_name(st);
+
+	if (st == ST_AGAIN)
+		why = "pubd did not answer in time: look at its log, or "
+		      "raise --timeout";
+	else if (st == ST_END)
+		why = "pubd closed the connection: look at its log";
+	else if (st == ST_INVALID || st == ST_FULL)
+		why = "the answer is not pubd's: check `socket`";
+	else if (st == ST_IO)
+		why = strerror(errno);
+	cli_say("%s", why);
+	if (p->lines && p->n_waiting > 0)
+		cli_say("%" PRIu64 " events are stored; line %" PRIu64
+			" and what follows may be stored or not",
+		    p->n_acked, p->window[p->first]);
+	else if (p->n_waiting > 0)
+		cli_say("the event may be stored or not: publish it with a "
+			"key (-k) to be able to repeat it");
+}
+
+static enum status
+feed(struct publish *p, const char *data, size_t max_bytes)
+{
+	struct cli_lines in;
+	struct span all;
+	enum status st = ST_OK;
+
+	cli_lines_init(&in, STDIN_FILENO, max_bytes);
+	if (p->lines) {
+		st = flow(p, &in);
+	} else if (data != NULL) {
+		submit(p, 0, span_str(data));
+		st = flow(p, NULL);
+	} else {
+		st = cli_lines_all(&in, &all);
+		if (st == ST_OK)
+			submit(p, 0, all);
+		if (st == ST_TOOLARGE)
+			fail(p, 0, "too_large",
+			    "standard input is longer than max_line_bytes");
+		if (st == ST_OK || st == ST_TOOLARGE)
+			st = flow(p, NULL);
+	}
+	cli_lines_fini(&in);
+	return st;
+}
+
+static enum cli_exit
+publish(struct publish *p, const struct cli *cli, const char *data)
+{
+	size_t max_bytes = (size_t)cli->conf.max_line_bytes;
+	struct errmsg err = {""};
+	enum cli_exit code = CLI_OK;
+	enum status st;
+
+	/* Each byte of data takes six at most ("\u0001"). */
+	st = cli_link_open(&p->link, cli->conf.socket,
+	    WINDOW_BYTES + 8192 + 6 * max_bytes,
+	    clock_mono_us() + p->timeout_us, &err);
+	if (st != ST_OK) {
+		cli_say("%s", err.text);
+		return CLI_UNAVAILABLE;
+	}
+	st = json_parser_new(&p->parser);
+	if (st == ST_OK)
+		st = feed(p, data, max_bytes);
+	if (st != ST_OK) {
+		broke_off(p, st);
+		code = CLI_UNAVAILABLE;
+	} else if (p->n_failed > 0) {
+		code = CLI_FAILED;
+	}
+	if (p->lines && p->n_failed > 0)
+		cli_say("%" PRIu64 " events are stored, %" PRIu64
+			" are not",
+		    p->n_acked, p->n_failed);
+	json_parser_free(&p->parser);
+	cli_link_close(&p->link);
+	return cli_finish(code);
+}
+
+static bool
+names_ok(const struct publish *p)
+{
+	if (p->channel.p == NULL)
+		cli_say("-c CHANNEL is missing");
+	else if (!name_channel_ok(p->channel) || name_reserved(p->channel))
+		cli_say("\"%s\" is not a channel: 1 to 128 of A-Z a-z 0-9 "
+			"_ . : / -, not beginning with system. or control.",
+		    p->channel.p);
+	else if (p->event.p != NULL && !name_event_ok(p->event))
+		cli_say("\"%s\" is not an event type: 1 to 128 bytes of "
+			"UTF-8, no control characters, not beginning with "
+			"system. or control.",
+		    p->event.p);
+	else if (p->key.p != NULL && !name_key_ok(p->key))
+		cli_say("\"%s\" is not a key: 1 to 128 bytes of UTF-8, no "
+			"control characters",
+		    p->key.p);
+	else if (p->trace.p != NULL && !name_trace_ok(p->trace))
+		cli_say("\"%s\" is not a W3C traceparent: "
+			"00-<32 hex>-<16 hex>-<2 hex>",
+		    p->trace.p);
+	else if (p->lines && p->key.p != NULL)
+		cli_say("-k with --lines would make one event of all lines: "
+			"leave one of them out");
+	else
+		return true;
+	return false;
+}
+
+static bool
+set_option(struct publish *p, int o)
+{
+	int64_t seconds;
+
+	switch (o) {
+	case 'c':
+		p->channel = span_str(optarg);
+		break;
+	case 'e':
+		p->event = span_str(optarg);
+		break;
+	case 'k':
+		p->key = span_str(optarg);
+		break;
+	case 't':
+		p->trace = span_str(optarg);
+		break;
+	case 'l':
+		p->lines = true;
+		break;
+	case OPT_JSON:
+		p->form = FORM_JSON;
+		break;
+	case OPT_TEXT:
+		p->form = FORM_TEXT;
+		break;
+	default: /* OPT_TIMEOUT */
+		if (!cli_number("--timeout", optarg, 1, MAX_TIMEOUT_S,
+			&seconds))
+			return false;
+		p->timeout_us = (uint64_t)seconds * 1000000;
+		break;
+	}
+	return true;
+}
+
+static enum cli_exit
+run(const struct cli *cli, int argc, char **argv)
+{
+	static struct publish p = {
+	    .link = {.fd = -1},
+	    .timeout_us = TIMEOUT_S * UINT64_C(1000000),
+	};
+	const char *data = NULL;
+	int o;
+
+	while ((o = getopt_long(argc, argv, "c:e:k:t:lh", options, NULL)) !=
+	    -1) {
+		if (o == 'h' || o == '?')
+			return cli_usage(o);
+		if (!set_option(&p, o))
+			return CLI_USAGE;
+	}
+	if (optind < argc && strcmp(argv[optind], "-") != 0)
+		data = argv[optind];
+	if (argc - optind > 1 || (p.lines && data != NULL)) {
+		cli_say("\"%.80s\" is not expected here: quote data that "
+			"holds spaces",
+		    argv[argc - 1]);
+		return cli_usage('?');
+	}
+	if (!names_ok(&p))
+		return cli_usage('?');
+	return publish(&p, cli, data);
+}
+
+const struct cli_command cli_publish = {
+    .name = "publish",
+    .summary = "hand events to pubd",
+    .help = help_text,
+    .run = run,
+};

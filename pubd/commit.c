@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One transaction for a batch: begin, append all, commit.
+ *
+ * Invariant: when commit_run returns ST_OK, a publish or an array is either
+ * stored by a commit that returned, or an error.  Blocks on the disk; for a
+ * lock it waits through batch_defer.
+ */
+#include "commit.h"
+
+#include <stdbool.h>
+
+#include "batch.h"
+#include "keeper.h"
+#include "log.h"
+#include "protocol.h"
+#include "store.h"
+
+struct run {
+	struct store_writer *w;
+	struct batch *batch;
+	int64_t ts_ms;
+	int64_t head; /* the last id that was given out; 0: none */
+	size_t n_stored;
+};
+
+/* ---- failures --------------------------------------------------------------- */
+
+static bool
+stores(const struct request *r)
+{
+	return r->kind == REQUEST_PUBLISH || r->kind == REQUEST_ARRAY;
+}
+
+static void
+fail_all(struct batch *b, enum protocol_error code, const struct errmsg *why)
+{
+	size_t i;
+
+	for (i = 0; i < batch_count(b); i++) {
+		struct request *r = &batch_at(b, i)->request;
+
+		if (stores(r))
+			protocol_fail(r, code, span_str(why->text));
+	}
+}
+
+static void
+fail_away(struct batch *b, enum status st, struct errmsg *why)
+{
+	errmsg_set(why,
+	    "the log is not available now (%s), pubd keeps trying: send it "
+	    "again later",
+	    status_name(st));
+	fail_all(b, PROTOCOL_UNAVAILABLE, why);
+}
+
+static void
+fail_busy(struct batch *b, uint64_t timeout_us, struct errmsg *why)
+{
+	errmsg_set(why,
+	    "another program has had the log locked for %llu ms "
+	    "(lock_timeout_ms): send it again later",
+	    (unsigned long long)(timeout_us / 1000));
+	fail_all(b, PROTOCOL_BUSY, why);
+}
+
+static void
+fail_storage(struct keeper *k, struct batch *b, enum status st,
+    struct errmsg *why)
+{
+	if (st == ST_NOMEM) {
+		errmsg_set(why,
+		    "pubd is out of memory: send it again later");
+		fail_all(b, PROTOCOL_UNAVAILABLE, why);
+		return;
+	}
+	if (st == ST_NOSPACE)
+		errmsg_set(why,
+		    "the disk or the quota of the log is full: free some "
+		    "space, then send it again");
+	else
+		errmsg_set(why,
+		    "the log could not be written (%s: %.120s): send it again "
+		    "later",
+		    status_name(st),
+		    k->writer == NULL ? "closed"
+				      : store_writer_error(k->writer));
+	fail_all(b, PROTOCOL_STORAGE, why);
+}
+
+/* ---- appending --------------------------------------------------------------- */
+
+/*
+ * A row that the schema refuses although protocol.c let it pass.
+ * UNTESTED: the rules of both are the same.
+ */
+static void
+fail_constraint(struct request *r, int64_t index)
+{
+	protocol_fail(r, PROTOCOL_BAD_REQUEST,
+	    SPAN("the log's schema refuses this event"));
+	r->failure.index = index;
+}
+
+/* ST_OK: stored or a duplicate. */
+static enum status
+append_event(struct run *run, struct request_event *ev)
+{
+	enum status st;
+
+	ev->e.ts_ms = run->ts_ms;
+	ev->duplicate = false;
+	st = store_append(run->w, &ev->e);
+	if (st == ST_EXISTS) {
+		ev->duplicate = true;
+		return ST_OK;
+	}
+	if (st == ST_OK) {
+		run->head = ev->e.id;
+		run->n_stored++;
+	}
+	return st;
+}
+
+static enum status
+append_one(struct run *run, struct request *r)
+{
+	enum status st = append_event(run, &r->events[0]);
+
+	if (st != ST_CONSTRAINT)
+		return st;
+	fail_constraint(r, -1);
+	return ST_OK;
+}
+
+static enum status
+append_array(struct run *run, struct request *r)
+{
+	int64_t head = run->head;
+	size_t i = 0, n_stored = run->n_stored;
+	enum status st = store_group_begin(run->w);
+
+	while (st == ST_OK && i < r->n_events) {
+		st = append_event(run, &r->events[i]);
+		if (st == ST_OK)
+			i++;
+	}
+	if (st == ST_OK)
+		return store_group_end(run->w);
+	if (st != ST_CONSTRAINT)
+		return st;
+	fail_constraint(r, (int64_t)i);
+	run->head = head;
+	run->n_stored = n_stored;
+	return store_group_undo(run->w);
+}
+
+static enum status
+append_all(struct run *run)
+{
+	size_t i, n = batch_count(run->batch);
+	enum status st = ST_OK;
+
+	for (i = 0; st == ST_OK && i < n; i++) {
+		struct request *r = &batch_at(run->batch, i)->request;
+
+		if (r->kind == REQUEST_PUBLISH)
+			st = append_one(run, r);
+		else if (r->kind == REQUEST_ARRAY)
+			st = append_array(run, r);
+	}
+	return st;
+}
+
+static enum status
+transaction(struct run *run)
+{
+	enum status st = store_begin(run->w);
+
+	if (st != ST_OK)
+		return st;
+	st = append_all(run);
+	/* A failed append has rolled back by itself, but not for these. */
+	if (st == ST_OK)
+		st = store_commit(run->w);
+	else if (st == ST_EXISTS || st == ST_CONSTRAINT)
+		store_rollback(run->w);
+	return st;
+}
+
+/* ---- all of it ------------------------------------------------------------------ */
+
+static enum status
+settle_failure(struct keeper *k, struct batch *b, enum status st,
+    const struct commit_time *t, struct errmsg *why)
+{
+	if (st == ST_BUSY) {
+		if (batch_waited_us(b, t->now_us) < t->timeout_us) {
+			batch_defer(b, t->now_us);
+			return ST_AGAIN;
+		}
+		fail_busy(b, t->timeout_us, why);
+		return ST_OK;
+	}
+	fail_storage(k, b, st, why);
+	keeper_failed(k, st, t->now_us);
+	return ST_OK;
+}
+
+enum status
+commit_run(struct keeper *k, struct batch *b, const struct commit_time *t,
+    struct commit_result *out)
+{
+	struct run run = {.batch = b, .ts_ms = t->ts_ms};
+	enum status st;
+
+	out->n_stored = 0;
+	if (batch_events(b) == 0)
+		return ST_OK;
+	st = keeper_ready(k, t->now_us);
+	if (st != ST_OK) {
+		fail_away(b, st, &out->why);
+		return ST_OK;
+	}
+	run.w = k->writer;
+	st = transaction(&run);
+	if (st != ST_OK)
+		return settle_failure(k, b, st, t, &out->why);
+	keeper_committed(k, run.head);
+	out->n_stored = run.n_stored;
+	return ST_OK;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Stores a batch: one transaction, the fate of each request written into it.
+ * Nothing is answered here, and nothing may be answered before.
+ */
+#ifndef WALCAST_COMMIT_H
+#define WALCAST_COMMIT_H
+
+#include <stdint.h>
+
+#include "status.h"
+
+struct batch;
+struct keeper;
+
+struct commit_time {
+	uint64_t now_us;     /* monotonic */
+	int64_t ts_ms;       /* Unix time for the events */
+	uint64_t timeout_us; /* how long to wait for the lock */
+};
+
+struct commit_result {
+	size_t n_stored; /* events that are durable now */
+	struct errmsg why; /* what a failure's message points to */
+};
+
+/*
+ * Returns  ST_OK     every request has its fate: answer it.  Those that could
+ *                    not be stored have become errors, whose messages live as
+ *                    long as *out
+ *          ST_AGAIN  another program has the lock; the batch is deferred
+ */
+MUST_USE enum status commit_run(struct keeper *k, struct batch *b,
+    const struct commit_time *t, struct commit_result *out);
+
+#endif

@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Connections.
+ *
+ * Invariants: in_bytes and out_bytes are the sums over all open connections;
+ * a connection that the loop is not asked about is in the held list, or
+ * waits for its own answers.  Nothing here blocks.
+ */
+#include "conn.h"
+
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "sock.h"
+
+#define READ_BYTES      ((size_t)64 * 1024)
+#define READS_PER_TURN  4
+#define MAX_WAITING     4096                   /* requests of one in a batch */
+#define OUT_HIGH        ((size_t)256 * 1024)   /* answers owed to one */
+#define OUT_MAX         ((size_t)8 * 1024 * 1024)
+#define OUT_TOTAL       ((size_t)16 * 1024 * 1024)
+#define IN_TOTAL        ((size_t)16 * 1024 * 1024)
+#define KEEP_BYTES      0 /* an idle connection has no buffers */
+#define STUCK_US        10000000
+
+void
+conns_init(struct conns *set, struct loop *l)
+{
+	*set = (struct conns){.loop = l};
+	TAILQ_INIT(&set->all);
+	TAILQ_INIT(&set->held);
+	TAILQ_INIT(&set->flush);
+	TAILQ_INIT(&set->dead);
+}
+
+/* ---- bounds ------------------------------------------------------------------ */
+
+static bool
+in_over(const struct conns *set)
+{
+	/* One line of the greatest length must always fit. */
+	return set->in_bytes >= IN_TOTAL + set->max_line_bytes;
+}
+
+/* May another line of this connection become a request now? */
+static bool
+may_take(const struct conn *c)
+{
+	if (c->dead || c->n_waiting >= MAX_WAITING || c->out.len >= OUT_HIGH)
+		return false;
+	/* All together over the bound: one at a time for each. */
+	return c->set->out_bytes < OUT_TOTAL ||
+	    (c->n_waiting == 0 && c->out.len == 0);
+}
+
+static bool
+may_read(const struct conn *c)
+{
+	return !c->eof && !c->dead && !c->is_held && c->out.len < OUT_HIGH &&
+	    !in_over(c->set);
+}
+
+static void
+hold(struct conn *c)
+{
+	if (c->is_held || c->dead)
+		return;
+	c->is_held = true;
+	TAILQ_INSERT_TAIL(&c->set->held, c, held);
+}
+
+static void
+release(struct conn *c)
+{
+	if (!c->is_held)
+		return;
+	c->is_held = false;
+	TAILQ_REMOVE(&c->set->held, c, held);
+}
+
+/* ---- the loop's interest -------------------------------------------------------- */
+
+static void
+ask_loop(struct conn *c, uint32_t events)
+{
+	enum status st = ST_OK;
+
+	if (c->dead || events == c->events)
+		return;
+	if (events == 0) {
+		/* Out of the loop: a hang-up would be told every turn. */
+		loop_del(c->set->loop, &c->watch);
+	} else if (c->watch.fd < 0) {
+		c->watch.fd = c->fd;
+		st = loop_add(c->set->loop, &c->watch, events);
+		if (st != ST_OK)
+			c->watch.fd = -1;
+	} else {
+		st = loop_mod(c->set->loop, &c->watch, events);
+	}
+	c->events = events;
+	if (st != ST_OK)
+		conn_kill(c);
+}
+
+static bool
+is_done(const struct conn *c)
+{
+	return c->eof && c->in.len == 0 && c->n_waiting == 0 &&
+	    c->out.len == 0;
+}
+
+/* Called whenever something of the connection has changed. */
+static void
+settle(struct conn *c)
+{
+	uint32_t events = 0;
+
+	if (c->dead)
+		return;
+	if (is_done(c)) {
+		conn_kill(c);
+		return;
+	}
+	if (may_read(c))
+		events |= EPOLLIN;
+	else if (!c->eof && in_over(c->set))
+		hold(c);
+	if (c->out.len > 0)
+		events |= EPOLLOUT;
+	ask_loop(c, events);
+}
+
+/* ---- lines --------------------------------------------------------------------- */
+
+static void
+drop_input(struct conn *c, size_t n)
+{
+	buf_consume(&c->in, n);
+	c->set->in_bytes -= n;
+	c->scanned = 0;
+	if (c->in.len == 0)
+		buf_shrink(&c->in, KEEP_BYTES);
+}
+
+/* Answers for a line that will not be read to its end, and skips it. */
+static void
+refuse_line(struct conn *c, enum status why, bool ended)
+{
+	c->skipping = !ended;
+	if (c->set->refuse(c->set->arg, c, why) != ST_OK)
+		conn_kill(c);
+}
+
+/*
+ * The next line in `in`; *n is what it takes up there.
+ * Returns  ST_OK, or ST_AGAIN when there is no whole one
+ */
+static enum status
+next_line(struct conn *c, struct span *line, size_t *n)
+{
+	struct span in = buf_span(&c->in);
+	const char *newline = NULL;
+
+	if (in.len > c->scanned)
+		newline = memchr(in.p + c->scanned, '\n',
+		    in.len - c->scanned);
+	if (newline != NULL) {
+		*line = span_of(in.p, (size_t)(newline - in.p));
+		*n = line->len + 1;
+		return ST_OK;
+	}
+	c->scanned = in.len;
+	if (!c->eof || in.len == 0)
+		return ST_AGAIN;
+	*line = in;
+	*n = in.len;
+	if (c->set->stopping)
+		line->len = 0; /* cut off by us, not ended by the peer */
+	return ST_OK;
+}
+
+/* The part of a line that has no end yet: bounded, or being skipped. */
+static void
+check_partial(struct conn *c)
+{
+	if (c->skipping) {
+		drop_input(c, c->in.len);
+	} else if (c->in.len > c->set->max_line_bytes) {
+		drop_input(c, c->in.len);
+		refuse_line(c, ST_TOOLARGE, false);
+	}
+}
+
+/* One whole line of n bytes in `in`; false: it stays there. */
+static bool
+take_line(struct conn *c, struct span line, size_t n)
+{
+	enum status st;
+
+	if (c->skipping) {
+		c->skipping = false;
+		drop_input(c, n);
+		return true;
+	}
+	if (!may_take(c))
+		return false;
+	if (line.len > c->set->max_line_bytes) {
+		drop_input(c, n);
+		refuse_line(c, ST_TOOLARGE, true);
+		return true;
+	}
+	st = c->set->line(c->set->arg, c, line);
+	if (st == ST_FULL)
+		return false;
+	if (st != ST_OK)
+		conn_kill(c);
+	if (!c->dead)
+		drop_input(c, n);
+	return true;
+}
+
+/* Takes the lines that are there. */
+static void
+take_lines(struct conn *c)
+{
+	struct span line;
+	size_t n;
+
+	while (!c->dead) {
+		if (next_line(c, &line, &n) != ST_OK) {
+			check_partial(c);
+			return;
+		}
+		if (!take_line(c, line, n)) {
+			hold(c);
+			return;
+		}
+	}
+}
+
+static void
+read_input(struct conn *c)
+{
+	int i;
+
+	for (i = 0; i < READS_PER_TURN && may_read(c); i++) {
+		size_t n;
+		enum status st = buf_reserve(&c->in, READ_BYTES);
+
+		if (st != ST_OK) {
+			conn_kill(c); /* UNTESTED: no memory: shed it */
+			return;
+		}
+		st = sock_read(c->fd, buf_tail(&c->in), buf_room(&c->in), &n);
+		if (st == ST_OK) {
+			buf_grew(&c->in, n);
+			c->set->in_bytes += n;
+			c->moved_us = loop_now_us(c->set->loop);
+		} else if (st == ST_AGAIN) {
+			if (c->in.len == 0)
+				buf_shrink(&c->in, KEEP_BYTES);
+			return;
+		} else {
+			c->eof = true;
+		}
+		take_lines(c);
+	}
+}
+
+/* ---- answers ------------------------------------------------------------------- */
+
+struct buf *
+conn_out(struct conn *c)
+{
+	return &c->out;
+}
+
+void
+conn_wrote(struct conn *c, size_t before_bytes)
+{
+	if (c->dead)
+		return;
+	c->set->out_bytes += c->out.len - before_bytes;
+	if (c->is_flush)
+		return;
+	c->is_flush = true;
+	TAILQ_INSERT_TAIL(&c->set->flush, c, flush);
+}
+
+static void
+drop_output(struct conn *c, size_t n)
+{
+	buf_consume(&c->out, n);
+	c->set->out_bytes -= n;
+	if (c->out.len == 0)
+		buf_shrink(&c->out, KEEP_BYTES);
+}
+
+static void
+write_output(struct conn *c)
+{
+	enum status st = ST_OK;
+	size_t n;
+
+	while (st == ST_OK && c->out.len > 0 && !c->deaf) {
+		st = sock_write(c->fd, buf_span(&c->out), &n);
+		if (st == ST_OK) {
+			drop_output(c, n);
+			c->moved_us = loop_now_us(c->set->loop);
+		} else if (st != ST_AGAIN) {
+			c->deaf = true;
+		}
+	}
+	if (c->deaf)
+		/* What it has sent counts all the same: read on to its end. */
+		drop_output(c, c->out.len);
+}
+
+void
+conns_flush(struct conns *set)
+{
+	struct conn *c;
+
+	while ((c = TAILQ_FIRST(&set->flush)) != NULL) {
+		TAILQ_REMOVE(&set->flush, c, flush);
+		c->is_flush = false;
+		if (c->dead)
+			continue;
+		write_output(c);
+		settle(c);
+	}
+}
+
+/* ---- life ----------------------------------------------------------------------- */
+
+static void
+conn_event(struct watch *w, uint32_t events)
+{
+	struct conn *c = (struct conn *)(void *)w; /* its first member */
+
+	if (c->dead)
+		return;
+	if (events & EPOLLOUT)
+		write_output(c);
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+		read_input(c);
+	settle(c);
+}
+
+enum status
+conns_take_fd(struct conns *set, int fd)
+{
+	struct conn *c = calloc(1, sizeof(*c));
+
+	if (c == NULL) {
+		(void)close(fd);
+		return ST_NOMEM;
+	}
+	c->set = set;
+	c->fd = fd;
+	c->watch = (struct watch){.fd = -1, .fn = conn_event};
+	c->moved_us = loop_now_us(set->loop);
+	buf_init(&c->in, SIZE_MAX / 2); /* bounded by check_partial */
+	buf_init(&c->out, OUT_MAX);
+	TAILQ_INSERT_TAIL(&set->all, c, all);
+	set->n++;
+	settle(c);
+	return ST_OK;
+}
+
+void
+conn_kill(struct conn *c)
+{
+	struct conns *set = c->set;
+
+	if (c->dead)
+		return;
+	c->dead = true;
+	release(c);
+	loop_del(set->loop, &c->watch);
+	(void)close(c->fd);
+	c->fd = -1;
+	set->in_bytes -= c->in.len;
+	set->out_bytes -= c->out.len;
+	TAILQ_REMOVE(&set->all, c, all);
+	TAILQ_INSERT_TAIL(&set->dead, c, all);
+	set->n--;
+}
+
+static void
+conn_free(struct conn *c)
+{
+	struct conns *set = c->set;
+
+	TAILQ_REMOVE(&set->dead, c, all);
+	if (c->is_flush)
+		TAILQ_REMOVE(&set->flush, c, flush);
+	if (set->gone != NULL)
+		set->gone(set->arg, c);
+	buf_fini(&c->in);
+	buf_fini(&c->out);
+	free(c);
+}
+
+void
+conns_reap(struct conns *set)
+{
+	struct conn *c, *next;
+
+	for (c = TAILQ_FIRST(&set->dead); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, all);
+		if (c->n_waiting == 0)
+			conn_free(c);
+	}
+}
+
+void
+conns_fini(struct conns *set)
+{
+	struct conn *c;
+
+	while ((c = TAILQ_FIRST(&set->all)) != NULL)
+		conn_kill(c);
+	while ((c = TAILQ_FIRST(&set->dead)) != NULL)
+		conn_free(c);
+}
+
+void
+conns_resume(struct conns *set)
+{
+	struct conn_list again = TAILQ_HEAD_INITIALIZER(again);
+	struct conn *c;
+
+	/* Those that are held again go to the end: each has its turn. */
+	TAILQ_CONCAT(&again, &set->held, held);
+	while ((c = TAILQ_FIRST(&again)) != NULL) {
+		TAILQ_REMOVE(&again, c, held);
+		c->is_held = false;
+		take_lines(c);
+		settle(c);
+	}
+}
+
+/* ---- when it gets too much ---------------------------------------------------------- */
+
+static bool
+is_stuck(const struct conns *set, const struct conn *c, uint64_t now_us)
+{
+	if (c->out.len > 0)
+		return now_us - c->moved_us > STUCK_US;
+	return in_over(set) && c->in.len > 0 && c->n_waiting == 0 &&
+	    c->scanned == c->in.len;
+}
+
+void
+conns_relieve(struct conns *set, uint64_t now_us)
+{
+	struct conn *c, *worst = NULL;
+
+	if (!in_over(set) && set->out_bytes < OUT_TOTAL)
+		return;
+	TAILQ_FOREACH (c, &set->all, all)
+		if (is_stuck(set, c, now_us) &&
+		    (worst == NULL || c->moved_us < worst->moved_us))
+			worst = c;
+	if (worst == NULL)
+		return;
+	if (worst->out.len > 0) {
+		conn_kill(worst);
+		return;
+	}
+	drop_input(worst, worst->in.len);
+	refuse_line(worst, ST_BUSY, false);
+	settle(worst);
+}
+
+void
+conns_stop(struct conns *set)
+{
+	struct conn *c, *next;
+
+	set->stopping = true;
+	for (c = TAILQ_FIRST(&set->all); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, all);
+		/* The peer may send no more; then the end is read as such. */
+		(void)shutdown(c->fd, SHUT_RD);
+	}
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Publishers' connections: lines in, answers out, each bounded for itself
+ * and all together.  What a line means is the business of the function that
+ * conns_init is given.
+ *
+ * A connection is not read while it does not take its answers, while it has
+ * lines that wait for the next batch, and while all of them together hold
+ * more than their bound.
+ */
+#ifndef WALCAST_CONN_H
+#define WALCAST_CONN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "buf.h"
+#include "loop.h"
+#include "span.h"
+#include "status.h"
+
+struct conn;
+struct conns;
+struct watcher;
+
+TAILQ_HEAD(conn_list, conn);
+
+/*
+ * What to do with a line.
+ * Returns  ST_OK    it is taken
+ *          ST_FULL  not now: it is offered again after conns_resume
+ *          else     the connection cannot go on
+ */
+typedef enum status conn_line_fn(void *arg, struct conn *c,
+    struct span line);
+
+/* A line longer than its bound, or one that is given up: answer it. */
+typedef enum status conn_refuse_fn(void *arg, struct conn *c,
+    enum status why);
+
+struct conn {
+	struct watch watch; /* fd is -1 while the loop is not asked */
+	int fd;             /* -1 when closed */
+	uint32_t events;    /* what the loop was asked for */
+	struct conns *set;
+	TAILQ_ENTRY(conn) all;
+	TAILQ_ENTRY(conn) held;
+	TAILQ_ENTRY(conn) flush;
+	struct buf in;      /* the unfinished line, or lines that wait */
+	struct buf out;     /* answers that the peer has not taken */
+	size_t scanned;     /* of `in`: bytes without a newline */
+	size_t n_waiting;   /* requests of this one in the batch */
+	uint64_t moved_us;  /* when bytes last went in or out */
+	bool is_held;       /* in the held list */
+	bool is_flush;      /* in the flush list */
+	bool skipping;      /* to the newline of a line that was refused */
+	bool eof;           /* nothing more comes in */
+	bool deaf;          /* the peer takes no more answers */
+	bool dead;          /* reaped at the end of the turn */
+	struct watcher *watcher; /* watchers.c; NULL for a mere publisher */
+};
+
+struct conns {
+	struct loop *loop;
+	struct conn_list all, held, flush, dead;
+	conn_line_fn *line;
+	conn_refuse_fn *refuse;
+	void (*gone)(void *arg, struct conn *c); /* before it is freed */
+	void *arg;
+	size_t max_line_bytes;
+	size_t n;         /* open ones */
+	size_t in_bytes;  /* of all `in` */
+	size_t out_bytes; /* of all `out` */
+	bool stopping;    /* an unfinished last line is no line */
+};
+
+void conns_init(struct conns *set, struct loop *l);
+
+/* Closes and frees all of them. */
+void conns_fini(struct conns *set);
+
+/* Takes a connected socket; closes it when that fails. */
+MUST_USE enum status conns_take_fd(struct conns *set, int fd);
+
+/*
+ * Gives lines that were held back another chance, and listens again to those
+ * that may go on.  Called once a turn, after the answers.
+ */
+void conns_resume(struct conns *set);
+
+/* Writes what can be written of the answers that came since. */
+void conns_flush(struct conns *set);
+
+/* Frees what died during the turn and is owed no answer any more. */
+void conns_reap(struct conns *set);
+
+/*
+ * Over a bound, those who neither finish their line nor take their answers
+ * pay for it: one of them each call, the one that has stood still longest.
+ */
+void conns_relieve(struct conns *set, uint64_t now_us);
+
+/* No more input from anybody; what lies in the sockets is still read. */
+void conns_stop(struct conns *set);
+
+/* Where to append an answer, and then: that something was appended. */
+struct buf *conn_out(struct conn *c);
+void conn_wrote(struct conn *c, size_t before_bytes);
+
+/* Marks it dead and closes it; its memory stays until it is reaped. */
+void conn_kill(struct conn *c);
+
+#endif

@@ -1,0 +1,802 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Lines to requests, requests to answers.
+ *
+ * The whole line is checked once (jsontext_check); after that its members
+ * are found by one walk and strings without a backslash are used where they
+ * stand.  json-c decodes the others.  What is decoded or compacted is never
+ * longer than what was written, so room for the line is room for all of it.
+ */
+#include "protocol.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "json.h"
+#include "jsontext.h"
+#include "members.h"
+#include "name.h"
+
+#define SHOW_MAX      60                /* bytes of a value in a message */
+#define SCRATCH_KEEP  ((size_t)1 << 18) /* bytes kept between lines */
+#define EVENTS_KEEP   1024
+#define EVENTS_FIRST  16
+
+struct protocol {
+	struct protocol_limits limits;
+	struct json_parser *json;
+	struct buf scratch; /* decoded strings, compacted data */
+	struct request_event *events;
+	size_t cap_events;
+	struct errmsg message;
+};
+
+/* The members that mean something, as written; SPAN_NONE: not there. */
+struct fields {
+	struct span op, channel, event, key, trace, data, ref;
+};
+
+static const char *const error_names[PROTOCOL_N_ERRORS] = {
+    [PROTOCOL_NONE] = "none",
+    [PROTOCOL_BAD_JSON] = "bad_json",
+    [PROTOCOL_BAD_REQUEST] = "bad_request",
+    [PROTOCOL_TOO_LARGE] = "too_large",
+    [PROTOCOL_BAD_CHANNEL] = "bad_channel",
+    [PROTOCOL_BAD_EVENT] = "bad_event",
+    [PROTOCOL_FORBIDDEN] = "forbidden",
+    [PROTOCOL_RATE_LIMITED] = "rate_limited",
+    [PROTOCOL_BUSY] = "busy",
+    [PROTOCOL_STORAGE] = "storage",
+    [PROTOCOL_UNAVAILABLE] = "unavailable",
+};
+
+const char *
+protocol_error_name(enum protocol_error e)
+{
+	return error_names[e];
+}
+
+enum status
+protocol_new(struct protocol **out, struct protocol_limits limits)
+{
+	struct protocol *p = calloc(1, sizeof(*p));
+
+	if (p == NULL)
+		return ST_NOMEM;
+	p->limits = limits;
+	buf_init(&p->scratch, SIZE_MAX / 2);
+	p->events = calloc(EVENTS_FIRST, sizeof(p->events[0]));
+	p->cap_events = EVENTS_FIRST;
+	if (p->events == NULL || json_parser_new(&p->json) != ST_OK) {
+		protocol_free(&p);
+		return ST_NOMEM;
+	}
+	*out = p;
+	return ST_OK;
+}
+
+void
+protocol_free(struct protocol **pp)
+{
+	struct protocol *p = *pp;
+
+	if (p == NULL)
+		return;
+	json_parser_free(&p->json);
+	buf_fini(&p->scratch);
+	free(p->events);
+	free(p);
+	*pp = NULL;
+}
+
+void
+protocol_limit(struct protocol *p, struct protocol_limits limits)
+{
+	p->limits = limits;
+}
+
+/* ---- failures ------------------------------------------------------------- */
+
+void
+protocol_fail(struct request *r, enum protocol_error code,
+    struct span message)
+{
+	r->kind = REQUEST_ERROR;
+	r->failure.code = code;
+	r->failure.index = -1;
+	r->failure.message = message;
+}
+
+/* For printf's %.*s: a value, cut. */
+#define SHOWN(s) (int)((s).len > SHOW_MAX ? SHOW_MAX : (s).len), (s).p
+
+/* Fails with the sentence that errmsg_set put into p->message. */
+static enum status
+refuse(struct protocol *p, struct request *r, enum protocol_error code)
+{
+	protocol_fail(r, code, span_str(p->message.text));
+	return ST_INVALID;
+}
+
+static enum status
+refuse_memory(struct protocol *p, struct request *r)
+{
+	errmsg_set(&p->message, "pubd is out of memory: send it again later");
+	return refuse(p, r, PROTOCOL_UNAVAILABLE);
+}
+
+/* ---- values --------------------------------------------------------------- */
+
+static bool
+is_string(struct span raw)
+{
+	return raw.len >= 2 && raw.p[0] == '"';
+}
+
+/* Decodes the string `raw` behind what is in scratch. */
+static enum status
+decode(struct protocol *p, struct span raw, struct span *text)
+{
+	struct errmsg why;
+	struct json *value;
+	struct span s;
+	size_t before = p->scratch.len;
+	enum status st = json_parse(p->json, raw, &value, &why);
+
+	if (st != ST_OK)
+		return st;
+	s = json_text(value);
+	st = buf_append(&p->scratch, s);
+	json_free(&value);
+	if (st != ST_OK)
+		return st;
+	*text = span_skip(buf_span(&p->scratch), before);
+	return ST_OK;
+}
+
+/*
+ * The text of a JSON string.
+ * Returns  ST_OK, ST_INVALID (it is no string) or ST_NOMEM
+ */
+static enum status
+text_of(struct protocol *p, struct span raw, struct span *text)
+{
+	if (!is_string(raw))
+		return ST_INVALID;
+	*text = span_of(raw.p + 1, raw.len - 2);
+	if (text->len == 0 || memchr(text->p, '\\', text->len) == NULL)
+		return ST_OK;
+	return decode(p, raw, text) == ST_OK ? ST_OK : ST_NOMEM;
+}
+
+/* U+0000, of one byte, was written in six: U+FFFD, of three, fits. */
+static enum status
+replace_nul(struct protocol *p, struct span *text)
+{
+	size_t before = p->scratch.len;
+	struct span rest = *text, part;
+	enum status st = ST_OK;
+
+	if (text->len == 0 || memchr(text->p, '\0', text->len) == NULL)
+		return ST_OK;
+	while (st == ST_OK && span_cut(&rest, '\0', &part)) {
+		st = buf_append(&p->scratch, part);
+		if (st == ST_OK && (rest.p != NULL || rest.len > 0))
+			st = buf_append(&p->scratch, SPAN("\xef\xbf\xbd"));
+	}
+	if (st != ST_OK)
+		return st;
+	*text = span_skip(buf_span(&p->scratch), before);
+	return ST_OK;
+}
+
+static bool
+has_space(struct span s)
+{
+	return memchr(s.p, ' ', s.len) != NULL ||
+	    memchr(s.p, '\t', s.len) != NULL ||
+	    memchr(s.p, '\r', s.len) != NULL;
+}
+
+/* Anything but a string: as it was written, without white space. */
+static enum status
+compact(struct protocol *p, struct span raw, struct span *text)
+{
+	size_t before = p->scratch.len;
+	enum status st;
+
+	*text = raw;
+	if (!has_space(raw))
+		return ST_OK;
+	st = jsontext_compact(&p->scratch, raw);
+	if (st != ST_OK)
+		return st;
+	*text = span_skip(buf_span(&p->scratch), before);
+	return ST_OK;
+}
+
+/* ---- the members of an event ------------------------------------------------ */
+
+static enum status
+take_channel(struct protocol *p, struct span raw, struct request *r,
+    struct span *channel)
+{
+	enum status st;
+
+	if (raw.p == NULL) {
+		errmsg_set(&p->message,
+		    "`channel` is missing: an event needs `channel` and "
+		    "`data`");
+		return refuse(p, r, PROTOCOL_BAD_REQUEST);
+	}
+	st = text_of(p, raw, channel);
+	if (st == ST_NOMEM)
+		return refuse_memory(p, r);
+	if (st != ST_OK || !name_channel_ok(*channel)) {
+		errmsg_set(&p->message,
+		    "channel %.*s: it must be a string of 1 to 128 of the "
+		    "characters A-Z a-z 0-9 _ . : / -",
+		    SHOWN(raw));
+		return refuse(p, r, PROTOCOL_BAD_CHANNEL);
+	}
+	if (name_reserved(*channel)) {
+		errmsg_set(&p->message,
+		    "channel %.*s: names that begin with system. or control. "
+		    "are Walcast's own; choose another",
+		    SHOWN(raw));
+		return refuse(p, r, PROTOCOL_FORBIDDEN);
+	}
+	return ST_OK;
+}
+
+static enum status
+take_name(struct protocol *p, struct span raw, struct request *r,
+    struct span *name)
+{
+	enum status st;
+
+	*name = SPAN("message");
+	if (raw.p == NULL)
+		return ST_OK;
+	st = text_of(p, raw, name);
+	if (st == ST_NOMEM)
+		return refuse_memory(p, r);
+	if (st == ST_OK && name_event_ok(*name))
+		return ST_OK;
+	errmsg_set(&p->message,
+	    "event %.*s: it must be a string of 1 to 128 bytes without "
+	    "control characters that does not begin with system. or control.",
+	    SHOWN(raw));
+	return refuse(p, r, PROTOCOL_BAD_EVENT);
+}
+
+static enum status
+take_key(struct protocol *p, struct span raw, struct request *r,
+    struct span *key)
+{
+	enum status st;
+
+	*key = SPAN_NONE;
+	if (raw.p == NULL)
+		return ST_OK;
+	st = text_of(p, raw, key);
+	if (st == ST_NOMEM)
+		return refuse_memory(p, r);
+	if (st == ST_OK && name_key_ok(*key))
+		return ST_OK;
+	errmsg_set(&p->message,
+	    "key %.*s: it must be a string of 1 to 128 bytes without control "
+	    "characters; leave it out for none",
+	    SHOWN(raw));
+	return refuse(p, r, PROTOCOL_BAD_REQUEST);
+}
+
+static enum status
+take_trace(struct protocol *p, struct span raw, struct request *r,
+    struct span *trace)
+{
+	enum status st;
+
+	*trace = SPAN_NONE;
+	if (raw.p == NULL)
+		return ST_OK;
+	st = text_of(p, raw, trace);
+	if (st == ST_NOMEM)
+		return refuse_memory(p, r);
+	if (st == ST_OK && name_trace_ok(*trace))
+		return ST_OK;
+	errmsg_set(&p->message,
+	    "trace %.*s: it must be a W3C traceparent such as 00-<32 hex "
+	    "digits>-<16>-01, in lower case; leave it out for none",
+	    SHOWN(raw));
+	return refuse(p, r, PROTOCOL_BAD_REQUEST);
+}
+
+static enum status
+take_data(struct protocol *p, struct span raw, struct request *r,
+    struct store_event *e)
+{
+	enum status st;
+
+	if (raw.p == NULL) {
+		errmsg_set(&p->message,
+		    "`data` is missing: any JSON value will do, null too");
+		return refuse(p, r, PROTOCOL_BAD_REQUEST);
+	}
+	if (is_string(raw)) {
+		e->kind = STORE_DATA_TEXT;
+		st = text_of(p, raw, &e->data);
+		if (st == ST_OK)
+			st = replace_nul(p, &e->data);
+	} else {
+		e->kind = STORE_DATA_JSON;
+		st = compact(p, raw, &e->data);
+	}
+	if (st != ST_OK)
+		return refuse_memory(p, r);
+	if (e->data.len > p->limits.max_data_bytes) {
+		errmsg_set(&p->message,
+		    "data of %zu bytes: at most %zu are taken "
+		    "(max_data_bytes)",
+		    e->data.len, p->limits.max_data_bytes);
+		return refuse(p, r, PROTOCOL_TOO_LARGE);
+	}
+	return ST_OK;
+}
+
+static enum status
+take_event(struct protocol *p, const struct fields *f, struct request *r,
+    struct request_event *ev)
+{
+	struct store_event *e = &ev->e;
+	enum status st;
+
+	ev->duplicate = false;
+	e->id = e->prev = e->ts_ms = 0;
+	st = take_channel(p, f->channel, r, &e->channel);
+	if (st == ST_OK)
+		st = take_name(p, f->event, r, &e->event);
+	if (st == ST_OK)
+		st = take_key(p, f->key, r, &e->key);
+	if (st == ST_OK)
+		st = take_trace(p, f->trace, r, &e->trace);
+	if (st == ST_OK)
+		st = take_data(p, f->data, r, e);
+	return st;
+}
+
+/* ---- objects ---------------------------------------------------------------- */
+
+static struct span *
+field_named(struct fields *f, struct span name)
+{
+	switch (name.len) {
+	case 2:
+		return memcmp(name.p, "op", 2) == 0 ? &f->op : NULL;
+	case 3:
+		if (memcmp(name.p, "key", 3) == 0)
+			return &f->key;
+		return memcmp(name.p, "ref", 3) == 0 ? &f->ref : NULL;
+	case 4:
+		return memcmp(name.p, "data", 4) == 0 ? &f->data : NULL;
+	case 5:
+		if (memcmp(name.p, "event", 5) == 0)
+			return &f->event;
+		return memcmp(name.p, "trace", 5) == 0 ? &f->trace : NULL;
+	case 7:
+		return memcmp(name.p, "channel", 7) == 0 ? &f->channel : NULL;
+	default:
+		return NULL;
+	}
+}
+
+static enum status
+read_fields(struct protocol *p, struct span object, struct request *r,
+    struct fields *f)
+{
+	struct span name, value, *field, escaped = SPAN_NONE;
+
+	*f = (struct fields){.op = SPAN_NONE};
+	while (members_next(&object, &name, &value)) {
+		field = field_named(f, name);
+		if (field != NULL)
+			*field = value;
+		else if (name.len > 0 && memchr(name.p, '\\', name.len) != NULL)
+			escaped = name;
+	}
+	if (escaped.p == NULL)
+		return ST_OK;
+	errmsg_set(&p->message,
+	    "member name \"%.*s\" is written with an escape: write the "
+	    "characters themselves",
+	    SHOWN(escaped));
+	return refuse(p, r, PROTOCOL_BAD_REQUEST);
+}
+
+static enum status
+take_ref(struct protocol *p, struct span raw, struct request *r)
+{
+	if (raw.p == NULL)
+		return ST_OK;
+	if (raw.len > PROTOCOL_MAX_REF) {
+		errmsg_set(&p->message,
+		    "ref of %zu bytes: at most %d are echoed", raw.len,
+		    PROTOCOL_MAX_REF);
+		return refuse(p, r, PROTOCOL_BAD_REQUEST);
+	}
+	if (!is_string(raw) && raw.p[0] != '-' &&
+	    (raw.p[0] < '0' || raw.p[0] > '9')) {
+		errmsg_set(&p->message,
+		    "ref %.*s: it must be a string or a number", SHOWN(raw));
+		return refuse(p, r, PROTOCOL_BAD_REQUEST);
+	}
+	r->ref = raw;
+	return ST_OK;
+}
+
+/* ---- reports ---------------------------------------------------------------- */
+
+static enum status
+report_text(struct protocol *p, struct span line, const char *name,
+    struct span *out)
+{
+	struct span raw;
+
+	if (jsontext_member(line, span_str(name), &raw) == ST_OK &&
+	    text_of(p, raw, out) == ST_OK && name_key_ok(*out))
+		return ST_OK;
+	errmsg_set(&p->message,
+	    "report: `%s` must be a string of 1 to 128 bytes", name);
+	return ST_INVALID;
+}
+
+static enum status
+report_number(struct protocol *p, struct span line, const char *name,
+    int64_t *out)
+{
+	struct span raw;
+
+	*out = 0;
+	if (jsontext_member(line, span_str(name), &raw) != ST_OK ||
+	    span_to_int64(raw, out))
+		return ST_OK;
+	errmsg_set(&p->message, "report: `%s` must be a whole number", name);
+	return ST_INVALID;
+}
+
+static enum status
+report_counters(struct protocol *p, struct span line, struct span *out)
+{
+	struct span raw;
+
+	*out = SPAN("{}");
+	if (jsontext_member(line, SPAN("counters"), &raw) != ST_OK)
+		return ST_OK;
+	*out = raw;
+	if (raw.p[0] == '{' && raw.len <= PROTOCOL_MAX_COUNTERS)
+		return ST_OK;
+	errmsg_set(&p->message,
+	    "report: `counters` must be an object of at most %d bytes",
+	    PROTOCOL_MAX_COUNTERS);
+	return ST_INVALID;
+}
+
+static enum status
+take_report(struct protocol *p, struct span line, struct request *r)
+{
+	struct statusdb_row *row = &r->report;
+	const struct {
+		const char *name;
+		int64_t *out;
+	} numbers[] = {{"pid", &row->pid}, {"started_ms", &row->started_ms},
+	    {"cursor", &row->cursor}, {"head", &row->head},
+	    {"streams", &row->streams}};
+	enum status st = report_text(p, line, "name", &row->name);
+	size_t i;
+
+	if (st == ST_OK)
+		st = report_text(p, line, "role", &row->role);
+	if (st == ST_OK)
+		st = report_text(p, line, "version", &row->version);
+	for (i = 0; st == ST_OK && i < sizeof(numbers) / sizeof(*numbers); i++)
+		st = report_number(p, line, numbers[i].name, numbers[i].out);
+	if (st == ST_OK)
+		st = report_counters(p, line, &row->counters);
+	if (st != ST_OK)
+		return refuse(p, r, PROTOCOL_BAD_REQUEST);
+	r->kind = REQUEST_REPORT;
+	return ST_OK;
+}
+
+/* ---- lines ------------------------------------------------------------------ */
+
+static enum status
+take_op(struct protocol *p, struct span line, struct span raw,
+    struct request *r)
+{
+	if (span_eq(raw, SPAN("\"ping\""))) {
+		r->kind = REQUEST_PING;
+		return ST_OK;
+	}
+	if (span_eq(raw, SPAN("\"watch\""))) {
+		r->kind = REQUEST_WATCH;
+		return ST_OK;
+	}
+	if (span_eq(raw, SPAN("\"report\"")))
+		return take_report(p, line, r);
+	errmsg_set(&p->message,
+	    "op %.*s is unknown: there are \"ping\", \"watch\" and "
+	    "\"report\"; an event has none",
+	    SHOWN(raw));
+	return refuse(p, r, PROTOCOL_BAD_REQUEST);
+}
+
+static enum status
+parse_object(struct protocol *p, struct span line, struct request *r)
+{
+	struct fields f;
+	enum status st = read_fields(p, line, r, &f), ref = ST_OK;
+
+	ref = take_ref(p, f.ref, r);
+	if (st != ST_OK || ref != ST_OK)
+		return ST_INVALID;
+	if (f.op.p != NULL)
+		return take_op(p, line, f.op, r);
+	r->kind = REQUEST_PUBLISH;
+	r->events = p->events;
+	r->n_events = 1;
+	return take_event(p, &f, r, &p->events[0]);
+}
+
+static enum status
+grow_events(struct protocol *p)
+{
+	size_t cap = p->cap_events * 2;
+	struct request_event *events =
+	    realloc(p->events, cap * sizeof(events[0]));
+
+	if (events == NULL)
+		return ST_NOMEM;
+	p->events = events;
+	p->cap_events = cap;
+	return ST_OK;
+}
+
+static enum status
+parse_element(struct protocol *p, struct span text, struct request *r)
+{
+	struct fields f;
+	enum status st;
+
+	if (r->n_events == PROTOCOL_MAX_EVENTS) {
+		errmsg_set(&p->message,
+		    "more than %d events in one array: send several",
+		    PROTOCOL_MAX_EVENTS);
+		return refuse(p, r, PROTOCOL_TOO_LARGE);
+	}
+	if (text.p[0] != '{') {
+		errmsg_set(&p->message,
+		    "%.*s is no event: each element must be an object with "
+		    "`channel` and `data`",
+		    SHOWN(text));
+		return refuse(p, r, PROTOCOL_BAD_REQUEST);
+	}
+	if (r->n_events == p->cap_events && grow_events(p) != ST_OK)
+		return refuse_memory(p, r);
+	st = read_fields(p, text, r, &f);
+	if (st == ST_OK && f.op.p != NULL) {
+		errmsg_set(&p->message,
+		    "an array holds events only: send `op` on a line of its "
+		    "own");
+		st = refuse(p, r, PROTOCOL_BAD_REQUEST);
+	}
+	if (st == ST_OK)
+		st = take_event(p, &f, r, &p->events[r->n_events]);
+	return st;
+}
+
+static enum status
+parse_array(struct protocol *p, struct span line, struct request *r)
+{
+	struct span rest = line, element;
+
+	r->kind = REQUEST_ARRAY;
+	while (jsontext_element(&rest, &element) == ST_OK) {
+		if (parse_element(p, element, r) != ST_OK) {
+			r->failure.index = (int64_t)r->n_events;
+			return ST_INVALID;
+		}
+		r->n_events++;
+	}
+	r->events = p->events;
+	if (r->n_events > 0)
+		return ST_OK;
+	errmsg_set(&p->message, "an empty array: there is nothing to publish");
+	return refuse(p, r, PROTOCOL_BAD_REQUEST);
+}
+
+static enum status
+check_line(struct protocol *p, struct span line, struct request *r)
+{
+	size_t at;
+	enum status st = jsontext_check(line, &at);
+
+	if (st == ST_OK)
+		return ST_OK;
+	if (st == ST_TOOLARGE)
+		errmsg_set(&p->message,
+		    "byte %zu: nested deeper than %d arrays and objects", at,
+		    JSONTEXT_MAX_DEPTH);
+	else if (at >= line.len)
+		errmsg_set(&p->message,
+		    "byte %zu: the line ends inside a JSON value; each line "
+		    "must be one JSON object or array",
+		    at);
+	else
+		errmsg_set(&p->message,
+		    "byte %zu: 0x%02x is not JSON in UTF-8 here; each line "
+		    "must be one JSON object or array",
+		    at, (unsigned char)line.p[at]);
+	return refuse(p, r, PROTOCOL_BAD_JSON);
+}
+
+static struct span
+trim(struct span s)
+{
+	while (s.len > 0 && (s.p[s.len - 1] == '\r' || s.p[s.len - 1] == ' ' ||
+				s.p[s.len - 1] == '\t'))
+		s.len--;
+	while (s.len > 0 &&
+	    (s.p[0] == ' ' || s.p[0] == '\t' || s.p[0] == '\r'))
+		s = span_skip(s, 1);
+	return s;
+}
+
+void
+protocol_parse(struct protocol *p, struct span line, struct request *r)
+{
+	*r = (struct request){.kind = REQUEST_ERROR, .failure.index = -1};
+	buf_shrink(&p->scratch, SCRATCH_KEEP);
+	if (check_line(p, line, r) != ST_OK)
+		return;
+	line = trim(line);
+	if (buf_reserve(&p->scratch, 2 * line.len) != ST_OK) {
+		status_ignore(refuse_memory(p, r));
+		return;
+	}
+	if (line.p[0] == '{') {
+		status_ignore(parse_object(p, line, r));
+	} else if (line.p[0] == '[') {
+		status_ignore(parse_array(p, line, r));
+	} else {
+		errmsg_set(&p->message,
+		    "%.*s is no request: a line must be a JSON object or an "
+		    "array of events",
+		    SHOWN(line));
+		status_ignore(refuse(p, r, PROTOCOL_BAD_REQUEST));
+	}
+}
+
+/* ---- answers ---------------------------------------------------------------- */
+
+static enum status
+put_ref(struct buf *out, struct span ref)
+{
+	enum status st = ST_OK;
+
+	if (ref.len > 0) {
+		st = buf_append(out, SPAN(",\"ref\":"));
+		if (st == ST_OK)
+			st = buf_append(out, ref);
+	}
+	return st == ST_OK ? buf_append(out, SPAN("}\n")) : st;
+}
+
+static enum status
+answer_one(struct buf *out, const struct request *r)
+{
+	enum status st = buf_append(out, SPAN("{\"ok\":true,\"id\":"));
+
+	if (st == ST_OK)
+		st = buf_put_int64(out, r->events[0].e.id);
+	if (st == ST_OK && r->events[0].duplicate)
+		st = buf_append(out, SPAN(",\"duplicate\":true"));
+	return st == ST_OK ? put_ref(out, r->ref) : st;
+}
+
+static enum status
+put_duplicates(struct buf *out, const struct request *r)
+{
+	enum status st = ST_OK;
+	bool any = false;
+	size_t i;
+
+	for (i = 0; st == ST_OK && i < r->n_events; i++) {
+		if (!r->events[i].duplicate)
+			continue;
+		st = buf_append(out,
+		    any ? SPAN(",") : SPAN(",\"duplicates\":["));
+		if (st == ST_OK)
+			st = buf_put_int64(out, (int64_t)i);
+		any = true;
+	}
+	return st == ST_OK && any ? buf_append(out, SPAN("]")) : st;
+}
+
+static enum status
+answer_array(struct buf *out, const struct request *r)
+{
+	enum status st = buf_append(out, SPAN("{\"ok\":true,\"ids\":["));
+	size_t i;
+
+	for (i = 0; st == ST_OK && i < r->n_events; i++) {
+		if (i > 0)
+			st = buf_append(out, SPAN(","));
+		if (st == ST_OK)
+			st = buf_put_int64(out, r->events[i].e.id);
+	}
+	if (st == ST_OK)
+		st = buf_append(out, SPAN("]"));
+	if (st == ST_OK)
+		st = put_duplicates(out, r);
+	return st == ST_OK ? put_ref(out, r->ref) : st;
+}
+
+static enum status
+answer_error(struct buf *out, const struct request *r)
+{
+	enum status st = buf_printf(out,
+	    "{\"ok\":false,\"error\":\"%s\",\"message\":",
+	    protocol_error_name(r->failure.code));
+
+	if (st == ST_OK)
+		st = jsontext_quote(out, r->failure.message);
+	if (st == ST_OK && r->failure.index >= 0)
+		st = buf_printf(out, ",\"index\":%lld",
+		    (long long)r->failure.index);
+	return st == ST_OK ? put_ref(out, r->ref) : st;
+}
+
+static enum status
+answer_head(struct buf *out, const struct request *r,
+    const struct store_bounds *b)
+{
+	enum status st = buf_append(out, SPAN("{\"ok\":true,\"head\":"));
+
+	if (st == ST_OK)
+		st = buf_put_int64(out, b->head);
+	if (st == ST_OK && r->kind == REQUEST_PING)
+		st = buf_printf(out, ",\"oldest\":%lld,\"generation\":\"%s\"",
+		    (long long)b->oldest, b->generation);
+	return st == ST_OK ? put_ref(out, r->ref) : st;
+}
+
+enum status
+protocol_answer(struct buf *out, const struct request *r,
+    const struct store_bounds *b)
+{
+	switch (r->kind) {
+	case REQUEST_PUBLISH:
+		return answer_one(out, r);
+	case REQUEST_ARRAY:
+		return answer_array(out, r);
+	case REQUEST_PING:
+	case REQUEST_WATCH:
+		return answer_head(out, r, b);
+	case REQUEST_ERROR:
+		return answer_error(out, r);
+	case REQUEST_REPORT:
+		break;
+	}
+	return ST_OK;
+}
+
+enum status
+protocol_head(struct buf *out, int64_t head)
+{
+	enum status st = buf_append(out, SPAN("{\"head\":"));
+
+	if (st == ST_OK)
+		st = buf_put_int64(out, head);
+	return st == ST_OK ? buf_append(out, SPAN("}\n")) : st;
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The protocol of pubd's socket: one line to a request, a request that has
+ * had its fate to an answer.  walcast-protocol(7) is its manual.  Pure: no
+ * I/O, no clock.
+ *
+ *   a line                                     its answer, in order
+ *   {"channel":C,"data":D,...}                 {"ok":true,"id":N}
+ *   [{"channel":C,"data":D,...},...]           {"ok":true,"ids":[N,...]}
+ *   {"op":"ping"}           {"ok":true,"head":N,"oldest":N,"generation":G}
+ *   {"op":"watch","role":R}                    {"ok":true,"head":N}
+ *   {"op":"report","name":...,...}             none
+ *   anything else           {"ok":false,"error":CODE,"message":TEXT}
+ *
+ * Of members with the same name the last counts; unknown ones are ignored.
+ */
+#ifndef WALCAST_PROTOCOL_H
+#define WALCAST_PROTOCOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "span.h"
+#include "status.h"
+#include "statusdb.h"
+#include "store.h"
+
+#define PROTOCOL_MAX_EVENTS  10000 /* in one array */
+#define PROTOCOL_MAX_REF     256   /* bytes, as written */
+#define PROTOCOL_MAX_COUNTERS 16384 /* bytes of a report's counters */
+
+enum protocol_error {
+	PROTOCOL_NONE,
+	PROTOCOL_BAD_JSON,
+	PROTOCOL_BAD_REQUEST,
+	PROTOCOL_TOO_LARGE,
+	PROTOCOL_BAD_CHANNEL,
+	PROTOCOL_BAD_EVENT,
+	PROTOCOL_FORBIDDEN,
+	PROTOCOL_RATE_LIMITED, /* reserved: pubd has no such limit yet */
+	PROTOCOL_BUSY,
+	PROTOCOL_STORAGE,
+	PROTOCOL_UNAVAILABLE,
+	PROTOCOL_N_ERRORS
+};
+
+/* As it stands in an answer; static storage. */
+const char *protocol_error_name(enum protocol_error e);
+
+enum request_kind {
+	REQUEST_PUBLISH, /* one event */
+	REQUEST_ARRAY,   /* n_events events, all or none */
+	REQUEST_PING,
+	REQUEST_WATCH,
+	REQUEST_REPORT, /* has no answer */
+	REQUEST_ERROR
+};
+
+struct request_event {
+	struct store_event e; /* ts_ms, id and prev are filled in later */
+	bool duplicate;       /* fate: its key was there, as e.id */
+};
+
+struct request_failure {
+	enum protocol_error code;
+	int64_t index; /* which element of an array; -1: no one */
+	struct span message;
+};
+
+struct request {
+	enum request_kind kind;
+	struct span ref;              /* JSON text to be echoed, or none */
+	struct request_event *events; /* of PUBLISH and ARRAY */
+	size_t n_events;
+	struct request_failure failure; /* of ERROR */
+	struct statusdb_row report;     /* of REPORT; no lease, not seen yet */
+};
+
+struct protocol_limits {
+	size_t max_data_bytes; /* of an event, as stored */
+};
+
+struct protocol;
+
+MUST_USE enum status protocol_new(struct protocol **out,
+    struct protocol_limits limits);
+void protocol_free(struct protocol **p);
+void protocol_limit(struct protocol *p, struct protocol_limits limits);
+
+/*
+ * Parses one line (without its newline).  What is wrong with it becomes a
+ * request of kind REQUEST_ERROR.  The spans point into the line and into
+ * memory of p, until the next call.
+ */
+void protocol_parse(struct protocol *p, struct span line,
+    struct request *out);
+
+/* Makes of a request one that failed; its ref stays. */
+void protocol_fail(struct request *r, enum protocol_error code,
+    struct span message);
+
+/*
+ * Appends the answer, newline included; nothing for a report.
+ *
+ * b        what ping and watch tell
+ * Returns  ST_OK, ST_FULL or ST_NOMEM; on failure part of it may be there
+ */
+MUST_USE enum status protocol_answer(struct buf *out,
+    const struct request *r, const struct store_bounds *b);
+
+/* Appends the line that tells a watcher of a new head. */
+MUST_USE enum status protocol_head(struct buf *out, int64_t head);
+
+#endif

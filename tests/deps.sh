@@ -1,0 +1,105 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# Installs what a target of the Makefile needs from Debian's own packages.
+#
+#       tests/deps.sh build check
+#
+# Groups: build demo check lint fuzz bench valgrind (all: every one).
+# Only what is missing is installed, and it says what.  Nothing is started: a
+# web server that comes in by this does not take port 80.  One that ran before
+# is left alone.
+#
+# Exit: 0 all there; 1 cannot install (the command to run is printed); 2 usage.
+
+set -eu
+
+packages() {
+	case $1 in
+	build)	echo gcc libc6-dev make pkg-config libfcgi-dev libsqlite3-dev \
+		    libjson-c-dev uthash-dev ;;
+	demo)	echo lighttpd ;;
+	check)	echo libcmocka-dev lighttpd lighttpd-mod-deflate apache2 \
+		    libapache2-mod-fcgid php-cli php-sqlite3 libdbi-perl \
+		    libdbd-sqlite3-perl python3 python3-pytest curl chromium \
+		    procps ca-certificates media-types sqlite3 ;;
+	lint)	echo clang-format clang-tidy cppcheck python3 ;;
+	fuzz)	echo clang libclang-rt-14-dev ;;
+	bench)	echo nginx-light libnginx-mod-nchan lighttpd apache2 python3 ;;
+	valgrind) echo valgrind ;;
+	all)	for g in build demo check lint fuzz bench valgrind; do
+			packages "$g"
+		done ;;
+	*)	echo "deps.sh: no group '$1'; there are: build demo check" \
+		    "lint fuzz bench valgrind all" >&2
+		return 2 ;;
+	esac
+}
+
+installed() {
+	case $(dpkg-query -W -f '${Status}' "$1" 2>/dev/null) in
+	"install ok installed") return 0 ;;
+	esac
+	# nginx-light stands for any nginx.
+	[ "$1" = nginx-light ] && [ -x /usr/sbin/nginx ]
+}
+
+[ $# -gt 0 ] || { echo "usage: deps.sh group ..." >&2; exit 2; }
+
+wanted=
+for group; do
+	list=$(packages "$group") || exit 2
+	wanted="$wanted $list"
+done
+if ! command -v dpkg-query >/dev/null; then
+	echo "deps.sh: this is not a Debian system; what is needed is called" \
+	    "there:$(echo " $wanted" | tr '\n' ' ')" >&2
+	exit 1
+fi
+missing=
+for p in $(printf '%s\n' $wanted | sort -u); do
+	installed "$p" || missing="$missing $p"
+done
+[ -n "$missing" ] || exit 0
+missing=${missing# }
+
+apt="apt-get install -y --no-install-recommends"
+if [ "$(id -u)" -eq 0 ]; then
+	as=
+elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+	as="sudo"
+else
+	cat >&2 <<-END
+	deps.sh: these packages are missing: $missing
+	deps.sh: run as root:
+	    apt-get update && $apt $missing
+	END
+	exit 1
+fi
+
+echo "deps.sh: installing for $*: $missing"
+
+# While this file says 101 no package starts its service.
+policy=/usr/sbin/policy-rc.d
+kept=
+restore() {
+	trap - EXIT
+	$as rm -f "$policy"
+	[ -z "$kept" ] || $as mv "$kept" "$policy"
+}
+[ -d /usr/sbin ] || $as mkdir -p /usr/sbin
+if [ -e "$policy" ] || [ -L "$policy" ]; then
+	kept=$policy.walcast-kept
+	$as mv "$policy" "$kept"
+fi
+trap restore EXIT
+trap 'exit 1' HUP INT TERM
+printf '#!/bin/sh\n# From tests/deps.sh, for one installation.\nexit 101\n' |
+    $as tee "$policy" >/dev/null
+$as chmod 755 "$policy"
+
+$as env DEBIAN_FRONTEND=noninteractive apt-get update -q
+# shellcheck disable=SC2086
+$as env DEBIAN_FRONTEND=noninteractive $apt -q $missing
+restore
+echo "deps.sh: done"

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: MIT
+"""The command line: what it prints and how it exits."""
+
+import json
+import re
+import sqlite3
+import subprocess
+
+import pytest
+
+from harness import RUN_AS, Stack, wait_until
+
+
+def out(done):
+    return done.stdout.decode()
+
+
+def test_publish_prints_the_id_and_exits_0(stack, channel):
+    head = stack.head()
+    done = stack.walcast("publish", "-c", channel, "-e", "created", '{"n":1}')
+    assert done.returncode == 0, done.stderr
+    assert out(done).strip() == str(head + 1)
+
+
+def test_what_was_published_is_seen(stack, lighttpd, channel):
+    with lighttpd.stream({"channel": channel}) as s:
+        s.open()
+        stack.walcast("publish", "-c", channel, "-e", "created", '{"n":1}',
+                      check=True)
+        e = s.data()
+        assert (e.type, e.json) == ("created", {"n": 1})
+
+
+def test_publish_lines_is_an_event_for_each_line(stack, lighttpd, channel):
+    with lighttpd.stream({"channel": channel}) as s:
+        s.open()
+        done = stack.walcast("publish", "-c", channel, "--lines",
+                             input="one\ntwo\n{\"n\":3}\n", check=True)
+        assert [e.data for e in s.take(3)] == ["one", "two", '{"n":3}']
+        assert len(out(done).split()) in (1, 3)
+
+
+def test_publish_many_lines_is_whole(stack, lighttpd, channel):
+    with lighttpd.stream({"channel": channel}) as s:
+        s.open()
+        stack.walcast("publish", "-c", channel, "--lines", check=True,
+                      input="".join("l%d\n" % n for n in range(5000)))
+        assert [e.data for e in s.take(5000, timeout=30)] == [
+            "l%d" % n for n in range(5000)]
+
+
+@pytest.mark.parametrize("args", [
+    ["-c", "bad channel", "x"], ["-c", "a", "-e", "control.open", "x"],
+    ["x"], ["-c", "a", "y" * 70000]])
+def test_what_is_refused_exits_with_another_status(stack, args):
+    done = stack.walcast("publish", *args)
+    assert done.returncode != 0
+    assert done.stderr, "and says why"
+
+
+def test_publish_without_pubd_fails(make_stack):
+    st = make_stack(pubd=False, workers=0, metrics=False)
+    done = st.walcast("publish", "-c", "a", "x")
+    assert done.returncode != 0 and done.stderr
+
+
+def test_an_unknown_command_exits_with_another_status(stack):
+    for args in (["nonsense"], [], ["publish", "--nonsense"]):
+        done = stack.walcast(*args)
+        assert done.returncode not in (0, -11, -6), args
+        assert done.stderr
+
+
+def test_init_makes_a_log_that_pubd_takes(make_stack):
+    import os
+    for mode, directory, file in (("open", 0o2770, 0o660),
+                                  ("strict", 0o2750, 0o640)):
+        st = make_stack(mode=mode, workers=0, metrics=False)
+        assert os.stat(st.var).st_mode & 0o7777 == directory
+        assert os.stat(st.db).st_mode & 0o777 == file
+        assert st.publish("a", 1) == 1
+
+
+def test_init_does_not_destroy_a_log(make_stack):
+    st = make_stack(workers=0, metrics=False)
+    st.publish("a", 1)
+    before = st.pub.call({"op": "ping"})
+    st.walcast("init")
+    assert st.pub.call({"op": "ping"}) == before
+
+
+def test_status_tells_head_and_processes(stack, channel):
+    stack.publish(channel, 1)
+
+    def told():
+        done = stack.walcast("status", check=True)
+        return str(stack.head()) in out(done) and "pubd" in out(done)
+    wait_until(told, 15, "status")
+
+
+def test_channels_lists_them(stack, channel):
+    id = stack.publish(channel, 1)
+    text = out(stack.walcast("channels", check=True))
+    line, = [l for l in text.splitlines() if channel in l.split()]
+    assert str(id) in line.split()
+
+
+def test_tail_follows_the_log(stack, channel):
+    """From a position, then live, until it is ended."""
+    first = stack.publish(channel, "before")
+    user = dict(user=RUN_AS.pw_uid, group=RUN_AS.pw_gid, extra_groups=[]) \
+        if RUN_AS else {}
+    help = out(stack.walcast("tail", "--help")) + \
+        stack.walcast("tail", "--help").stderr.decode()
+    since = next((o for o in ("--from", "--since", "--after", "-i", "--id")
+                  if o in help), None)
+    args = ["-c", channel] if "-c" in help else [channel]
+    if since:
+        args += [since, str(first - 1)]
+    p = subprocess.Popen([str(stack.bin / "walcast"), "tail", *args],
+                         stdout=subprocess.PIPE, env=stack.environment(),
+                         cwd=stack.dir, **user)
+    try:
+        if since:
+            assert b"before" in p.stdout.readline()
+        stack.publish(channel, "live")
+        assert b"live" in p.stdout.readline()
+    finally:
+        p.terminate()
+        p.wait(10)
+        p.stdout.close()
+
+
+def test_audit_is_content_with_a_whole_log(make_stack):
+    st = make_stack(workers=0, metrics=False)
+    for n in range(50):
+        st.publish("a%d" % (n % 3), n)
+    done = st.walcast("audit")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_audit_finds_a_hole(make_stack):
+    st = make_stack(workers=0, metrics=False)
+    for n in range(50):
+        st.publish("a%d" % (n % 3), n)
+    db = sqlite3.connect(st.db, isolation_level=None, timeout=5)
+    db.execute("DELETE FROM events WHERE id = 20")
+    db.close()
+    done = st.walcast("audit")
+    assert done.returncode == 1
+    assert "20" in out(done) + done.stderr.decode()
+
+
+def test_trim_takes_the_oldest_away(make_stack):
+    st = make_stack(workers=0, metrics=False)
+    for n in range(50):
+        st.publish("a", n)
+    text = st.walcast("trim", "--help")
+    help = out(text) + text.stderr.decode()
+    if "--before" in help:
+        st.walcast("trim", "--before", 41, check=True)
+    else:
+        st.walcast("trim", "--keep", 10, check=True)
+    ping = st.pub.call({"op": "ping"})
+    assert (ping["oldest"], ping["head"]) == (41, 50)
+    assert st.walcast("audit").returncode == 0
+    assert st.publish("a", "next") == 51
+
+
+def test_a_bad_configuration_exits_78_with_file_and_line(make_stack):
+    st = make_stack(workers=0, metrics=False, pubd=False)
+    st.write(st.dir / "bad.conf", "# fine\nheartbeat_ms = soon\n")
+    done = st.walcast("status", env={"WALCAST_CONF": st.dir / "bad.conf"})
+    assert done.returncode == 78
+    assert b"bad.conf:2" in done.stderr and b"heartbeat_ms" in done.stderr
+
+
+def test_doctor_is_content_with_a_good_stack(stack):
+    done = stack.walcast("doctor")
+    assert done.returncode == 0, done.stdout + done.stderr

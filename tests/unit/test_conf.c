@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: MIT */
+#include "conf.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "fault.h"
+#include "tmpdir.h"
+#include "unit.h"
+
+#define N_OF(a) (sizeof(a) / sizeof((a)[0]))
+
+static struct conf
+parsed(struct span text)
+{
+	struct errmsg err = {""};
+	struct conf c;
+
+	conf_defaults(&c);
+	if (conf_parse(&c, text, "f", &err) != ST_OK)
+		fail_msg("%s", err.text);
+	return c;
+}
+
+/* The text is refused, *c stays as it was, and the message is this one. */
+static void
+assert_refused(struct span text, const char *message)
+{
+	struct errmsg err = {""};
+	struct conf c, before;
+
+	conf_defaults(&c);
+	before = c;
+	assert_status(conf_parse(&c, text, "f", &err), ST_INVALID);
+	assert_memory_equal(&c, &before, sizeof(c));
+	if (strncmp(err.text, message, strlen(message)) != 0)
+		fail_msg("\"%s\" does not begin \"%s\"", err.text, message);
+}
+
+static enum status
+environment(struct conf *c, const char *const *env, struct errmsg *err)
+{
+	return conf_environment(c, (char *const *)(uintptr_t)env, err);
+}
+
+static void
+defaults_are_those_of_the_manual(void **state)
+{
+	struct conf c;
+
+	(void)state;
+	conf_defaults(&c);
+	assert_string_equal(c.database, "/var/lib/walcast/events.db");
+	assert_string_equal(c.socket, "/run/walcast/pubd.sock");
+	assert_int_equal(c.socket_mode, 0660);
+	assert_int_equal(c.synchronous, CONF_SYNC_FULL);
+	assert_int_equal(c.retain_events, 1000000);
+	assert_int_equal(c.retain_age_s, 604800);
+	assert_int_equal(c.retain_bytes, 1073741824);
+	assert_int_equal(c.max_data_bytes, 65536);
+	assert_int_equal(c.max_line_bytes, 1048576);
+	assert_string_equal(c.default_channel, "");
+	assert_string_equal(c.allow_origin, "");
+	assert_int_equal(c.heartbeat_ms, 15000);
+	assert_int_equal(c.retry_ms, 3000);
+	assert_int_equal(c.ring_bytes, 33554432);
+	assert_int_equal(c.tail_poll_ms, 50);
+	assert_int_equal(c.max_streams, 20000);
+	assert_int_equal(c.max_streams_per_address, 0);
+	assert_int_equal(c.max_age_s, 0);
+	assert_int_equal(c.reject, CONF_REJECT_SOFT);
+	assert_int_equal(c.drain_ms, 5000);
+	assert_int_equal(c.log_format, LOG_TEXT);
+	assert_int_equal(c.log_level, LOG_INFO_);
+	assert_int_equal(c.lock_timeout_ms, 5000);
+	assert_int_equal(c.max_lag_events, 0);
+	assert_int_equal(c.max_lag_s, 0);
+	assert_int_equal(c.request_timeout_ms, 10000);
+}
+
+/* Every byte of the struct that is no text belongs to exactly one row. */
+static void
+the_table_covers_the_struct(void **state)
+{
+	unsigned char seen[sizeof(struct conf)] = {0};
+	const struct conf_row *row;
+	size_t i;
+
+	(void)state;
+	for (row = conf_rows; row->key != NULL; row++) {
+		bool text = row->type == CONF_TEXT || row->type == CONF_PATH;
+
+		for (i = 0; i < row->size; i++)
+			seen[row->offset + i]++;
+		if (!text)
+			assert_int_equal(row->size, sizeof(int64_t));
+		assert_int_equal(row->type == CONF_ENUM, row->values != NULL);
+		if (row->type == CONF_INT)
+			assert_true(row->max > row->min);
+		assert_non_null(row->unit);
+		assert_true(row->sentence[strlen(row->sentence) - 1] == '.');
+	}
+	for (i = 0; i < sizeof(seen); i++)
+		assert_int_equal(seen[i], 1);
+}
+
+static void
+lines_may_have_blanks_and_comments(void **state)
+{
+	struct conf c = parsed(SPAN("# walcast.conf\n"
+				    "\n"
+				    "  heartbeat_ms=200\n"
+				    "\tretry_ms\t=\t300 # jittered\n"
+				    "socket = run/a#b.sock\r\n"
+				    "default_channel =   \n"
+				    "drain_ms = 7"));
+
+	(void)state;
+	assert_int_equal(c.heartbeat_ms, 200);
+	assert_int_equal(c.retry_ms, 300);
+	assert_string_equal(c.socket, "run/a#b.sock");
+	assert_string_equal(c.default_channel, "");
+	assert_int_equal(c.drain_ms, 7);
+	assert_int_equal(c.max_streams, 20000);
+	(void)parsed(SPAN(""));
+	(void)parsed(SPAN_NONE);
+}
+
+static void
+each_type_of_value_is_read(void **state)
+{
+	struct conf c = parsed(SPAN("socket_mode = 600\n"
+				    "synchronous = normal\n"
+				    "reject = hard\n"
+				    "log_format = json\n"
+				    "log_level = debug\n"
+				    "max_data_bytes = 1\n"
+				    "retain_events = 0\n"));
+
+	(void)state;
+	assert_int_equal(c.socket_mode, 0600);
+	assert_int_equal(c.synchronous, CONF_SYNC_NORMAL);
+	assert_int_equal(c.reject, CONF_REJECT_HARD);
+	assert_int_equal(c.log_format, LOG_JSON);
+	assert_int_equal(c.log_level, LOG_DEBUG_);
+	assert_int_equal(c.max_data_bytes, 1);
+	assert_int_equal(c.retain_events, 0);
+}
+
+static void
+errors_name_file_line_key_and_what_is_allowed(void **state)
+{
+	(void)state;
+	assert_refused(SPAN("\n\nheartbeat_ms = soon\n"),
+	    "f:3: heartbeat_ms: \"soon\" is not a number of milliseconds from "
+	    "50 to 3600000");
+	assert_refused(SPAN("max_data_bytes = 0"), "f:1: max_data_bytes: \"0\"");
+	assert_refused(SPAN("max_data_bytes = 1048577"),
+	    "f:1: max_data_bytes: \"1048577\" is not a number of bytes from 1 "
+	    "to 1048576");
+	assert_refused(SPAN("max_streams = -1"), "f:1: max_streams: \"-1\"");
+	assert_refused(SPAN("max_streams ="), "f:1: max_streams: \"\"");
+	assert_refused(SPAN("synchronous = Full"),
+	    "f:1: synchronous: \"Full\" is none of: full, normal");
+	assert_refused(SPAN("socket_mode = 0680"),
+	    "f:1: socket_mode: \"0680\" is not an octal mode of 0 to 0777");
+	assert_refused(SPAN("socket_mode = 1777"), "f:1: socket_mode");
+	assert_refused(SPAN("hearbeat_ms = 1"),
+	    "f:1: there is no key \"hearbeat_ms\"");
+	assert_refused(SPAN("drain_ms = 1\nretry_ms\n"),
+	    "f:2: \"retry_ms\" is not of the form key = value");
+	assert_refused(SPAN("= 1"), "f:1: there is no key \"\"");
+	assert_refused(SPAN("database ="), "f:1: database: a path is missing");
+	assert_refused(SPAN("database =#x"), "f:1: database: a #");
+	assert_refused(SPAN("database = a\0b"), "f:1: database: a control");
+}
+
+static void
+a_key_may_stand_once(void **state)
+{
+	(void)state;
+	assert_refused(SPAN("drain_ms = 1\nretry_ms = 2\ndrain_ms = 3\n"),
+	    "f:3: drain_ms was set on line 1 already");
+}
+
+static void
+a_path_has_room_for_255_bytes(void **state)
+{
+	char text[300] = "database = ";
+	struct conf c;
+
+	(void)state;
+	memset(text + 11, 'x', 256);
+	c = parsed(span_of(text, 11 + 255));
+	assert_int_equal(strlen(c.database), 255);
+	assert_refused(span_of(text, 11 + 256),
+	    "f:1: database: a path may have 255 bytes, not 256");
+}
+
+static void
+default_channels_are_patterns(void **state)
+{
+	(void)state;
+	assert_string_equal(
+	    parsed(SPAN("default_channel = news, orders.*,*")).default_channel,
+	    "news,orders.*,*");
+	assert_refused(SPAN("default_channel = ne\xc3\xa4ws"),
+	    "f:1: default_channel: \"ne\xc3\xa4ws\" is not a channel");
+	assert_refused(SPAN("default_channel = a,*b"),
+	    "f:1: default_channel: \"*b\"");
+}
+
+static void
+lists_are_bounded(void **state)
+{
+	static char text[2000] = "default_channel = ";
+	size_t n = strlen(text), i;
+
+	(void)state;
+	for (i = 0; i < 65; i++)
+		memcpy(text + n + 2 * i, "a,", 2);
+	(void)parsed(span_of(text, n + 2 * 64));
+	assert_refused(span_of(text, n + 2 * 65),
+	    "f:1: default_channel: too long a list");
+	memset(text + n, 'b', 100);
+	text[n + 100] = ',';
+	memset(text + n + 101, 'b', 100);
+	text[n + 201] = ',';
+	memset(text + n + 202, 'b', 53);
+	assert_int_equal(
+	    strlen(parsed(span_of(text, n + 255)).default_channel), 255);
+	text[n + 255] = 'b';
+	assert_refused(span_of(text, n + 256),
+	    "f:1: default_channel: too long a list");
+}
+
+static void
+origins_are_exact_or_a_star(void **state)
+{
+	const struct span bad[] = {SPAN("allow_origin = example.org"),
+	    SPAN("allow_origin = https://example.org/"),
+	    SPAN("allow_origin = https://Example.org"),
+	    SPAN("allow_origin = https://"), SPAN("allow_origin = ://a"),
+	    SPAN("allow_origin = https://*.example.org"),
+	    SPAN("allow_origin = https://a *"), SPAN("allow_origin = null"),
+	    SPAN("allow_origin = https://a@b")};
+	size_t i;
+
+	(void)state;
+	assert_string_equal(parsed(SPAN("allow_origin = *")).allow_origin, "*");
+	assert_string_equal(
+	    parsed(SPAN("allow_origin = https://a.example:8443,  "
+			"http://[::1]:80 capacitor://localhost"))
+		.allow_origin,
+	    "https://a.example:8443 http://[::1]:80 capacitor://localhost");
+	for (i = 0; i < N_OF(bad); i++)
+		assert_refused(bad[i], "f:1: allow_origin: \"");
+}
+
+static void
+the_environment_overrides_keys(void **state)
+{
+	const char *env[] = {"PATH=/bin", "WALCAST_RETRY_MS=7",
+	    "WALCAST_SOCKET= /tmp/s ", "WALCAST_MAX_STREAMS=9", NULL};
+	struct errmsg err = {""};
+	struct conf c = parsed(SPAN("retry_ms = 100\ndrain_ms = 8"));
+
+	(void)state;
+	assert_status(environment(&c, env, &err), ST_OK);
+	assert_int_equal(c.retry_ms, 7);
+	assert_int_equal(c.drain_ms, 8);
+	assert_int_equal(c.max_streams, 9);
+	assert_string_equal(c.socket, "/tmp/s");
+}
+
+static void
+names_in_the_environment_that_are_no_keys_are_nobodys_business(void **state)
+{
+	const char *env[] = {"WALCAST_CONF=/x", "WALCAST_", "WALCAST_=1",
+	    "WALCAST_NOTHING=1", "WALCAST_RETRY_MSX=1", "WALCAST_RETRY_M=1",
+	    "walcast_retry_ms=1", "WALCAST_retry_ms=1", "RETRY_MS=1",
+	    "WALCAST_RETRY_MS", NULL};
+	struct errmsg err = {""};
+	struct conf c, before;
+
+	(void)state;
+	conf_defaults(&c);
+	before = c;
+	assert_status(environment(&c, env, &err), ST_OK);
+	assert_memory_equal(&c, &before, sizeof(c));
+}
+
+static void
+a_bad_value_in_the_environment_names_the_variable(void **state)
+{
+	const char *env[] = {"WALCAST_DRAIN_MS=1", "WALCAST_RETRY_MS=soon", NULL};
+	struct errmsg err = {""};
+	struct conf c, before;
+
+	(void)state;
+	conf_defaults(&c);
+	before = c;
+	assert_status(environment(&c, env, &err), ST_INVALID);
+	assert_memory_equal(&c, &before, sizeof(c));
+	assert_non_null(
+	    strstr(err.text, "WALCAST_RETRY_MS: retry_ms: \"soon\""));
+}
+
+/* SetEnv WALCAST_MAX_STREAMS reaches a CGI program's environment. */
+static void
+a_cgi_request_may_carry_the_cap_of_its_location(void **state)
+{
+	const char *env[] = {"WALCAST_MAX_STREAMS=0", "WALCAST_RETRY_MS=5",
+	    "GATEWAY_INTERFACE=CGI/1.1", NULL};
+	struct errmsg err = {""};
+	struct conf c;
+
+	(void)state;
+	conf_defaults(&c);
+	assert_status(environment(&c, env, &err), ST_OK);
+	assert_int_equal(c.max_streams, 20000);
+	assert_int_equal(c.retry_ms, 5);
+	env[2] = NULL;
+	assert_status(environment(&c, env, &err), ST_INVALID);
+}
+
+static void
+a_dump_reads_back_as_the_same(void **state)
+{
+	struct conf c = parsed(SPAN("socket_mode = 7\n"
+				    "database = a b/c#d\n"
+				    "default_channel = a,b.*\n"
+				    "allow_origin = https://a http://b\n"
+				    "reject = hard\n"
+				    "retain_bytes = 123\n")),
+		    again;
+	char *text = NULL;
+	size_t n = 0;
+	FILE *out = open_memstream(&text, &n);
+
+	(void)state;
+	assert_non_null(out);
+	conf_dump(&c, out);
+	assert_int_equal(fclose(out), 0);
+	assert_non_null(strstr(text, "socket_mode = 0007\n"));
+	again = parsed(span_of(text, n));
+	assert_memory_equal(&c, &again, sizeof(c));
+	free(text);
+}
+
+static void
+a_named_file_is_read(void **state)
+{
+	const char *path = tmpdir_path(*state, "w.conf");
+	struct errmsg err = {""};
+	struct conf c;
+
+	tmpdir_write(path, "drain_ms = 11\n", 14);
+	assert_status(conf_load(&c, path, &err), ST_OK);
+	assert_int_equal(c.drain_ms, 11);
+	assert_int_equal(setenv("WALCAST_CONF", path, 1), 0);
+	assert_int_equal(setenv("WALCAST_RETRY_MS", "12", 1), 0);
+	assert_status(conf_load(&c, NULL, &err), ST_OK);
+	assert_int_equal(c.drain_ms, 11);
+	assert_int_equal(c.retry_ms, 12);
+	tmpdir_write(path, "drain_ms = x\n", 13);
+	c.drain_ms = 99;
+	assert_status(conf_load(&c, path, &err), ST_INVALID);
+	assert_int_equal(c.drain_ms, 99);
+	assert_non_null(strstr(err.text, "w.conf:1: drain_ms"));
+}
+
+static void
+a_named_file_must_be_there(void **state)
+{
+	const char *path = tmpdir_path(*state, "none.conf");
+	struct errmsg err = {""};
+	struct conf c;
+
+	assert_status(conf_load(&c, path, &err), ST_NOTFOUND);
+	assert_non_null(strstr(err.text, "none.conf"));
+	assert_int_equal(setenv("WALCAST_CONF", path, 1), 0);
+	assert_status(conf_load(&c, NULL, &err), ST_NOTFOUND);
+	/* An empty name is none: the default path, which may be missing. */
+	assert_int_equal(setenv("WALCAST_CONF", "", 1), 0);
+	if (access(CONF_DEFAULT_PATH, F_OK) != 0)
+		assert_status(conf_load(&c, NULL, &err), ST_OK);
+}
+
+static void
+a_file_that_cannot_be_used_is_told(void **state)
+{
+	const char *path = tmpdir_path(*state, "big.conf");
+	static char big[70000];
+	struct errmsg err = {""};
+	struct conf c;
+
+	memset(big, '\n', sizeof(big));
+	tmpdir_write(path, big, sizeof(big));
+	assert_status(conf_load(&c, path, &err), ST_INVALID);
+	assert_status(conf_load(&c, *state, &err), ST_IO); /* a directory */
+	tmpdir_write(path, "", 0);
+	fault_alloc_at(1);
+	assert_status(conf_load(&c, path, &err), ST_IO);
+	assert_true(fault_hit());
+	assert_status(conf_load(&c, path, &err), ST_OK);
+}
+
+static int
+load_setup(void **state)
+{
+	(void)unsetenv("WALCAST_CONF");
+	return tmpdir_setup(state);
+}
+
+static int
+load_teardown(void **state)
+{
+	(void)unsetenv("WALCAST_CONF");
+	(void)unsetenv("WALCAST_RETRY_MS");
+	return tmpdir_teardown(state);
+}
+
+int
+main(void)
+{
+#define T(f) cmocka_unit_test(f)
+#define L(f) cmocka_unit_test_setup_teardown(f, load_setup, load_teardown)
+	const struct CMUnitTest tests[] = {
+	    T(defaults_are_those_of_the_manual),
+	    T(the_table_covers_the_struct),
+	    T(lines_may_have_blanks_and_comments),
+	    T(each_type_of_value_is_read),
+	    T(errors_name_file_line_key_and_what_is_allowed),
+	    T(a_key_may_stand_once),
+	    T(a_path_has_room_for_255_bytes),
+	    T(default_channels_are_patterns),
+	    T(lists_are_bounded),
+	    T(origins_are_exact_or_a_star),
+	    T(the_environment_overrides_keys),
+	    T(names_in_the_environment_that_are_no_keys_are_nobodys_business),
+	    T(a_bad_value_in_the_environment_names_the_variable),
+	    T(a_cgi_request_may_carry_the_cap_of_its_location),
+	    T(a_dump_reads_back_as_the_same),
+	    L(a_named_file_is_read),
+	    L(a_named_file_must_be_there),
+	    L(a_file_that_cannot_be_used_is_told),
+	};
+
+	return RUN(tests);
+}
