@@ -83,7 +83,105 @@ $(B)/gen/sql_text.c: $(SQL) sql/embed.awk $(B)/gen/sql_text.h
 
 -include $(wildcard $(B)/*/*.d $(B)/*/*/*.d)
 -include tests/unit/build.mk tests/fuzz/build.mk tests/load/build.mk \
-         tests/bench/build.mk
+         tests/bench/build.mk tests/demo/build.mk
+
+# ---- tests -------------------------------------------------------------------
+# Each part says what it does; the first that fails ends it.
+
+.PHONY: check
+check: deps-build deps-check
+	@echo "== programs, plain and with ASan+UBSan"
+	@$(MAKE) --no-print-directory -j2 programs load-tools
+	@$(MAKE) --no-print-directory -j2 SAN=1 programs
+	@$(MAKE) --no-print-directory check-deps
+	@echo "== unit tests, with ASan+UBSan"
+	@$(MAKE) --no-print-directory -j2 SAN=1 unit
+	@echo "== the load tools catch what they should"
+	@$(PYTHON) tests/load/selftest.py
+	@tests/check-conf-docs.sh
+	@echo "== in the real servers"
+	@$(MAKE) --no-print-directory system
+	@echo "== in the real servers, with ASan+UBSan"
+	@$(MAKE) --no-print-directory system-asan
+	@echo "== the demo, from start to end"
+	@tests/demo/demo.sh --check
+	@echo "check: all tests passed"
+
+PYTEST := $(PYTHON) -B -m pytest -q -p no:cacheprovider
+
+.PHONY: system
+system: programs load-tools tests/browser/node_modules
+	@$(PYTEST) tests/system $(PYTEST_ARGS)
+
+# The same programs, sanitized, through the protocol and stream tests.
+.PHONY: system-asan
+system-asan: load-tools
+	@$(MAKE) --no-print-directory SAN=1 programs
+	@WALCAST_BIN=$(CURDIR)/build/asan/bin $(PYTEST) \
+	    tests/system/test_protocol.py tests/system/test_worker.py \
+	    tests/system/test_stream.py -k 'not apache_cgi' $(PYTEST_ARGS)
+
+# Longer rounds of what `check` does in short.
+.PHONY: soak
+soak: programs load-tools
+	@WALCAST_SOAK=1 $(PYTEST) tests/system $(PYTEST_ARGS)
+
+tests/browser/node_modules: tests/browser/package-lock.json
+	cd tests/browser && npm ci --no-audit --no-fund --silent
+	@touch $@
+
+.PHONY: check-deps
+check-deps:
+	@CC="$(CC)" tests/lint/check-deps.sh
+
+.PHONY: lint
+lint: deps-build deps-lint $(B)/gen/sql_text.h
+	@tests/lint/lint.sh $(B)
+
+SOURCES := $(wildcard lib/*.[ch] fcgi/*.[ch] pubd/*.[ch] tests/*/*.[ch])
+.PHONY: format format-check
+format: deps-lint
+	clang-format -i $(SOURCES)
+format-check: deps-lint
+	@clang-format --dry-run --Werror $(SOURCES)
+	@echo "format-check: all as .clang-format says"
+
+# ---- installing ----------------------------------------------------------------
+
+DESTDIR ?=
+LIBDIR  := $(DESTDIR)$(PREFIX)/lib/walcast
+BINDIR  := $(DESTDIR)$(PREFIX)/bin
+SBINDIR := $(DESTDIR)$(PREFIX)/sbin
+MANDIR  := $(DESTDIR)$(PREFIX)/share/man
+DOCDIR  := $(DESTDIR)$(PREFIX)/share/doc/walcast
+
+.PHONY: install uninstall
+install: programs
+	install -d $(LIBDIR) $(BINDIR) $(SBINDIR) $(DOCDIR)/examples \
+	    $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man7 $(MANDIR)/man8
+	install -m 755 $(B)/bin/sse.fcgi $(B)/bin/sse-metrics.fcgi $(LIBDIR)
+	install -m 755 $(B)/bin/walcast $(BINDIR)
+	install -m 755 $(B)/bin/pubd $(SBINDIR)
+	for n in 1 5 7 8; do \
+		install -m 644 docs/man/*.$$n $(MANDIR)/man$$n || exit 1; done
+	install -m 644 README.md CHANGELOG.md LICENSE docs/*.md $(DOCDIR)
+	install -m 644 apache/*.conf $(DOCDIR)/examples
+	for f in lighttpd/*.conf; do install -m 644 $$f \
+		$(DOCDIR)/examples/lighttpd-$${f##*/} || exit 1; done
+
+uninstall:
+	rm -rf $(LIBDIR) $(DOCDIR)
+	rm -f $(BINDIR)/walcast $(SBINDIR)/pubd $(MANDIR)/man1/walcast.1 \
+	    $(MANDIR)/man5/walcast.conf.5 $(MANDIR)/man7/walcast-protocol.7 \
+	    $(MANDIR)/man8/pubd.8 $(MANDIR)/man8/sse.fcgi.8 \
+	    $(MANDIR)/man8/sse-metrics.fcgi.8
+
+.PHONY: dist
+dist:
+	@mkdir -p build
+	git archive --prefix=walcast-$(VERSION)/ -o \
+	    build/walcast-$(VERSION).tar.gz HEAD
+	@echo build/walcast-$(VERSION).tar.gz
 
 # Installs what is missing of a group; says so; nothing when all is there.
 .PHONY: deps-%
@@ -93,3 +191,14 @@ deps-%:
 .PHONY: clean
 clean:
 	rm -rf build
+
+.PHONY: help
+help:
+	@echo "make            build the four programs into build/bin/"
+	@echo "make demo       everything on loopback, with a live page"
+	@echo "make check      install what is missing and run all tests"
+	@echo "make soak       the same in longer rounds"
+	@echo "make bench      figures side by side with a peer and bare loops"
+	@echo "make fuzz T=60  each fuzzer for so many seconds"
+	@echo "make lint format-check check-deps unit system"
+	@echo "make install PREFIX=/usr DESTDIR=..., uninstall, dist, clean"

@@ -33,7 +33,7 @@ void scrape_fini(struct scrape *s);
 /* Can the log be read, and is pubd's heartbeat fresh? */
 bool scrape_ready(const struct scrape *s);
 
-/* Readiness as a JSON object: {"ready":…,"reasons":[{"part":…,"reason":…}]} */
+/* {"ready":…,"reasons":[{"part":"store","reason":…}]} */
 MUST_USE enum status scrape_ready_json(const struct scrape *s, struct buf *out);
 
 #endif

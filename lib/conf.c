@@ -29,8 +29,8 @@ extern char **environ;
 static const char *const sync_values[] = {"full", "normal", NULL};
 static const char *const reject_values[] = {"soft", "hard", NULL};
 static const char *const format_values[] = {"text", "json", NULL};
-static const char *const level_values[] = {"error", "warning", "info",
-    "debug", NULL};
+static const char *const level_values[] = {"error", "warning", "info", "debug",
+    NULL};
 
 static_assert(CONF_SYNC_FULL == 0 && CONF_SYNC_NORMAL == 1 &&
 	CONF_REJECT_SOFT == 0 && CONF_REJECT_HARD == 1 && LOG_TEXT == 0 &&
@@ -45,9 +45,8 @@ const struct conf_row conf_rows[] = {
     {MEMBER(database), .type = CONF_PATH,
 	.initial = "/var/lib/walcast/events.db", .unit = "",
 	.sentence = "The log: a SQLite database made by `walcast init`."},
-    {MEMBER(socket), .type = CONF_PATH,
-	.initial = "/run/walcast/pubd.sock", .unit = "",
-	.sentence = "The Unix socket on which pubd takes events."},
+    {MEMBER(socket), .type = CONF_PATH, .initial = "/run/walcast/pubd.sock",
+	.unit = "", .sentence = "The Unix socket on which pubd takes events."},
     {MEMBER(socket_mode), .type = CONF_MODE, .initial = "0660", .min = 0,
 	.max = 0777, .unit = "octal",
 	.sentence = "Permission bits of the socket: who may publish."},
@@ -61,8 +60,8 @@ const struct conf_row conf_rows[] = {
     {MEMBER(retain_age_s), .type = CONF_INT, .initial = "604800", .min = 0,
 	.max = 100 * YEAR_S, .unit = "seconds", .reload = true,
 	.sentence = "Events older than this are deleted; 0: no limit."},
-    {MEMBER(retain_bytes), .type = CONF_INT, .initial = "1073741824",
-	.min = 0, .max = MAX_BYTES, .unit = "bytes", .reload = true,
+    {MEMBER(retain_bytes), .type = CONF_INT, .initial = "1073741824", .min = 0,
+	.max = MAX_BYTES, .unit = "bytes", .reload = true,
 	.sentence = "The oldest events are deleted while the log is larger; "
 		    "0: no limit."},
     {MEMBER(max_data_bytes), .type = CONF_INT, .initial = "65536", .min = 1,
@@ -86,8 +85,8 @@ const struct conf_row conf_rows[] = {
 	.max = 3600000, .unit = "milliseconds", .reload = true,
 	.sentence = "How long a client waits before it connects again; sent "
 		    "with jitter of a quarter either way."},
-    {MEMBER(ring_bytes), .type = CONF_INT, .initial = "33554432",
-	.min = 65536, .max = 65536 * MIB, .unit = "bytes",
+    {MEMBER(ring_bytes), .type = CONF_INT, .initial = "33554432", .min = 65536,
+	.max = 65536 * MIB, .unit = "bytes",
 	.sentence = "Memory of a worker for its newest encoded events."},
     {MEMBER(tail_poll_ms), .type = CONF_INT, .initial = "50", .min = 1,
 	.max = 10000, .unit = "milliseconds", .reload = true,
@@ -136,7 +135,7 @@ const struct conf_row conf_rows[] = {
     {.key = NULL},
 };
 
-/* ---- values --------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------- */
 
 static int64_t *
 int_member(struct conf *c, const struct conf_row *row)
@@ -224,8 +223,8 @@ without_comment(struct span line)
 	size_t i;
 
 	for (i = 0; i < line.len; i++)
-		if (line.p[i] == '#' && (i == 0 || line.p[i - 1] == ' ' ||
-					    line.p[i - 1] == '\t'))
+		if (line.p[i] == '#' &&
+		    (i == 0 || line.p[i - 1] == ' ' || line.p[i - 1] == '\t'))
 			return span_of(line.p, i);
 	return line;
 }
@@ -403,7 +402,7 @@ conf_defaults(struct conf *c)
 	}
 }
 
-/* ---- the file --------------------------------------------------------------- */
+/* ---- the file ----------------------------------------------------------- */
 
 struct parse {
 	struct conf conf; /* becomes the caller's when all is well */
@@ -475,7 +474,7 @@ conf_parse(struct conf *c, struct span text, const char *name,
 	return ST_OK;
 }
 
-/* ---- the environment --------------------------------------------------------- */
+/* ---- the environment ---------------------------------------------------- */
 
 /* The part of the variable behind '=' when it sets this key. */
 static bool
@@ -534,7 +533,7 @@ conf_environment(struct conf *c, char *const *env, struct errmsg *err)
 	return ST_OK;
 }
 
-/* ---- all of it ----------------------------------------------------------------- */
+/* ---- all of it ---------------------------------------------------------- */
 
 static enum status
 read_all(FILE *f, struct buf *text, const char *path, struct errmsg *err)

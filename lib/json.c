@@ -100,8 +100,9 @@ json_parse(struct json_parser *p, struct span text, struct json **out,
 	size_t at = 0;
 
 	if (text.len == 0 || text.len >= INT_MAX) {
-		errmsg_set(err, text.len == 0 ? "no JSON value at all"
-					      : "too long to be parsed");
+		errmsg_set(err,
+		    text.len == 0 ? "no JSON value at all"
+				  : "too long to be parsed");
 		return ST_INVALID;
 	}
 	e = feed(p->tokener, text, &o, &at);
@@ -113,9 +114,8 @@ json_parse(struct json_parser *p, struct span text, struct json **out,
 	/* Text after the value, a NUL for example. */
 	(void)json_object_put(o);
 	errmsg_set(err, "byte %zu: %s", at,
-	    e == json_tokener_success   ? "something after the value"
-		: e == json_tokener_continue ? "the text ends too early"
-					     : json_tokener_error_desc(e));
+	    e == json_tokener_success ? "something after the value"
+				      : json_tokener_error_desc(e));
 	return ST_INVALID;
 }
 

@@ -40,7 +40,10 @@ void json_free(struct json **root);
 
 enum json_type json_type(const struct json *j);
 
-/* The member of an object, or NULL. */
+/*
+ * The last member of that name, or NULL; one that is null is there.  Names
+ * that hold U+0000 end at it.
+ */
 const struct json *json_get(const struct json *object, const char *name);
 
 /* Array length and elements; 0 and NULL for anything else. */
@@ -50,7 +53,7 @@ const struct json *json_at(const struct json *array, size_t i);
 /* The decoded text of a string (may hold NUL); SPAN_NONE for others. */
 struct span json_text(const struct json *j);
 
-/* An integer that fits; false for anything else. */
+/* An integer of less than 2^63 either way; false for anything else. */
 bool json_int(const struct json *j, int64_t *out);
 bool json_true(const struct json *j);
 

@@ -447,7 +447,7 @@ jsontext_element(struct span *rest, struct span *value)
 	return ST_OK;
 }
 
-/* ---- writing -------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------ */
 
 /* Behind the bytes at p that are no white space between tokens. */
 static const char *
@@ -508,9 +508,9 @@ quote_body(struct buf *out, const unsigned char *p, const unsigned char *end)
 		if (p == run && *p >= 0x80) {
 			n = utf8_sequence(p, end);
 			p += n == 0 ? 1 : n;
-			st = n == 0 ? buf_append(out, SPAN("\\ufffd"))
-				    : buf_append(out,
-					  span_of((const char *)run, n));
+			st = n == 0
+			    ? buf_append(out, SPAN("\\ufffd"))
+			    : buf_append(out, span_of((const char *)run, n));
 		} else if (p == run) {
 			st = quote_control(out, *p++);
 		} else {

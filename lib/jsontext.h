@@ -25,7 +25,7 @@ MUST_USE enum status jsontext_check(struct span text, size_t *at);
 
 /*
  * In checked text whose value is an object: the value of its last member
- * `name` (a name written with escapes is not found: see jsontext_member).
+ * `name` (a name that is written with escapes is not found).
  *
  * Returns  ST_OK       *value is the text, without white space around it
  *          ST_NOTFOUND

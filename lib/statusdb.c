@@ -29,7 +29,7 @@ struct statusdb {
 	struct db_stmt *put, *expired, *gone, *back, *sum, *unmark, *forget;
 };
 
-/* ---- the file --------------------------------------------------------------- */
+/* ---- the file ----------------------------------------------------------- */
 
 static const char *const suffixes[] = {"", "-wal", "-shm"};
 
@@ -267,7 +267,7 @@ statusdb_close(struct statusdb **sp)
 	*sp = NULL;
 }
 
-/* ---- writing ------------------------------------------------------------------ */
+/* ---- writing ------------------------------------------------------------ */
 
 static enum status
 run(struct db_stmt *stmt)
@@ -380,7 +380,7 @@ statusdb_remove(struct statusdb *s, struct span name)
 	return end(s, st);
 }
 
-/* ---- reading ------------------------------------------------------------------ */
+/* ---- reading ------------------------------------------------------------ */
 
 static void
 read_row(struct db_stmt *stmt, struct statusdb_row *row)

@@ -32,12 +32,12 @@ struct statusdb_row {
 	struct span role; /* pubd, worker, cgi */
 	int64_t pid;
 	struct span version;
-	int64_t started_ms; /* Unix time */
-	int64_t seen_ms;    /* Unix time of the last heartbeat */
-	int64_t lease_ms;   /* dead when seen_ms + lease_ms has passed */
-	int64_t head;       /* newest id of the log that it knows */
-	int64_t cursor;     /* newest id that it has handed on */
-	int64_t streams;    /* open now */
+	int64_t started_ms;   /* Unix time */
+	int64_t seen_ms;      /* Unix time of the last heartbeat */
+	int64_t lease_ms;     /* dead when seen_ms + lease_ms has passed */
+	int64_t head;         /* newest id of the log that it knows */
+	int64_t cursor;       /* newest id that it has handed on */
+	int64_t streams;      /* open now */
 	struct span counters; /* a JSON object of numbers */
 };
 

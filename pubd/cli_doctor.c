@@ -1,17 +1,340 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * walcast doctor: looks at everything that has to be right on this host and
+ * says what to do about what is not.  Changes nothing.  Waits for pubd for a
+ * bounded time.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
 #include "cli_commands.h"
+#include "cli_link.h"
+#include "clock.h"
+#include "json.h"
+#include "sock.h"
+#include "statusdb.h"
+
+#define PING_US         UINT64_C(5000000)
+#define MIN_FREE_BYTES  (INT64_C(16) << 20)
+#define WARN_FREE_BYTES (INT64_C(256) << 20)
+#define OWN_FDS         100 /* of a worker, besides its streams */
+
+enum level { LEVEL_OK, LEVEL_WARN, LEVEL_FAIL };
+
+struct doctor {
+	const struct cli *cli;
+	int n_warn, n_fail;
+	struct store_bounds b; /* of the log; generation "" when unknown */
+	int64_t now_ms;
+	int64_t pubd_pid, pubd_age_ms; /* the freshest row; pid 0: none */
+	bool pubd_alive;
+};
+
+static const char help_text[] =
+    "usage: walcast doctor\n\n"
+    "Checks configuration, modes, log, socket, pubd, disk and limits, and\n"
+    "says what to do.  Exits with 1 when something fails.\n";
+
+static const struct option options[] = {
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+static void say(struct doctor *d, enum level level, const char *what,
+    const char *fmt, ...) PRINTF_LIKE(4, 5);
+
+static void
+say(struct doctor *d, enum level level, const char *what, const char *fmt, ...)
+{
+	static const char *const names[] = {"ok", "warn", "FAIL"};
+	va_list ap;
+
+	d->n_warn += level == LEVEL_WARN;
+	d->n_fail += level == LEVEL_FAIL;
+	(void)printf("%-4s  %-13s ", names[level], what);
+	va_start(ap, fmt);
+	(void)vprintf(fmt, ap);
+	va_end(ap);
+	(void)printf("\n");
+}
+
+/* ---- what can be wrong --------------------------------------------------------- */
+
+static void
+check_configuration(struct doctor *d)
+{
+	const struct conf *c = &d->cli->conf;
+
+	if (d->cli->conf_st != ST_OK) {
+		say(d, LEVEL_FAIL, "configuration", "%s",
+		    d->cli->conf_err.text);
+		return;
+	}
+	if (access(d->cli->conf_name, F_OK) == 0)
+		say(d, LEVEL_OK, "configuration", "%s", d->cli->conf_name);
+	else
+		say(d, LEVEL_OK, "configuration",
+		    "built-in defaults (there is no %s)", d->cli->conf_name);
+	if (c->retain_events == 0 && c->retain_age_s == 0 &&
+	    c->retain_bytes == 0)
+		say(d, LEVEL_WARN, "retention",
+		    "nothing is ever deleted: set retain_events, retain_age_s "
+		    "or retain_bytes, or run `walcast trim` from cron");
+	if (c->synchronous != CONF_SYNC_FULL)
+		say(d, LEVEL_WARN, "synchronous",
+		    "normal: a power loss takes acknowledged events and gives "
+		    "their ids out again: set it to full");
+}
+
+static void
+check_modes(struct doctor *d)
+{
+	struct errmsg err = {""};
+	struct stat sb;
+
+	if (store_check_modes(d->cli->conf.database, &err) != ST_OK) {
+		say(d, LEVEL_FAIL, "modes", "%s", err.text);
+		return;
+	}
+	if (stat(d->cli->conf.database, &sb) == 0)
+		say(d, LEVEL_OK, "modes", "%s",
+		    sb.st_mode & S_IWGRP ? "open: the group may INSERT"
+					 : "strict: publishing by socket only");
+}
+
+static void
+check_log(struct doctor *d)
+{
+	struct store_options o = cli_store(d->cli);
+	struct store_reader *r = NULL;
+	struct errmsg err = {""};
+	enum status st = store_reader_open(&r, &o, &err);
+
+	if (st == ST_OK) {
+		st = store_reader_bounds(r, &d->b);
+		if (st != ST_OK)
+			errmsg_set(&err,
+			    "cannot read %s: %s: see `walcast audit`", o.path,
+			    store_reader_error(r));
+	}
+	store_reader_close(&r);
+	if (st == ST_OK)
+		say(d, LEVEL_OK, "log",
+		    "%s, generation %s, head %" PRId64 ", oldest %" PRId64,
+		    o.path, d->b.generation, d->b.head, d->b.oldest);
+	else
+		say(d, LEVEL_FAIL, "log", "%s", err.text);
+}
+
+/* Is a socket there at all? */
+static bool
+check_socket(struct doctor *d)
+{
+	const char *path = d->cli->conf.socket;
+	struct stat sb;
+
+	if (lstat(path, &sb) < 0) {
+		say(d, LEVEL_FAIL, "socket", "cannot find %s: %s: start pubd, "
+		    "or set `socket` to where it listens", path,
+		    strerror(errno));
+		return false;
+	}
+	if (!S_ISSOCK(sb.st_mode)) {
+		say(d, LEVEL_FAIL, "socket",
+		    "%s is no socket: remove it and restart pubd", path);
+		return false;
+	}
+	if ((int64_t)(sb.st_mode & 0777) != d->cli->conf.socket_mode)
+		say(d, LEVEL_WARN, "socket",
+		    "%s has mode %04o, socket_mode is %04" PRIo64
+		    ": restart pubd",
+		    path, (unsigned)(sb.st_mode & 0777),
+		    (uint64_t)d->cli->conf.socket_mode);
+	else
+		say(d, LEVEL_OK, "socket", "%s, mode %04o", path,
+		    (unsigned)(sb.st_mode & 0777));
+	return true;
+}
+
+static void
+judge_ping(struct doctor *d, const struct json *answer)
+{
+	struct span generation = json_text(json_get(answer, "generation"));
+	int64_t head = 0;
+
+	if (!json_true(json_get(answer, "ok")) ||
+	    !json_int(json_get(answer, "head"), &head))
+		say(d, LEVEL_FAIL, "pubd",
+		    "it answers, but cannot use its log: look at its log "
+		    "messages");
+	else if (d->b.generation[0] != '\0' &&
+	    !span_eq(generation, span_str(d->b.generation)))
+		say(d, LEVEL_FAIL, "pubd",
+		    "it serves another log than %s: restart it, and look "
+		    "whether both have the same configuration",
+		    d->cli->conf.database);
+	else
+		say(d, LEVEL_OK, "pubd", "answers, head %" PRId64, head);
+}
+
+static void
+check_pubd(struct doctor *d)
+{
+	uint64_t deadline = clock_mono_us() + PING_US;
+	struct cli_link link = {.fd = -1};
+	struct json_parser *parser = NULL;
+	struct json *answer = NULL;
+	struct errmsg err = {""};
+	struct span line;
+	enum status st;
+
+	st = cli_link_open(&link, d->cli->conf.socket, 1024, deadline, &err);
+	if (st == ST_OK)
+		st = cli_link_call(&link, SPAN("{\"op\":\"ping\"}"), deadline,
+		    &line, &err);
+	if (st == ST_OK)
+		st = json_parser_new(&parser);
+	if (st == ST_OK)
+		st = json_parse(parser, line, &answer, &err);
+	if (st == ST_OK)
+		judge_ping(d, answer);
+	else
+		say(d, LEVEL_FAIL, "pubd", "%s",
+		    err.text[0] != '\0' ? err.text : status_name(st));
+	json_free(&answer);
+	json_parser_free(&parser);
+	cli_link_close(&link);
+}
+
+static void
+see_row(void *arg, const struct statusdb_row *row)
+{
+	struct doctor *d = arg;
+	int64_t age_ms = d->now_ms - row->seen_ms;
+
+	if (!span_eq(row->role, SPAN("pubd")) ||
+	    (d->pubd_pid != 0 && age_ms > d->pubd_age_ms))
+		return;
+	d->pubd_pid = row->pid;
+	d->pubd_age_ms = age_ms;
+	d->pubd_alive = age_ms <= row->lease_ms;
+}
+
+static void
+check_heartbeat(struct doctor *d)
+{
+	struct statusdb *s = NULL;
+	struct errmsg err = {""};
+	char age[CLI_SIZE_BYTES];
+	enum status st;
+
+	st = statusdb_open(&s, d->cli->conf.database, false, &err);
+	d->now_ms = clock_real_ms();
+	if (st == ST_OK) {
+		st = statusdb_each(s, see_row, d);
+		errmsg_set(&err, "cannot read status.db: %s: restart pubd",
+		    status_name(st));
+	}
+	statusdb_close(&s);
+	if (st != ST_OK)
+		say(d, LEVEL_FAIL, "heartbeat", "%s", err.text);
+	else if (d->pubd_pid == 0)
+		say(d, LEVEL_FAIL, "heartbeat",
+		    "pubd has not reported: start it, or look at its log");
+	else
+		say(d, d->pubd_alive ? LEVEL_OK : LEVEL_FAIL, "heartbeat",
+		    "pubd (pid %" PRId64 ") was seen %s ago%s", d->pubd_pid,
+		    cli_age(age, d->pubd_age_ms),
+		    d->pubd_alive ? "" : ": it has died or hangs: restart it");
+}
+
+static void
+check_disk(struct doctor *d)
+{
+	char path[CONF_PATH_MAX], size[CLI_SIZE_BYTES];
+	struct statvfs fs;
+	const char *dir;
+	int64_t left;
+
+	(void)snprintf(path, sizeof(path), "%s", d->cli->conf.database);
+	dir = dirname(path);
+	if (statvfs(dir, &fs) < 0) {
+		say(d, LEVEL_FAIL, "disk", "cannot look at %s: %s", dir,
+		    strerror(errno));
+		return;
+	}
+	left = (int64_t)(fs.f_bavail * fs.f_frsize);
+	(void)cli_size(size, left);
+	if (left < MIN_FREE_BYTES)
+		say(d, LEVEL_FAIL, "disk",
+		    "%s is left in %s: publishers are refused when it is "
+		    "full: make room",
+		    size, dir);
+	else if (left < WARN_FREE_BYTES)
+		say(d, LEVEL_WARN, "disk",
+		    "%s is left in %s: make room, or lower retain_bytes", size,
+		    dir);
+	else
+		say(d, LEVEL_OK, "disk", "%s is left in %s", size, dir);
+}
+
+static void
+check_descriptors(struct doctor *d)
+{
+	int64_t limit = (int64_t)sock_raise_fd_limit();
+	int64_t need = d->cli->conf.max_streams + OWN_FDS;
+
+	if (limit < need)
+		say(d, LEVEL_WARN, "descriptors",
+		    "the hard limit here is %" PRId64 ", max_streams needs %"
+		    PRId64 ": raise it for the workers (LimitNOFILE=, "
+		    "ulimit -Hn), or lower max_streams",
+		    limit, need);
+	else
+		say(d, LEVEL_OK, "descriptors",
+		    "the hard limit here is %" PRId64
+		    ", max_streams needs %" PRId64,
+		    limit, need);
+}
+
+/* ---- the command ---------------------------------------------------------------- */
 
 static enum cli_exit
 run(const struct cli *cli, int argc, char **argv)
 {
-	(void)cli, (void)argc, (void)argv;
-	cli_say("not there yet");
-	return CLI_FAILED;
+	struct doctor d = {.cli = cli};
+	int o = getopt_long(argc, argv, "h", options, NULL);
+
+	if (o != -1 || optind < argc)
+		return cli_usage(o == 'h' ? 'h' : '?');
+	check_configuration(&d);
+	if (cli->conf_st != ST_OK)
+		return cli_finish(CLI_CONFIG);
+	check_modes(&d);
+	check_log(&d);
+	if (check_socket(&d))
+		check_pubd(&d);
+	check_heartbeat(&d);
+	check_disk(&d);
+	check_descriptors(&d);
+	if (d.n_fail > 0 || d.n_warn > 0)
+		(void)printf("%d failed, %d to be looked at\n", d.n_fail,
+		    d.n_warn);
+	return cli_finish(d.n_fail > 0 ? CLI_FAILED : CLI_OK);
 }
 
 const struct cli_command cli_doctor = {
     .name = "doctor",
-    .summary = "",
-    .help = "",
+    .summary = "find what is wrong on this host",
+    .help = help_text,
+    .any_conf = true,
     .run = run,
 };

@@ -375,7 +375,12 @@ publish(struct publish *p, const struct cli *cli, const char *data)
 	    WINDOW_BYTES + 8192 + 6 * max_bytes,
 	    clock_mono_us() + p->timeout_us, &err);
 	if (st != ST_OK) {
-		cli_say("%s", err.text);
+		cli_say("%s%s", err.text,
+		    st == ST_NOTFOUND
+			? " Start it, or set `socket` to where it listens"
+			: st == ST_BUSY ? " (pubd does not accept): look at its "
+					  "log"
+					: "");
 		return CLI_UNAVAILABLE;
 	}
 	st = json_parser_new(&p->parser);

@@ -6,6 +6,7 @@
 #ifndef WALCAST_COMMIT_H
 #define WALCAST_COMMIT_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "status.h"

@@ -67,6 +67,7 @@ hold(struct conn *c)
 	if (c->is_held || c->dead)
 		return;
 	c->is_held = true;
+	c->set->n_held++;
 	TAILQ_INSERT_TAIL(&c->set->held, c, held);
 }
 
@@ -76,6 +77,7 @@ release(struct conn *c)
 	if (!c->is_held)
 		return;
 	c->is_held = false;
+	c->set->n_held--;
 	TAILQ_REMOVE(&c->set->held, c, held);
 }
 
@@ -144,13 +146,24 @@ drop_input(struct conn *c, size_t n)
 		buf_shrink(&c->in, KEEP_BYTES);
 }
 
-/* Answers for a line that will not be read to its end, and skips it. */
-static void
-refuse_line(struct conn *c, enum status why, bool ended)
+/*
+ * Answers for a line that is not taken, and drops its n bytes; when it has
+ * no end yet the rest is skipped.  False: the answer has no room now.
+ */
+static bool
+refuse_line(struct conn *c, enum status why, size_t n, bool ended)
 {
-	c->skipping = !ended;
-	if (c->set->refuse(c->set->arg, c, why) != ST_OK)
+	enum status st = c->set->refuse(c->set->arg, c, why);
+
+	if (st == ST_FULL)
+		return false;
+	if (st != ST_OK) {
 		conn_kill(c);
+		return true;
+	}
+	c->skipping = !ended;
+	drop_input(c, n);
+	return true;
 }
 
 /*
@@ -188,8 +201,8 @@ check_partial(struct conn *c)
 	if (c->skipping) {
 		drop_input(c, c->in.len);
 	} else if (c->in.len > c->set->max_line_bytes) {
-		drop_input(c, c->in.len);
-		refuse_line(c, ST_TOOLARGE, false);
+		if (!refuse_line(c, ST_TOOLARGE, c->in.len, false))
+			hold(c);
 	}
 }
 
@@ -206,11 +219,8 @@ take_line(struct conn *c, struct span line, size_t n)
 	}
 	if (!may_take(c))
 		return false;
-	if (line.len > c->set->max_line_bytes) {
-		drop_input(c, n);
-		refuse_line(c, ST_TOOLARGE, true);
-		return true;
-	}
+	if (line.len > c->set->max_line_bytes)
+		return refuse_line(c, ST_TOOLARGE, n, true);
 	st = c->set->line(c->set->arg, c, line);
 	if (st == ST_FULL)
 		return false;
@@ -246,14 +256,15 @@ read_input(struct conn *c)
 	int i;
 
 	for (i = 0; i < READS_PER_TURN && may_read(c); i++) {
-		size_t n;
+		size_t n, room;
 		enum status st = buf_reserve(&c->in, READ_BYTES);
 
 		if (st != ST_OK) {
 			conn_kill(c); /* UNTESTED: no memory: shed it */
 			return;
 		}
-		st = sock_read(c->fd, buf_tail(&c->in), buf_room(&c->in), &n);
+		room = buf_room(&c->in);
+		st = sock_read(c->fd, buf_tail(&c->in), room, &n);
 		if (st == ST_OK) {
 			buf_grew(&c->in, n);
 			c->set->in_bytes += n;
@@ -266,6 +277,8 @@ read_input(struct conn *c)
 			c->eof = true;
 		}
 		take_lines(c);
+		if (st == ST_OK && n < room)
+			return; /* that was all; the loop tells of more */
 	}
 }
 
@@ -430,14 +443,12 @@ conns_fini(struct conns *set)
 void
 conns_resume(struct conns *set)
 {
-	struct conn_list again = TAILQ_HEAD_INITIALIZER(again);
+	size_t n = set->n_held;
 	struct conn *c;
 
 	/* Those that are held again go to the end: each has its turn. */
-	TAILQ_CONCAT(&again, &set->held, held);
-	while ((c = TAILQ_FIRST(&again)) != NULL) {
-		TAILQ_REMOVE(&again, c, held);
-		c->is_held = false;
+	while (n-- > 0 && (c = TAILQ_FIRST(&set->held)) != NULL) {
+		release(c);
 		take_lines(c);
 		settle(c);
 	}
@@ -471,20 +482,23 @@ conns_relieve(struct conns *set, uint64_t now_us)
 		conn_kill(worst);
 		return;
 	}
-	drop_input(worst, worst->in.len);
-	refuse_line(worst, ST_BUSY, false);
+	(void)refuse_line(worst, ST_BUSY, worst->in.len, false);
 	settle(worst);
 }
 
 void
 conns_stop(struct conns *set)
 {
-	struct conn *c, *next;
+	struct conn *c;
 
 	set->stopping = true;
-	for (c = TAILQ_FIRST(&set->all); c != NULL; c = next) {
-		next = TAILQ_NEXT(c, all);
-		/* The peer may send no more; then the end is read as such. */
+	/* The peer may send no more; after what is there comes the end. */
+	TAILQ_FOREACH (c, &set->all, all)
 		(void)shutdown(c->fd, SHUT_RD);
-	}
+}
+
+bool
+conn_backlogged(const struct conn *c)
+{
+	return (c->events & EPOLLOUT) != 0;
 }

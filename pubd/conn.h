@@ -36,7 +36,10 @@ TAILQ_HEAD(conn_list, conn);
 typedef enum status conn_line_fn(void *arg, struct conn *c,
     struct span line);
 
-/* A line longer than its bound, or one that is given up: answer it. */
+/*
+ * A line longer than its bound (ST_TOOLARGE), or given up for want of room
+ * (ST_BUSY): answer it.  Returns as above.
+ */
 typedef enum status conn_refuse_fn(void *arg, struct conn *c,
     enum status why);
 
@@ -71,6 +74,7 @@ struct conns {
 	void *arg;
 	size_t max_line_bytes;
 	size_t n;         /* open ones */
+	size_t n_held;    /* in the held list */
 	size_t in_bytes;  /* of all `in` */
 	size_t out_bytes; /* of all `out` */
 	bool stopping;    /* an unfinished last line is no line */
@@ -108,6 +112,9 @@ void conns_stop(struct conns *set);
 /* Where to append an answer, and then: that something was appended. */
 struct buf *conn_out(struct conn *c);
 void conn_wrote(struct conn *c, size_t before_bytes);
+
+/* Has its socket refused bytes that still wait? */
+bool conn_backlogged(const struct conn *c);
 
 /* Marks it dead and closes it; its memory stays until it is reaped. */
 void conn_kill(struct conn *c);

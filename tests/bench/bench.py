@@ -407,20 +407,25 @@ class Bench:
         return got["rows_per_s"]
 
     @staticmethod
-    def commits(stack):
-        """How many commits pubd has counted, or None."""
+    def commits(stack, timeout=12):
+        """Commits that pubd has counted by now, or None if it tells none."""
         path = stack.db.with_name("status.db")
-        names = ("commits", "batches", "transactions")
-        with contextlib.suppress(sqlite3.Error):
-            db = sqlite3.connect("file:%s?mode=ro" % path, uri=True)
-            with contextlib.closing(db):
-                for row in db.execute("SELECT * FROM status"):
-                    for value in row:
-                        if isinstance(value, str) and value[:1] == "{":
-                            counters = json.loads(value)
-                            for name in names:
-                                if name in counters:
-                                    return counters[name]
+        now_ms = time.time() * 1000
+
+        def told():
+            with contextlib.suppress(sqlite3.Error):
+                db = sqlite3.connect("file:%s?mode=ro" % path, uri=True)
+                with contextlib.closing(db):
+                    return [json.loads(text).get("commits")
+                            for (text,) in db.execute(
+                                "SELECT counters FROM status"
+                                " WHERE role = 'pubd' AND seen_ms >= ?",
+                                (now_ms,))]
+            return []
+        if not path.exists():
+            return None
+        with contextlib.suppress(AssertionError):
+            return wait_until(told, timeout, "pubd's counters")[0]
         return None
 
     def publish_once(self, us, connections, window, events):
@@ -428,13 +433,10 @@ class Bench:
         got = tool(LOAD / "pubload", "--socket", us.stack.pubd_sock,
                    "--events", events, "--size", SIZE, "--connections",
                    connections, "--pipeline", window)
+        ended = self.commits(us.stack)
         batch = connections * window    # the most that can wait at once
-        if begun is not None:
-            with contextlib.suppress(AssertionError):
-                wait_until(lambda: self.commits(us.stack) != begun, 12,
-                           "counters")
-            done = self.commits(us.stack) - begun
-            batch = max(1, min(batch, round(events / max(1, done))))
+        if begun is not None and ended is not None and ended > begun:
+            batch = max(1, min(batch, round(events / (ended - begun))))
         return got, batch
 
     def publish(self):

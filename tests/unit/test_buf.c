@@ -105,6 +105,42 @@ room_after_reserve_may_be_written_and_no_more(void **state)
 }
 
 static void
+what_comes_after_a_consume_follows_the_rest(void **state)
+{
+	struct buf *b = *state;
+	char *base;
+
+	assert_status(buf_append(b, SPAN("0123456789")), ST_OK);
+	base = b->base;
+	buf_consume(b, 4);
+	assert_int_equal(buf_room(b), b->cap - 10);
+	assert_status(buf_append(b, SPAN("ab")), ST_OK);
+	assert_ptr_equal(b->base, base); /* there was room */
+	assert_span(buf_span(b), SPAN("456789ab"));
+	/* Exactly what is left at the end, then one more: moved, not grown. */
+	assert_status(buf_reserve(b, b->cap - 12), ST_OK);
+	assert_int_equal(b->start, 4);
+	assert_status(buf_reserve(b, b->cap - 11), ST_OK);
+	assert_int_equal(b->start, 0);
+	assert_ptr_equal(b->base, base);
+	assert_span(buf_span(b), SPAN("456789ab"));
+	buf_consume(b, 8);
+	assert_int_equal(b->start, 0);
+}
+
+static void
+room_is_within_the_bound(void **state)
+{
+	struct buf *b = *state;
+
+	assert_status(buf_append(b, SPAN("0123456789")), ST_OK);
+	b->max = 30;
+	assert_int_equal(buf_room(b), 20);
+	b->max = 10;
+	assert_int_equal(buf_room(b), 0);
+}
+
+static void
 is_unchanged_when_allocation_fails(void **state)
 {
 	struct buf *b = *state;
@@ -130,6 +166,8 @@ prints_text_of_any_length(void **state)
 
 	memset(big, 'x', 900);
 	big[900] = '\0';
+	assert_status(buf_printf(b, "%s", ""), ST_OK);
+	assert_int_equal(b->len, 0);
 	assert_status(buf_printf(b, "%d-%s", 7, "y"), ST_OK);
 	assert_span(buf_span(b), SPAN("7-y"));
 	buf_clear(b);
@@ -190,6 +228,8 @@ main(void)
 	    T(refuses_bytes_past_its_bound_and_stays_as_it_was),
 	    T(consumed_room_is_used_again),
 	    T(room_after_reserve_may_be_written_and_no_more),
+	    T(what_comes_after_a_consume_follows_the_rest),
+	    T(room_is_within_the_bound),
 	    T(is_unchanged_when_allocation_fails),
 	    T(prints_text_of_any_length),
 	    T(printing_past_the_bound_adds_nothing),

@@ -111,14 +111,14 @@ lines_may_have_blanks_and_comments(void **state)
 				    "\n"
 				    "  heartbeat_ms=200\n"
 				    "\tretry_ms\t=\t300 # jittered\n"
-				    "socket = run/a#b.sock\r\n"
+				    "socket = run/a# b.sock\t# tab\r\n"
 				    "default_channel =   \n"
 				    "drain_ms = 7"));
 
 	(void)state;
 	assert_int_equal(c.heartbeat_ms, 200);
 	assert_int_equal(c.retry_ms, 300);
-	assert_string_equal(c.socket, "run/a#b.sock");
+	assert_string_equal(c.socket, "run/a# b.sock");
 	assert_string_equal(c.default_channel, "");
 	assert_int_equal(c.drain_ms, 7);
 	assert_int_equal(c.max_streams, 20000);
@@ -135,6 +135,8 @@ each_type_of_value_is_read(void **state)
 				    "log_format = json\n"
 				    "log_level = debug\n"
 				    "max_data_bytes = 1\n"
+				    "max_line_bytes = 67108864\n"
+				    "retain_age_s = 3162240000\n"
 				    "retain_events = 0\n"));
 
 	(void)state;
@@ -154,7 +156,8 @@ errors_name_file_line_key_and_what_is_allowed(void **state)
 	assert_refused(SPAN("\n\nheartbeat_ms = soon\n"),
 	    "f:3: heartbeat_ms: \"soon\" is not a number of milliseconds from "
 	    "50 to 3600000");
-	assert_refused(SPAN("max_data_bytes = 0"), "f:1: max_data_bytes: \"0\"");
+	assert_refused(SPAN("max_data_bytes = 0"),
+	    "f:1: max_data_bytes: \"0\"");
 	assert_refused(SPAN("max_data_bytes = 1048577"),
 	    "f:1: max_data_bytes: \"1048577\" is not a number of bytes from 1 "
 	    "to 1048576");
@@ -165,6 +168,9 @@ errors_name_file_line_key_and_what_is_allowed(void **state)
 	assert_refused(SPAN("socket_mode = 0680"),
 	    "f:1: socket_mode: \"0680\" is not an octal mode of 0 to 0777");
 	assert_refused(SPAN("socket_mode = 1777"), "f:1: socket_mode");
+	assert_refused(SPAN("socket_mode ="), "f:1: socket_mode");
+	assert_refused(SPAN("socket_mode = 10000000000000000000660"),
+	    "f:1: socket_mode");
 	assert_refused(SPAN("hearbeat_ms = 1"),
 	    "f:1: there is no key \"hearbeat_ms\"");
 	assert_refused(SPAN("drain_ms = 1\nretry_ms\n"),
@@ -227,8 +233,8 @@ lists_are_bounded(void **state)
 	memset(text + n + 101, 'b', 100);
 	text[n + 201] = ',';
 	memset(text + n + 202, 'b', 53);
-	assert_int_equal(
-	    strlen(parsed(span_of(text, n + 255)).default_channel), 255);
+	assert_int_equal(strlen(parsed(span_of(text, n + 255)).default_channel),
+	    255);
 	text[n + 255] = 'b';
 	assert_refused(span_of(text, n + 256),
 	    "f:1: default_channel: too long a list");
@@ -243,16 +249,20 @@ origins_are_exact_or_a_star(void **state)
 	    SPAN("allow_origin = https://"), SPAN("allow_origin = ://a"),
 	    SPAN("allow_origin = https://*.example.org"),
 	    SPAN("allow_origin = https://a *"), SPAN("allow_origin = null"),
-	    SPAN("allow_origin = https://a@b")};
+	    SPAN("allow_origin = https://a@b"),
+	    SPAN("allow_origin = https://:80"),
+	    SPAN("allow_origin = 1http://a"), SPAN("allow_origin = {://a"),
+	    SPAN("allow_origin = ht_tp://a"),
+	    SPAN("allow_origin = https://a\xc3\xa4")};
 	size_t i;
 
 	(void)state;
 	assert_string_equal(parsed(SPAN("allow_origin = *")).allow_origin, "*");
 	assert_string_equal(
 	    parsed(SPAN("allow_origin = https://a.example:8443,  "
-			"http://[::1]:80 capacitor://localhost"))
+			"http://[::1]:80 a+b.c-1://z zx://a_b"))
 		.allow_origin,
-	    "https://a.example:8443 http://[::1]:80 capacitor://localhost");
+	    "https://a.example:8443 http://[::1]:80 a+b.c-1://z zx://a_b");
 	for (i = 0; i < N_OF(bad); i++)
 		assert_refused(bad[i], "f:1: allow_origin: \"");
 }
@@ -261,9 +271,11 @@ static void
 the_environment_overrides_keys(void **state)
 {
 	const char *env[] = {"PATH=/bin", "WALCAST_RETRY_MS=7",
-	    "WALCAST_SOCKET= /tmp/s ", "WALCAST_MAX_STREAMS=9", NULL};
+	    "WALCAST_SOCKET= /tmp/s ", "WALCAST_MAX_STREAMS=9",
+	    "WALCAST_DEFAULT_CHANNEL=a", NULL};
 	struct errmsg err = {""};
-	struct conf c = parsed(SPAN("retry_ms = 100\ndrain_ms = 8"));
+	struct conf c = parsed(SPAN("retry_ms = 100\ndrain_ms = 8\n"
+				    "default_channel = news,orders"));
 
 	(void)state;
 	assert_status(environment(&c, env, &err), ST_OK);
@@ -271,6 +283,7 @@ the_environment_overrides_keys(void **state)
 	assert_int_equal(c.drain_ms, 8);
 	assert_int_equal(c.max_streams, 9);
 	assert_string_equal(c.socket, "/tmp/s");
+	assert_string_equal(c.default_channel, "a");
 }
 
 static void
@@ -293,7 +306,8 @@ names_in_the_environment_that_are_no_keys_are_nobodys_business(void **state)
 static void
 a_bad_value_in_the_environment_names_the_variable(void **state)
 {
-	const char *env[] = {"WALCAST_DRAIN_MS=1", "WALCAST_RETRY_MS=soon", NULL};
+	const char *env[] = {"WALCAST_DRAIN_MS=1", "WALCAST_RETRY_MS=soon",
+	    NULL};
 	struct errmsg err = {""};
 	struct conf c, before;
 
@@ -355,9 +369,11 @@ a_named_file_is_read(void **state)
 	struct errmsg err = {""};
 	struct conf c;
 
+	memset(&c, 0xff, sizeof(c));
 	tmpdir_write(path, "drain_ms = 11\n", 14);
 	assert_status(conf_load(&c, path, &err), ST_OK);
 	assert_int_equal(c.drain_ms, 11);
+	assert_int_equal(c.retry_ms, 3000);
 	assert_int_equal(setenv("WALCAST_CONF", path, 1), 0);
 	assert_int_equal(setenv("WALCAST_RETRY_MS", "12", 1), 0);
 	assert_status(conf_load(&c, NULL, &err), ST_OK);
@@ -398,11 +414,18 @@ a_file_that_cannot_be_used_is_told(void **state)
 	memset(big, '\n', sizeof(big));
 	tmpdir_write(path, big, sizeof(big));
 	assert_status(conf_load(&c, path, &err), ST_INVALID);
+	assert_non_null(strstr(err.text, "longer than 65535 bytes"));
 	assert_status(conf_load(&c, *state, &err), ST_IO); /* a directory */
+	assert_non_null(strstr(err.text, "Is a directory"));
+	assert_int_equal(symlink("loop", tmpdir_path(*state, "loop")), 0);
+	assert_status(conf_load(&c, tmpdir_path(*state, "loop"), &err), ST_IO);
+	assert_status(conf_load(&c, tmpdir_path(*state, "big.conf/x"), &err),
+	    ST_NOTFOUND);
 	tmpdir_write(path, "", 0);
 	fault_alloc_at(1);
 	assert_status(conf_load(&c, path, &err), ST_IO);
 	assert_true(fault_hit());
+	assert_non_null(strstr(err.text, "out of memory"));
 	assert_status(conf_load(&c, path, &err), ST_OK);
 }
 

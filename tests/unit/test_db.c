@@ -184,12 +184,12 @@ a_trusted_writer_runs_no_triggers(void **state)
 	const char *path = tmpdir_path(*state, "x.db");
 	struct db *a = made(path), *b = opened(path, DB_WRITE);
 
-	must_exec(a, "CREATE TRIGGER g BEFORE INSERT ON t BEGIN "
-		     "SELECT RAISE(ABORT, 'no'); END");
+	must_exec(a,
+	    "CREATE TRIGGER g BEFORE INSERT ON t BEGIN "
+	    "SELECT RAISE(ABORT, 'no'); END");
 	db_trust_writer(a);
 	assert_status(db_exec(a, "INSERT INTO t VALUES (1, 1)"), ST_OK);
-	assert_status(db_exec(b, "INSERT INTO t VALUES (1, 1)"),
-	    ST_CONSTRAINT);
+	assert_status(db_exec(b, "INSERT INTO t VALUES (1, 1)"), ST_CONSTRAINT);
 	db_close(&a);
 	db_close(&b);
 }
@@ -214,8 +214,7 @@ a_full_quota_is_no_space_and_rolls_back(void **state)
 	must_exec(db, "PRAGMA max_page_count=8");
 	must_exec(db, "BEGIN IMMEDIATE; INSERT INTO t VALUES (1, 1)");
 	assert_false(db_autocommit(db));
-	assert_status(db_exec(db,
-			  "INSERT INTO t VALUES (1, zeroblob(100000))"),
+	assert_status(db_exec(db, "INSERT INTO t VALUES (1, zeroblob(100000))"),
 	    ST_NOSPACE);
 	if (!db_autocommit(db))
 		must_exec(db, "ROLLBACK");

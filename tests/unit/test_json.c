@@ -183,6 +183,31 @@ what_is_not_one_value_is_refused_with_a_reason(void **state)
 }
 
 static void
+the_reason_says_where_and_why(void **state)
+{
+	struct fixture *f = *state;
+	const struct {
+		struct span text;
+		const char *message;
+	} bad[] = {
+	    {SPAN(""), "no JSON value at all"},
+	    {SPAN("[1"), "byte 2: unexpected end of data"},
+	    {SPAN("[1 2]"), "byte 3: array value separator ',' expected"},
+	    {{"", (size_t)INT32_MAX}, "too long to be parsed"},
+	};
+	size_t i;
+
+	for (i = 0; i < N_OF(bad); i++) {
+		struct errmsg err = {""};
+
+		assert_status(
+		    json_parse(f->parser, bad[i].text, &f->root, &err),
+		    ST_INVALID);
+		assert_string_equal(err.text, bad[i].message);
+	}
+}
+
+static void
 what_jsontext_accepts_is_deep_enough(void **state)
 {
 	char text[2 * JSONTEXT_MAX_DEPTH + 1];
@@ -222,6 +247,7 @@ main(void)
 	    T(only_true_is_true),
 	    T(the_wrong_type_gives_nothing),
 	    T(what_is_not_one_value_is_refused_with_a_reason),
+	    T(the_reason_says_where_and_why),
 	    T(what_jsontext_accepts_is_deep_enough),
 	    T(a_parser_for_which_memory_lacks_is_not_made),
 	};

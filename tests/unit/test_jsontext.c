@@ -10,6 +10,21 @@
 
 #define N_OF(a) (sizeof(a) / sizeof((a)[0]))
 
+/* Checks a copy that ends where it ends: a sanitizer sees a byte too many. */
+static enum status
+check(struct span text, size_t *at)
+{
+	char *copy = malloc(text.len + (text.len == 0));
+	enum status st;
+
+	assert_non_null(copy);
+	if (text.len > 0)
+		memcpy(copy, text.p, text.len);
+	st = jsontext_check(span_of(copy, text.len), at);
+	free(copy);
+	return st;
+}
+
 static void
 texts_of_the_grammar_are_accepted(void **state)
 {
@@ -19,16 +34,18 @@ texts_of_the_grammar_are_accepted(void **state)
 	    SPAN("1.10"), SPAN("\"\""), SPAN("[]"), SPAN("{}"), SPAN("[ ]"),
 	    SPAN("{ }"), SPAN(" \t\r\n1 \t\r\n"), SPAN("[1,2,3]"),
 	    SPAN("{\"a\":1,\"a\":2}"), SPAN("{\"\":[{}]}"),
-	    SPAN("[[],[[]],{\"a\":{}}]"), SPAN("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\""),
-	    SPAN("\"\\u0000\\uD834\\udd1e\\ud800\""), SPAN("\"\x7f\""),
-	    SPAN("\"\xc3\xa9\xe2\x82\xac\xf0\x9d\x84\x9e\""),
+	    SPAN("[[],[[]],{\"a\":{}}]"),
+	    SPAN("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\""),
+	    SPAN("\"\\u0000\\uD834\\udd1e\\ud800\""),
+	    SPAN("\"\\u0123\\u4567\\u89ab\\ucdef\\uABCD\\uEF00\""),
+	    SPAN("\"\x7f\""), SPAN("\"\xc3\xa9\xe2\x82\xac\xf0\x9d\x84\x9e\""),
 	    SPAN("\"12345678\""), SPAN("\"1234567\xc3\xa9 12345678\\n\""),
 	    SPAN("{\"a\" : [ 1 , \"b\" ] , \"c\" : null }")};
 	size_t i, at;
 
 	(void)state;
 	for (i = 0; i < N_OF(good); i++) {
-		assert_status(jsontext_check(good[i], &at), ST_OK);
+		assert_status(check(good[i], &at), ST_OK);
 		assert_int_equal(at, good[i].len);
 	}
 }
@@ -61,7 +78,9 @@ everything_else_is_refused_where_it_breaks(void **state)
 	    {SPAN("0x10"), 1},
 	    {SPAN("1 2"), 2},
 	    {SPAN("1\0"), 1},
-	    {SPAN("\xef\xbb\xbf" "1"), 0},
+	    {SPAN("\xef\xbb\xbf"
+		  "1"),
+		0},
 	    {SPAN("'a'"), 0},
 	    {SPAN("\""), 1},
 	    {SPAN("\"a"), 2},
@@ -70,6 +89,11 @@ everything_else_is_refused_where_it_breaks(void **state)
 	    {SPAN("\"\\\0\""), 2},
 	    {SPAN("\"\\u12g4\""), 5},
 	    {SPAN("\"\\u12"), 5},
+	    {SPAN("\"\\u/000\""), 3},
+	    {SPAN("\"\\u:000\""), 3},
+	    {SPAN("\"\\u@000\""), 3},
+	    {SPAN("\"\\uG000\""), 3},
+	    {SPAN("\"\\u`000\""), 3},
 	    {SPAN("\"a\nb\""), 2},
 	    {SPAN("\"a\0b\""), 2},
 	    {SPAN("\"1234567\x1f\""), 8},
@@ -103,7 +127,7 @@ everything_else_is_refused_where_it_breaks(void **state)
 
 	(void)state;
 	for (i = 0; i < N_OF(bad); i++) {
-		enum status st = jsontext_check(bad[i].text, &at);
+		enum status st = check(bad[i].text, &at);
 
 		if (st != ST_INVALID || at != bad[i].at)
 			fail_msg("\"%.*s\": %s at %zu, expected %zu",
@@ -164,8 +188,8 @@ arrays_and_objects_close_with_their_own_bracket(void **state)
 	size_t at;
 
 	(void)state;
-	assert_status(jsontext_check(
-			  SPAN("[{\"a\":[{\"b\":[]}]},{\"c\":[1]}]"), &at),
+	assert_status(
+	    jsontext_check(SPAN("[{\"a\":[{\"b\":[]}]},{\"c\":[1]}]"), &at),
 	    ST_OK);
 	assert_status(jsontext_check(SPAN("[{\"a\":[}]]"), &at), ST_INVALID);
 	assert_int_equal(at, 7);
@@ -235,7 +259,7 @@ static void
 elements_are_walked_in_order(void **state)
 {
 	struct span rest = SPAN(
-	    " [ 1 ,[2,[3]],\"],\" , {\"a\":[]},\"\\\\\",[] ] "),
+			" [ 1 ,[2,[3]],\"],\" , {\"a\":[]},\"\\\\\",[] ] "),
 		    value;
 	const struct span expected[] = {SPAN("1"), SPAN("[2,[3]]"),
 	    SPAN("\"],\""), SPAN("{\"a\":[]}"), SPAN("\"\\\\\""), SPAN("[]")};
@@ -327,19 +351,22 @@ quote_escapes_what_a_string_may_not_hold(void **state)
 	assert_quote(SPAN("a\"b\\c/"), SPAN("\"a\\\"b\\\\c/\""));
 	assert_quote(SPAN("\b\f\n\r\t\0\x1f"),
 	    SPAN("\"\\b\\f\\n\\r\\t\\u0000\\u001f\""));
-	assert_quote(SPAN("h\xc3\xa9\xf0\x9d\x84\x9e"),
-	    SPAN("\"h\xc3\xa9\xf0\x9d\x84\x9e\""));
+	assert_quote(SPAN("h\xc3\xa9\xe0\xa0\x80\xf0\x9d\x84\x9e"),
+	    SPAN("\"h\xc3\xa9\xe0\xa0\x80\xf0\x9d\x84\x9e\""));
 }
 
 static void
 quote_replaces_what_is_not_utf8(void **state)
 {
 	(void)state;
-	assert_quote(SPAN("a\xff" "b"), SPAN("\"a\\ufffdb\""));
+	assert_quote(SPAN("a\xff"
+			  "b"),
+	    SPAN("\"a\\ufffdb\""));
 	assert_quote(SPAN("\xc3"), SPAN("\"\\ufffd\""));
-	assert_quote(SPAN("\xe2\x82" "x"), SPAN("\"\\ufffd\\ufffdx\""));
-	assert_quote(SPAN("\xed\xa0\x80"),
-	    SPAN("\"\\ufffd\\ufffd\\ufffd\""));
+	assert_quote(SPAN("\xe2\x82"
+			  "x"),
+	    SPAN("\"\\ufffd\\ufffdx\""));
+	assert_quote(SPAN("\xed\xa0\x80"), SPAN("\"\\ufffd\\ufffd\\ufffd\""));
 }
 
 static void
@@ -352,13 +379,11 @@ quote_leaves_the_buffer_alone_when_it_fails(void **state)
 	for (max = 2; max < 11; max++) {
 		buf_init(&out, max);
 		assert_status(buf_append(&out, SPAN("ab")), ST_OK);
-		assert_status(jsontext_quote(&out, SPAN("c\n\xff")),
-		    ST_FULL);
+		assert_status(jsontext_quote(&out, SPAN("c\n\xff")), ST_FULL);
 		assert_span(buf_span(&out), SPAN("ab"));
 		buf_fini(&out);
 	}
 }
-
 
 static void
 random_values_that_pass_are_parsed_by_json_c(void **state)

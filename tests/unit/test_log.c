@@ -86,7 +86,8 @@ a_warning_adds_errno_and_keeps_it(void **state)
 	errno = ENOENT;
 	log_warn("open %s", "x");
 	assert_int_equal(errno, ENOENT);
-	assert_line(capture_end(), "warning: open x: No such file or directory");
+	assert_line(capture_end(),
+	    "warning: open x: No such file or directory");
 	capture_begin();
 	errno = EPERM;
 	log_info("i");
@@ -139,8 +140,7 @@ a_long_message_is_cut_to_one_line(void **state)
 	log_info("%s", big);
 	line = capture_end();
 	assert_in_range(line.len, 2000, 2200);
-	assert_ptr_equal(memchr(line.p, '\n', line.len),
-	    line.p + line.len - 1);
+	assert_ptr_equal(memchr(line.p, '\n', line.len), line.p + line.len - 1);
 	errno = ENOENT;
 	capture_begin();
 	log_warn("%s", big);

@@ -56,7 +56,7 @@ turn(void)
 	assert_status(loop_turn(loop, 0), ST_OK);
 }
 
-/* ---- timers ---------------------------------------------------------------- */
+/* ---- timers ------------------------------------------------------------- */
 
 static void
 note(struct timer *t, uint64_t now_us)
@@ -151,8 +151,8 @@ many_timers_keep_their_order(void **state)
 		if (r % 4 == 0)
 			timer_cancel(loop, &timers[i]);
 		else
-			assert_status(timer_set(loop, &timers[i],
-					  now - 1 - r % 1000),
+			assert_status(
+			    timer_set(loop, &timers[i], now - 1 - r % 1000),
 			    ST_OK);
 	}
 	for (i = 0; i < N_TIMERS; i++)
@@ -232,7 +232,7 @@ a_timer_for_which_memory_lacks_is_not_set(void **state)
 	assert_int_equal(n_ran, 1);
 }
 
-/* ---- watches --------------------------------------------------------------- */
+/* ---- watches ------------------------------------------------------------ */
 
 static void
 count(struct watch *w, uint32_t events)

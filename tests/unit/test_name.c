@@ -55,7 +55,8 @@ an_event_name_is_text_without_controls_and_not_ours(void **state)
 {
 	(void)state;
 	assert_true(name_event_ok(SPAN("message")));
-	assert_true(name_event_ok(SPAN("Gr\xc3\xbc\xc3\x9f" "e, all")));
+	assert_true(name_event_ok(SPAN("Gr\xc3\xbc\xc3\x9f"
+				       "e, all")));
 	assert_true(name_event_ok(SPAN(X128)));
 	assert_false(name_event_ok(SPAN(X128 "x")));
 	assert_false(name_event_ok(SPAN("")));
@@ -190,7 +191,8 @@ utf8_of_four_bytes_ends_at_u10ffff(void **state)
 	assert_false(name_utf8_ok(SPAN("\xf4\x90\x80\x80")));
 	assert_false(name_utf8_ok(SPAN("\xf5\x80\x80\x80")));
 	assert_false(name_utf8_ok(SPAN("\xf0\x90\x80")));
-	assert_false(name_utf8_ok(SPAN("\xf0\x90\x80" "a")));
+	assert_false(name_utf8_ok(SPAN("\xf0\x90\x80"
+				       "a")));
 	assert_true(name_utf8_ok(SPAN("")));
 	assert_true(name_utf8_ok(SPAN_NONE));
 	assert_true(name_utf8_ok(SPAN("a\0b")));

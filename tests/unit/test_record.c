@@ -227,8 +227,7 @@ every_truncation_of_a_request_waits_for_more(void **state)
 	struct buf *b = *state;
 	size_t len;
 
-	raw_record(b, (struct raw){1, RECORD_BEGIN_REQUEST, 1, 5},
-	    "\0\1\1\0\0\0\0", 8);
+	rec(b, RECORD_BEGIN_REQUEST, "\0\1\1\0\0\0\0", 8);
 	{
 		char text[1024];
 		size_t n = some_params(text);
@@ -236,7 +235,7 @@ every_truncation_of_a_request_waits_for_more(void **state)
 		raw_record(b, (struct raw){1, RECORD_PARAMS, 1, 3}, text, n);
 	}
 	rec(b, RECORD_PARAMS, "", 0);
-	rec(b, RECORD_STDIN, "body", 4);
+	raw_record(b, (struct raw){1, RECORD_STDIN, 1, 4}, "body", 4);
 	rec(b, RECORD_STDIN, "", 0);
 	want(b, ST_OK);
 	for (len = b->len; len > 0;) {
@@ -469,6 +468,26 @@ a_parameter_longer_than_what_there_is_is_refused(void **state)
 	}
 }
 
+/*
+ * libfcgi forgets the padding of a record when it changes over to the next
+ * kind, and reads it as records: 12 FCGI_MAX_CONNS in it smashed the stack.
+ */
+static void
+padding_that_libfcgi_would_read_as_records_is_refused(void **state)
+{
+	struct buf *b = *state;
+
+	raw_record(b, (struct raw){1, RECORD_BEGIN_REQUEST, 1, 8},
+	    "\0\1\0\0\0\0\0", 8);
+	end_of_request(b);
+	want(b, ST_INVALID);
+	buf_clear(b);
+	begin(b);
+	raw_record(b, (struct raw){1, RECORD_PARAMS, 1, 8}, "", 0);
+	rec(b, RECORD_STDIN, "", 0);
+	want(b, ST_INVALID);
+}
+
 static void
 a_request_past_the_bound_is_too_large(void **state)
 {
@@ -526,6 +545,7 @@ main(void)
 	    TEST(only_the_role_of_a_responder_is_served),
 	    TEST(forty_queries_for_values_are_refused),
 	    TEST(a_parameter_longer_than_what_there_is_is_refused),
+	    TEST(padding_that_libfcgi_would_read_as_records_is_refused),
 	    TEST(a_request_past_the_bound_is_too_large),
 	    TEST(a_body_past_the_bound_is_too_large),
 	};

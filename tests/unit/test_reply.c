@@ -277,7 +277,9 @@ without_memory_the_connection_is_closed_all_the_same(void **state)
 	int fds[2];
 
 	do {
-		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+		assert_int_equal(
+		    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds),
+		    0);
 		fault_alloc_at(++n);
 		reply_send(f->rs, fds[0], 1, SPAN("hello"));
 		assert_int_equal(reply_set_count(f->rs), 0);

@@ -71,8 +71,7 @@ row_of(const char *name, int64_t seen_ms, const char *counters)
 }
 
 static void
-put(struct fixture *f, const char *name, int64_t seen_ms,
-    const char *counters)
+put(struct fixture *f, const char *name, int64_t seen_ms, const char *counters)
 {
 	struct statusdb_row row = row_of(name, seen_ms, counters);
 
@@ -83,7 +82,7 @@ put(struct fixture *f, const char *name, int64_t seen_ms,
 struct census {
 	char names[256];
 	struct json_parser *parser;
-	int64_t sent, lost; /* sums of these two counters */
+	int64_t sent, lost;       /* sums of these two counters */
 	struct statusdb_row last; /* numbers only */
 };
 
@@ -96,8 +95,7 @@ take_row(void *arg, const struct statusdb_row *row)
 
 	(void)strncat(c->names, row->name.p, row->name.len);
 	(void)strcat(c->names, " ");
-	assert_status(json_parse(c->parser, row->counters, &root, NULL),
-	    ST_OK);
+	assert_status(json_parse(c->parser, row->counters, &root, NULL), ST_OK);
 	assert_int_equal(json_type(root), JSON_OBJECT);
 	if (json_int(json_get(root, "sent"), &v))
 		c->sent += v;
@@ -151,8 +149,8 @@ check_text(void *arg, const struct statusdb_row *row)
 		assert_span(row->role, SPAN(STATUSDB_TOTALS));
 		return;
 	}
-	assert_span(row->role, SPAN("worker"));
-	assert_span(row->version, SPAN("0.1.0"));
+	assert_span(row->role, SPAN("cgi"));
+	assert_span(row->version, SPAN("9.8.7"));
 	assert_span(row->counters, SPAN("{\"sent\":5}"));
 	*(bool *)arg = true;
 }
@@ -161,9 +159,12 @@ static void
 text_comes_back_as_it_was_put(void **state)
 {
 	struct fixture *f = *state;
+	struct statusdb_row row = row_of("w", 2000, "{\"sent\":5}");
 	bool seen = false;
 
-	put(f, "w", 2000, "{\"sent\":5}");
+	row.role = SPAN("cgi");
+	row.version = SPAN("9.8.7");
+	assert_status(statusdb_put(f->db, &row, 1), ST_OK);
 	assert_status(statusdb_each(f->db, check_text, &seen), ST_OK);
 	assert_true(seen);
 }
@@ -365,6 +366,7 @@ files_have_the_mode_and_the_group_of_the_log(void **state)
 	const char *const names[] = {"status.db", "status.db-wal",
 	    "status.db-shm"};
 	bool root = geteuid() == 0;
+	mode_t old = umask(0);
 	struct stat sb;
 	size_t i;
 
@@ -379,6 +381,7 @@ files_have_the_mode_and_the_group_of_the_log(void **state)
 	if (root)
 		assert_int_equal(chown(f->log, 12345, 54321), 0);
 	assert_status(statusdb_open(&f->db, f->log, true, &err), ST_OK);
+	assert_int_equal(umask(old), 0); /* given back */
 	put(f, "a", 1, "{}");
 	for (i = 0; i < 3; i++) {
 		assert_int_equal(stat(tmpdir_path(f->dir, names[i]), &sb), 0);
@@ -397,8 +400,8 @@ without_a_log_there_is_no_status(void **state)
 	struct errmsg err = {""};
 	struct statusdb *s = NULL;
 
-	assert_status(statusdb_open(&s, tmpdir_path(f->dir, "none.db"), true,
-			  &err),
+	assert_status(
+	    statusdb_open(&s, tmpdir_path(f->dir, "none.db"), true, &err),
 	    ST_NOTFOUND);
 	assert_non_null(strstr(err.text, "none.db"));
 	assert_null(s);
@@ -409,11 +412,15 @@ a_damaged_file_is_made_anew(void **state)
 {
 	struct fixture *f = *state;
 	struct errmsg err = {""};
+	struct statusdb *r = NULL;
 	static char junk[9000];
 
 	statusdb_close(&f->db);
 	memset(junk, 'x', sizeof(junk));
 	tmpdir_write(f->path, junk, sizeof(junk));
+	assert_status(statusdb_open(&r, f->log, false, &err), ST_CORRUPT);
+	assert_non_null(strstr(err.text, f->path));
+	assert_null(r);
 	assert_status(statusdb_open(&f->db, f->log, true, &err), ST_OK);
 	put(f, "a", 1, "{}");
 	assert_names(f, "a totals ");

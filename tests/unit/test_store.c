@@ -67,7 +67,7 @@ teardown(void **state)
 	return rc;
 }
 
-/* ---- appending, told in few words ------------------------------------------ */
+/* ---- appending, told in few words --------------------------------------- */
 
 static struct store_event
 event_of(const char *channel, const char *key, const char *data)
@@ -167,7 +167,7 @@ assert_log(struct fixture *f, const char *expected)
 	assert_string_equal(l.text, expected);
 }
 
-/* ---- ids ------------------------------------------------------------------- */
+/* ---- ids ---------------------------------------------------------------- */
 
 static void
 ids_count_from_one(void **state)
@@ -251,9 +251,8 @@ ids_are_dense_whatever_is_undone(void **state)
 			assert_status(store_group_begin(f->w), ST_OK);
 			in_group = in_txn;
 			while (r % 4 != 0) {
-				assert_int_equal(append(f,
-						     r % 3 == 0 ? "a" : "b",
-						     "x"),
+				assert_int_equal(
+				    append(f, r % 3 == 0 ? "a" : "b", "x"),
 				    in_group++);
 				r /= 4;
 			}
@@ -280,14 +279,14 @@ ids_are_dense_whatever_is_undone(void **state)
 	assert_int_equal(bounds(f).head, next - 1);
 	assert_int_equal(sql_int(f, "SELECT count(*) FROM events"), next - 1);
 	/* The chain of each channel holds, whoever wrote. */
-	assert_int_equal(
-	    sql_int(f, "SELECT count(*) FROM events AS e WHERE prev <> "
-		       "(SELECT coalesce(max(id), 0) FROM events "
-		       "WHERE channel = e.channel AND id < e.id)"),
+	assert_int_equal(sql_int(f,
+			     "SELECT count(*) FROM events AS e WHERE prev <> "
+			     "(SELECT coalesce(max(id), 0) FROM events "
+			     "WHERE channel = e.channel AND id < e.id)"),
 	    0);
 }
 
-/* ---- guards against SQL ----------------------------------------------------- */
+/* ---- guards against SQL ------------------------------------------------- */
 
 static void
 explicit_ids_are_refused(void **state)
@@ -295,14 +294,18 @@ explicit_ids_are_refused(void **state)
 	struct fixture *f = *state;
 
 	(void)publish(f, "a", 1);
-	assert_sql_refused(f, "INSERT INTO events (id, channel, data) "
-			      "VALUES (9223372036854775807, 'a', 'x')");
-	assert_sql_refused(f, "INSERT OR REPLACE INTO events (id, channel, "
-			      "data) VALUES (1, 'a', 'x')");
-	assert_sql_refused(f, "INSERT INTO events (id, channel, data) "
-			      "VALUES (0, 'a', 'x')");
-	must_sql(f, "INSERT INTO events (id, channel, data) "
-		    "VALUES (NULL, 'a', 'x')");
+	assert_sql_refused(f,
+	    "INSERT INTO events (id, channel, data) "
+	    "VALUES (9223372036854775807, 'a', 'x')");
+	assert_sql_refused(f,
+	    "INSERT OR REPLACE INTO events (id, channel, "
+	    "data) VALUES (1, 'a', 'x')");
+	assert_sql_refused(f,
+	    "INSERT INTO events (id, channel, data) "
+	    "VALUES (0, 'a', 'x')");
+	must_sql(f,
+	    "INSERT INTO events (id, channel, data) "
+	    "VALUES (NULL, 'a', 'x')");
 	assert_log(f, "1<0:a 2<1:a ");
 }
 
@@ -312,8 +315,9 @@ the_explicit_id_minus_one_is_refused(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_sql_refused(f, "INSERT INTO events (id, channel, data) "
-			      "VALUES (-1, 'a', 'x')");
+	assert_sql_refused(f,
+	    "INSERT INTO events (id, channel, data) "
+	    "VALUES (-1, 'a', 'x')");
 	assert_log(f, "");
 }
 
@@ -363,6 +367,21 @@ a_row_that_breaks_a_rule_is_refused(void **state)
 	assert_log(f, "1<0:a 2<0:A-z_0.:/ ");
 }
 
+/* SQL's length() and GLOB end at a NUL, and length() counts characters. */
+static void
+a_nul_byte_hides_nothing_from_the_rules(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_sql_refused(f,
+	    "INSERT INTO events (channel, data) "
+	    "VALUES ('a' || char(0) || ' b', 'x')");
+	assert_sql_refused(f,
+	    "INSERT INTO events (channel, data) "
+	    "VALUES ('a', char(0) || hex(zeroblob(2097152)))");
+	assert_log(f, "");
+}
+
 static void
 a_key_that_is_taken_burns_no_id(void **state)
 {
@@ -389,16 +408,29 @@ static void
 a_row_that_is_ignored_burns_no_id(void **state)
 {
 	struct fixture *f = *state;
+	static const char *const rows[] = {
+	    "(channel, data) VALUES ('not a channel', 'x')",
+	    "(channel, data) VALUES (NULL, 'x')",
+	    "(channel, data) VALUES ('a', NULL)",
+	    "(channel, data) VALUES ('a', hex(zeroblob(2097153)))",
+	    "(channel, event, data) VALUES ('a', 'system.x', 'x')",
+	    "(channel, event, data) VALUES ('a', NULL, 'x')",
+	    "(channel, key, data) VALUES ('a', '', 'x')",
+	    "(channel, trace, data) VALUES ('a', '00-1', 'x')",
+	    "(channel, ts, data) VALUES ('a', NULL, 'x')",
+	    "(channel, ts, data) VALUES ('a', 'noon', 'x')",
+	    "(channel, json, data) VALUES ('a', 7, 'x')",
+	};
+	char sql[256];
+	size_t i;
 
-	status_ignore(db_exec(f->sql,
-	    "INSERT OR IGNORE INTO events (channel, data) "
-	    "VALUES ('not a channel', 'x')"));
-	status_ignore(db_exec(f->sql,
-	    "INSERT OR IGNORE INTO events (channel, data) VALUES ('a', NULL)"));
-	status_ignore(db_exec(f->sql,
-	    "INSERT OR IGNORE INTO events (channel, event, data) "
-	    "VALUES ('a', 'system.x', 'x')"));
-	assert_int_equal(publish(f, "a", 1), 1);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		(void)snprintf(sql, sizeof(sql),
+		    "INSERT OR IGNORE INTO events %s", rows[i]);
+		status_ignore(db_exec(f->sql, sql));
+		if (publish(f, "a", 1) != (int64_t)i + 1)
+			fail_msg("burns an id: %s", sql);
+	}
 }
 
 static void
@@ -410,10 +442,10 @@ a_link_that_sql_gives_does_not_break_the_chain(void **state)
 	status_ignore(db_exec(f->sql,
 	    "INSERT INTO events (channel, prev, data) VALUES ('a', 77, 'x')"));
 	(void)publish(f, "a", 1);
-	assert_int_equal(
-	    sql_int(f, "SELECT count(*) FROM events AS e WHERE prev <> "
-		       "(SELECT coalesce(max(id), 0) FROM events "
-		       "WHERE channel = e.channel AND id < e.id)"),
+	assert_int_equal(sql_int(f,
+			     "SELECT count(*) FROM events AS e WHERE prev <> "
+			     "(SELECT coalesce(max(id), 0) FROM events "
+			     "WHERE channel = e.channel AND id < e.id)"),
 	    0);
 }
 
@@ -423,8 +455,9 @@ sql_inserts_are_linked_and_dated(void **state)
 	struct fixture *f = *state;
 
 	(void)publish(f, "a", 1);
-	must_sql(f, "INSERT INTO events (channel, event, data) VALUES "
-		    "('b', 'e', 'x'), ('a', 'e', 'y'), ('a', 'e', 'z')");
+	must_sql(f,
+	    "INSERT INTO events (channel, event, data) VALUES "
+	    "('b', 'e', 'x'), ('a', 'e', 'y'), ('a', 'e', 'z')");
 	(void)publish(f, "a", 1);
 	must_sql(f, "INSERT INTO events (channel, data) VALUES ('b', 'x')");
 	assert_log(f, "1<0:a 2<0:b 3<1:a 4<3:a 5<4:a 6<2:b ");
@@ -436,7 +469,7 @@ sql_inserts_are_linked_and_dated(void **state)
 	    sql_int(f, "SELECT event = 'message' FROM events WHERE id = 6"), 1);
 }
 
-/* ---- keys --------------------------------------------------------------------- */
+/* ---- keys --------------------------------------------------------------- */
 
 static void
 a_key_gives_the_first_id_again(void **state)
@@ -503,7 +536,7 @@ a_key_is_free_again_when_its_event_was_trimmed(void **state)
 	assert_status(store_commit(f->w), ST_OK);
 }
 
-/* ---- what is stored ------------------------------------------------------------ */
+/* ---- what is stored ----------------------------------------------------- */
 
 struct copy {
 	struct store_event e;
@@ -542,6 +575,7 @@ an_event_comes_back_as_it_was_given(void **state)
 	    .trace = SPAN(
 		"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
 	    .ts_ms = 1234567890123,
+	    .kind = STORE_DATA_TEXT,
 	    .data = SPAN("a\0b\nc"),
 	};
 
@@ -553,6 +587,40 @@ an_event_comes_back_as_it_was_given(void **state)
 	assert_int_equal(c.e.id, 1);
 	assert_int_equal(c.e.ts_ms, 1234567890123);
 	assert_span(c.e.data, SPAN("a\0b\nc"));
+}
+
+static enum status
+list_kind(void *arg, const struct store_event *e)
+{
+	char *text = arg;
+
+	text[strlen(text)] = e->kind == STORE_DATA_TEXT ? 't'
+	    : e->kind == STORE_DATA_JSON                ? 'j'
+							: '?';
+	return ST_OK;
+}
+
+static void
+what_the_data_is_comes_back(void **state)
+{
+	struct fixture *f = *state;
+	static const enum store_data kinds[] = {STORE_DATA_JSON,
+	    STORE_DATA_UNKNOWN, STORE_DATA_TEXT, STORE_DATA_JSON};
+	char text[16] = "";
+	struct store_page p = {.max_rows = 10, .take = list_kind, .arg = text};
+	size_t i;
+
+	assert_status(store_begin(f->w), ST_OK);
+	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		struct store_event e = event_of("a", NULL, "1");
+
+		e.kind = kinds[i];
+		assert_status(store_append(f->w, &e), ST_OK);
+	}
+	assert_status(store_commit(f->w), ST_OK);
+	must_sql(f, "INSERT INTO events (channel, data) VALUES ('a', 'x')");
+	assert_status(store_read(f->r, &p), ST_OK);
+	assert_string_equal(text, "j?tj?");
 }
 
 static enum status
@@ -572,7 +640,8 @@ a_large_event_comes_back_whole(void **state)
 	struct fixture *f = *state;
 	struct span data = {.len = STORE_MAX_DATA_BYTES};
 	char *bytes = malloc(data.len);
-	struct store_page p = {.max_rows = 10, .take = check_large,
+	struct store_page p = {.max_rows = 10,
+	    .take = check_large,
 	    .arg = &data};
 	struct store_event e = event_of("a", NULL, "");
 	size_t i;
@@ -621,7 +690,7 @@ each_channel_has_its_chain(void **state)
 	assert_log(f, "1<0:a 2<0:b 3<1:a 4<2:b 5<0:c 6<3:a ");
 }
 
-/* ---- a log that is in use, or gone ------------------------------------------------ */
+/* ---- a log that is in use, or gone -------------------------------------- */
 
 static void
 a_locked_log_is_busy_at_once(void **state)
@@ -752,7 +821,7 @@ opening_survives_every_failed_allocation(void **state)
 	assert_true(n > 3);
 }
 
-/* ---- retention --------------------------------------------------------------------- */
+/* ---- retention ---------------------------------------------------------- */
 
 static void
 assert_trim(struct fixture *f, struct store_retain r, int n_expected,
@@ -782,10 +851,13 @@ trim_keeps_the_newest_by_count(void **state)
 	assert_trim(f, (struct store_retain){.max_events = 7, .max_rows = 2}, 1,
 	    false);
 	assert_log(f, "4<2:b 5<3:a 6<4:b 7<5:a 8<6:b 9<7:a 10<8:b ");
-	assert_int_equal(bounds(f).oldest, 4);
+	assert_trim(f, (struct store_retain){.max_events = 5, .max_rows = 2}, 2,
+	    false);
+	assert_log(f, "6<4:b 7<5:a 8<6:b 9<7:a 10<8:b ");
+	assert_int_equal(bounds(f).oldest, 6);
 	assert_int_equal(bounds(f).head, 10);
 	assert_trim(f, (struct store_retain){.max_events = 1, .max_rows = 100},
-	    6, false);
+	    4, false);
 	assert_log(f, "10<8:b ");
 	assert_trim(f, (struct store_retain){.max_events = 1, .max_rows = 100},
 	    0, false);
@@ -830,8 +902,9 @@ trim_shrinks_the_log_to_its_bytes(void **state)
 
 	assert_trim(f, r, 0, false);
 	for (i = 0; i < 100; i++)
-		must_sql(f, "INSERT INTO events (channel, data) "
-			    "VALUES ('a', hex(zeroblob(5000)))");
+		must_sql(f,
+		    "INSERT INTO events (channel, data) "
+		    "VALUES ('a', hex(zeroblob(5000)))");
 	store_sizes(f->w, &db_bytes, &wal_bytes);
 	assert_true(db_bytes > 1000000);
 	assert_true(wal_bytes > 1000000);
@@ -850,20 +923,41 @@ trim_shrinks_the_log_to_its_bytes(void **state)
 }
 
 static void
+trim_by_bytes_may_remove_everything(void **state)
+{
+	struct fixture *f = *state;
+	struct store_retain r = {.max_bytes = 1, .max_rows = 3};
+	int i;
+
+	for (i = 0; i < 5; i++)
+		(void)publish(f, "a", 1);
+	assert_trim(f, r, 3, false);
+	assert_trim(f, r, 2, false);
+	assert_trim(f, r, 0, false);
+	assert_int_equal(bounds(f).oldest, 6);
+	(void)publish(f, "a", 1);
+	assert_trim(f, r, 1, false);
+}
+
+static void
 trim_of_an_empty_log_does_nothing(void **state)
 {
 	struct fixture *f = *state;
 
 	assert_trim(f,
-	    (struct store_retain){.max_events = 1, .min_ts_ms = 1,
-		.max_bytes = 1, .max_rows = 10},
+	    (struct store_retain){.max_events = 1,
+		.min_ts_ms = 1,
+		.max_bytes = 1,
+		.max_rows = 10},
 	    0, false);
 	(void)publish(f, "a", 5);
-	assert_trim(f, (struct store_retain){.min_ts_ms = 9, .max_rows = 10},
-	    1, false);
+	assert_trim(f, (struct store_retain){.min_ts_ms = 9, .max_rows = 10}, 1,
+	    false);
 	assert_trim(f,
-	    (struct store_retain){.max_events = 1, .min_ts_ms = 9,
-		.max_bytes = 1, .max_rows = 10},
+	    (struct store_retain){.max_events = 1,
+		.min_ts_ms = 9,
+		.max_bytes = 1,
+		.max_rows = 10},
 	    0, false);
 	assert_int_equal(bounds(f).head, 1);
 	assert_int_equal(bounds(f).oldest, 2);
@@ -913,20 +1007,27 @@ channels_without_events_are_forgotten(void **state)
 }
 
 static void
-a_checkpoint_bounds_the_wal(void **state)
+a_checkpoint_moves_what_no_reader_pins(void **state)
 {
 	struct fixture *f = *state;
 	int left = -1, i;
 
 	for (i = 0; i < 20; i++)
 		(void)publish(f, "a", 1);
-	assert_status(store_checkpoint(f->w, 1000000, &left), ST_OK);
+	assert_status(store_checkpoint(f->w, 0, &left), ST_OK);
 	assert_int_equal(left, 0);
+	must_sql(f, "BEGIN; SELECT count(*) FROM events");
+	(void)publish(f, "a", 1);
+	assert_status(store_checkpoint(f->w, 1000000, &left), ST_OK);
+	assert_int_equal(left, 0); /* too few to be looked at */
+	assert_status(store_checkpoint(f->w, 0, &left), ST_OK);
+	assert_true(left > 0);
+	must_sql(f, "COMMIT");
 	assert_status(store_checkpoint(f->w, 0, &left), ST_OK);
 	assert_int_equal(left, 0);
 }
 
-/* ---- reading ------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------ */
 
 struct visit {
 	char asked[256], taken[256];
@@ -1037,6 +1138,10 @@ a_page_past_the_end_is_empty(void **state)
 	assert_status(store_read(f->r, &p), ST_OK);
 	assert_int_equal(p.scanned_id, INT64_MAX);
 	assert_true(p.end);
+	p.after_id = 0; /* the same page again */
+	assert_status(store_read(f->r, &p), ST_OK);
+	assert_int_equal(p.scanned_id, 5);
+	assert_false(p.end);
 }
 
 static void
@@ -1197,7 +1302,7 @@ channels_are_listed_by_name_with_their_newest_id(void **state)
 	assert_string_equal(l.text, "A=11 a=9 ");
 }
 
-/* ---- files, modes, versions ------------------------------------------------------------ */
+/* ---- files, modes, versions --------------------------------------------- */
 
 static unsigned
 mode_of(const char *path)
@@ -1327,15 +1432,17 @@ an_applications_tables_are_left_in_place(void **state)
 	int64_t v = 0;
 
 	assert_status(db_open(&db, path, DB_CREATE, &err), ST_OK);
-	assert_status(db_exec(db, "CREATE TABLE shop (x); "
-				  "INSERT INTO shop VALUES (7)"),
+	assert_status(db_exec(db,
+			  "CREATE TABLE shop (x); "
+			  "INSERT INTO shop VALUES (7)"),
 	    ST_OK);
 	assert_status(store_create(path, STORE_OPEN, NULL, &err), ST_OK);
 	assert_status(db_get_int(db, "SELECT x FROM shop", &v), ST_OK);
 	assert_int_equal(v, 7);
-	assert_status(db_exec(db, "BEGIN; UPDATE shop SET x = 8; INSERT INTO "
-				  "events (channel, data) VALUES ('a', 'x'); "
-				  "COMMIT"),
+	assert_status(db_exec(db,
+			  "BEGIN; UPDATE shop SET x = 8; INSERT INTO "
+			  "events (channel, data) VALUES ('a', 'x'); "
+			  "COMMIT"),
 	    ST_OK);
 	db_close(&db);
 }
@@ -1389,6 +1496,7 @@ main(void)
 	    T(the_explicit_id_minus_one_is_refused),
 	    T(updates_are_refused_and_deletes_allowed),
 	    T(a_row_that_breaks_a_rule_is_refused),
+	    T(a_nul_byte_hides_nothing_from_the_rules),
 	    T(a_key_that_is_taken_burns_no_id),
 	    T(a_row_that_is_ignored_burns_no_id),
 	    T(a_link_that_sql_gives_does_not_break_the_chain),
@@ -1397,6 +1505,7 @@ main(void)
 	    T(a_key_that_was_undone_is_free),
 	    T(a_key_is_free_again_when_its_event_was_trimmed),
 	    T(an_event_comes_back_as_it_was_given),
+	    T(what_the_data_is_comes_back),
 	    T(a_large_event_comes_back_whole),
 	    T(a_bad_channel_is_a_constraint_and_the_rest_goes_on),
 	    T(each_channel_has_its_chain),
@@ -1409,9 +1518,10 @@ main(void)
 	    T(trim_keeps_the_newest_by_count),
 	    T(trim_removes_what_is_too_old),
 	    T(trim_shrinks_the_log_to_its_bytes),
+	    T(trim_by_bytes_may_remove_everything),
 	    T(trim_of_an_empty_log_does_nothing),
 	    T(channels_without_events_are_forgotten),
-	    T(a_checkpoint_bounds_the_wal),
+	    T(a_checkpoint_moves_what_no_reader_pins),
 	    T(a_page_ends_at_its_bounds),
 	    T(a_page_past_the_end_is_empty),
 	    T(a_page_that_is_exactly_full_may_not_be_the_end),

@@ -36,8 +36,8 @@ unit_status(enum status got, enum status want, const char *what,
 	unit_span((got), (want), #got, __FILE__, __LINE__)
 
 static inline void
-unit_span(struct span got, struct span want, const char *what,
-    const char *file, int line)
+unit_span(struct span got, struct span want, const char *what, const char *file,
+    int line)
 {
 	if (span_eq(got, want))
 		return;
@@ -46,7 +46,6 @@ unit_span(struct span got, struct span want, const char *what,
 	    (int)want.len, want.p == NULL ? "" : want.p);
 	_fail(file, line);
 }
-
 
 #define RUN(tests) cmocka_run_group_tests((tests), NULL, NULL)
 

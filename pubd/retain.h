@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Retention and checkpoints, a little each turn, after the answers.  One
+ * thread; blocks on the disk.
+ */
+#ifndef WALCAST_RETAIN_H
+#define WALCAST_RETAIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct conf;
+struct keeper;
+
+struct retain {
+	uint64_t due_us;  /* when to look again, unless events come first */
+	size_t n_new;     /* events since it looked */
+	int left_pages;   /* of the WAL, that readers kept from being moved */
+};
+
+/* n_new   events that were stored since the last call
+ * Returns  the events that were deleted */
+int retain_run(struct retain *r, struct keeper *k, const struct conf *c,
+    size_t n_new, uint64_t now_us, int64_t now_ms);
+
+/* When there is more to do. */
+uint64_t retain_due_us(const struct retain *r);
+
+#endif

@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The daemon's loop.  Owns everything below it.
+ *
+ * Invariant: an answer that says ok is appended to an output only in stage 3,
+ * after the commit of stage 2 has returned.
+ */
+#include "server.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "batch.h"
+#include "beat.h"
+#include "clock.h"
+#include "commit.h"
+#include "conn.h"
+#include "keeper.h"
+#include "log.h"
+#include "loop.h"
+#include "notify.h"
+#include "protocol.h"
+#include "requests.h"
+#include "retain.h"
+#include "sock.h"
+#include "watchers.h"
+
+#define ACCEPTS_PER_TURN  256
+#define ACCEPT_PAUSE_US   100000
+#define LOOK_US           15000  /* for SQL writers, while somebody watches */
+#define LOOK_IDLE_US      250000
+#define STOP_US           5000000 /* for peers to take their last answers */
+#define BATCH_MAX_BYTES   ((size_t)16 * 1024 * 1024)
+#define RETRY_MIN_US      1000 /* for the log's lock */
+#define RETRY_MAX_US      10000
+
+struct server {
+	struct conf conf;
+	const char *conf_path;
+	struct loop *loop;
+	struct watch listener, signals;
+	int listen_fd, signal_fd;
+	struct timer look, beat_timer, accept_pause, watchdog;
+	uint64_t watchdog_us; /* 0: none */
+	struct conns conns;
+	struct keeper keeper;
+	struct batch *batch;
+	struct protocol *protocol;
+	struct watchers watchers;
+	struct requests requests;
+	struct retain retain;
+	struct beat beat;
+	struct log_gate accept_gate;
+	bool stopping;
+	uint64_t stop_by_us;
+};
+
+/* A watch or timer to the server that embeds it. */
+#define SERVER_OF(p, member)                                                   \
+	((struct server *)(void *)((char *)(p)-offsetof(struct server,         \
+	    member)))
+
+/* Timers that exist always have a slot: setting them again cannot fail. */
+static void
+arm(struct server *s, struct timer *t, uint64_t due_us)
+{
+	if (timer_set(s->loop, t, due_us) != ST_OK)
+		log_error("out of memory for a timer"); /* UNTESTED */
+}
+
+/* ---- accepting -------------------------------------------------------------- */
+
+static void
+pause_accept(struct server *s)
+{
+	if (log_gate(&s->accept_gate, loop_now_us(s->loop)))
+		log_warn("cannot accept a connection (%zu are open), pausing",
+		    s->conns.n);
+	loop_del(s->loop, &s->listener);
+	arm(s, &s->accept_pause, loop_now_us(s->loop) + ACCEPT_PAUSE_US);
+}
+
+static void
+accept_some(struct server *s, int budget)
+{
+	enum status st = ST_OK;
+	int fd;
+
+	while (st == ST_OK && budget-- > 0) {
+		st = sock_accept(s->listen_fd, &fd);
+		if (st == ST_OK) {
+			st = conns_take_fd(&s->conns, fd);
+			s->beat.n.connections_total++;
+		}
+	}
+	if (st != ST_OK && st != ST_AGAIN)
+		pause_accept(s);
+}
+
+static void
+on_listener(struct watch *w, uint32_t events)
+{
+	(void)events;
+	accept_some(SERVER_OF(w, listener), ACCEPTS_PER_TURN);
+}
+
+static void
+on_accept_pause(struct timer *t, uint64_t now_us)
+{
+	struct server *s = SERVER_OF(t, accept_pause);
+
+	if (s->stopping)
+		return;
+	s->listener.fd = s->listen_fd;
+	if (loop_add(s->loop, &s->listener, EPOLLIN) != ST_OK) {
+		s->listener.fd = -1;
+		arm(s, t, now_us + ACCEPT_PAUSE_US);
+	}
+}
+
+/* ---- signals ------------------------------------------------------------------ */
+
+static void
+stop(struct server *s)
+{
+	if (s->stopping)
+		return;
+	log_info("stopping: %zu connections", s->conns.n);
+	notify_send("STOPPING=1");
+	s->stopping = true;
+	s->stop_by_us = loop_now_us(s->loop) + STOP_US +
+	    (uint64_t)s->conf.lock_timeout_ms * 1000;
+	/* Who has connected and sent already is served, too. */
+	accept_some(s, 4096);
+	timer_cancel(s->loop, &s->accept_pause);
+	loop_del(s->loop, &s->listener);
+	(void)unlink(s->conf.socket);
+	(void)close(s->listen_fd);
+	s->listen_fd = -1;
+	conns_stop(&s->conns);
+}
+
+/* Takes over what may change while running; tells what may not. */
+static void
+merge_conf(struct conf *now, const struct conf *fresh)
+{
+	const struct conf_row *row;
+
+	for (row = conf_rows; row->key != NULL; row++) {
+		char *to = (char *)now + row->offset;
+		const char *from = (const char *)fresh + row->offset;
+
+		if (memcmp(to, from, row->size) == 0)
+			continue;
+		if (row->reload)
+			memcpy(to, from, row->size);
+		else
+			log_warnx("%s has changed: restart pubd for it",
+			    row->key);
+	}
+}
+
+static void
+apply_conf(struct server *s)
+{
+	const struct conf *c = &s->conf;
+	struct protocol_limits limits = {
+	    .max_data_bytes = (size_t)c->max_data_bytes};
+
+	log_init("pubd", (enum log_format)c->log_format,
+	    (enum log_level)c->log_level);
+	protocol_limit(s->protocol, limits);
+	s->conns.max_line_bytes = (size_t)c->max_line_bytes;
+	s->requests.max_line_bytes = (size_t)c->max_line_bytes;
+	s->retain.due_us = 0;
+}
+
+static void
+reload(struct server *s)
+{
+	struct errmsg err = {""};
+	struct conf fresh;
+
+	memset(&fresh, 0, sizeof(fresh));
+	if (conf_load(&fresh, s->conf_path, &err) != ST_OK) {
+		log_warnx("keeping the old configuration: %s", err.text);
+		return;
+	}
+	merge_conf(&s->conf, &fresh);
+	apply_conf(s);
+	log_info("configuration read again");
+}
+
+static void
+on_signal(struct watch *w, uint32_t events)
+{
+	struct server *s = SERVER_OF(w, signals);
+	struct signalfd_siginfo si;
+
+	(void)events;
+	while (read(s->signal_fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+		if (si.ssi_signo == SIGHUP)
+			reload(s);
+		else
+			stop(s);
+	}
+}
+
+/* ---- timers --------------------------------------------------------------------- */
+
+static void
+on_look(struct timer *t, uint64_t now_us)
+{
+	struct server *s = SERVER_OF(t, look);
+
+	keeper_look(&s->keeper, now_us);
+	conns_relieve(&s->conns, now_us);
+	arm(s, t, now_us + (s->watchers.n > 0 ? LOOK_US : LOOK_IDLE_US));
+}
+
+static void
+on_beat(struct timer *t, uint64_t now_us)
+{
+	struct server *s = SERVER_OF(t, beat_timer);
+	struct beat_gauges g = {.head = s->keeper.bounds.head,
+	    .connections = s->conns.n, .watchers = s->watchers.n};
+
+	if (s->keeper.writer != NULL)
+		store_sizes(s->keeper.writer, &g.log_bytes, &g.wal_bytes);
+	beat_write(&s->beat, &g, now_us, clock_real_ms());
+	arm(s, t, now_us + BEAT_US);
+}
+
+static void
+on_watchdog(struct timer *t, uint64_t now_us)
+{
+	struct server *s = SERVER_OF(t, watchdog);
+
+	notify_send("WATCHDOG=1");
+	arm(s, t, now_us + s->watchdog_us);
+}
+
+/* ---- one turn --------------------------------------------------------------------- */
+
+static void
+on_gone(void *arg, struct conn *c)
+{
+	struct requests *rq = arg;
+	struct span name;
+
+	watchers_drop(rq->watchers, c, &name);
+	/* When we end, the workers go on: their leases speak for them. */
+	if (name.len > 0 && !c->set->stopping)
+		beat_gone(rq->beat, name, rq->now_us);
+}
+
+static uint64_t
+wait_us(const struct server *s)
+{
+	uint64_t now_us = clock_mono_us(), due_us = batch_due_us(s->batch);
+
+	if (retain_due_us(&s->retain) < due_us && s->keeper.writer != NULL)
+		due_us = retain_due_us(&s->retain);
+	if (s->stopping && s->stop_by_us < due_us)
+		due_us = s->stop_by_us;
+	if (due_us == BATCH_NEVER)
+		return LOOP_FOREVER;
+	return due_us > now_us ? due_us - now_us : 0;
+}
+
+/* Stages 2 and 3.  Returns how many events were stored. */
+static size_t
+commit_and_answer(struct server *s)
+{
+	struct commit_result result;
+	size_t n_events = batch_events(s->batch);
+	uint64_t now_us = clock_mono_us();
+	struct commit_time t = {.now_us = now_us, .ts_ms = clock_real_ms(),
+	    .timeout_us = (uint64_t)s->conf.lock_timeout_ms * 1000};
+
+	if (batch_due_us(s->batch) > now_us)
+		return 0;
+	if (commit_run(&s->keeper, s->batch, &t, &result) != ST_OK)
+		return 0;
+	if (result.n_stored > 0) {
+		s->beat.n.commits++;
+		s->beat.n.events_published += result.n_stored;
+	}
+	if (n_events > s->beat.n.batch_events_max)
+		s->beat.n.batch_events_max = n_events;
+	requests_answer(&s->requests);
+	return result.n_stored;
+}
+
+static enum status
+turn(struct server *s)
+{
+	size_t n_stored;
+	int n_trimmed;
+
+	/* 1. Collect: read sockets, parse lines, fill the batch. */
+	enum status st = loop_turn(s->loop, wait_us(s));
+
+	s->requests.now_us = loop_now_us(s->loop);
+	s->requests.now_ms = clock_real_ms();
+	if (st != ST_OK)
+		return st;
+	/* 2. Commit the batch, in one transaction.  3. Answer all of it. */
+	n_stored = commit_and_answer(s);
+	/* 4. Ring those who watch; then write, answers first. */
+	watchers_ring(&s->watchers, s->keeper.bounds.head);
+	conns_flush(&s->conns);
+	/* 5. House-keeping: retention and checkpoints. */
+	n_trimmed = retain_run(&s->retain, &s->keeper, &s->conf, n_stored,
+	    loop_now_us(s->loop), s->requests.now_ms);
+	s->beat.n.events_trimmed += (uint64_t)n_trimmed;
+	/* 6. Lines that were held back come first in the next batch. */
+	conns_resume(&s->conns);
+	/* 7. What was answered without a commit; then reap the dead. */
+	conns_flush(&s->conns);
+	conns_reap(&s->conns);
+	return ST_OK;
+}
+
+enum status
+server_run(struct server *s)
+{
+	enum status st = ST_OK;
+
+	while (st == ST_OK) {
+		st = turn(s);
+		if (s->stopping && s->conns.n == 0 &&
+		    batch_count(s->batch) == 0)
+			break;
+		if (s->stopping && clock_mono_us() >= s->stop_by_us) {
+			log_warnx("%zu connections have not taken their "
+				  "answers",
+			    s->conns.n);
+			break;
+		}
+	}
+	return st;
+}
+
+/* ---- start and end ------------------------------------------------------------------ */
+
+static enum status
+catch_signals(struct server *s)
+{
+	sigset_t set;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigaddset(&set, SIGHUP);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return ST_IO;
+	s->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (s->signal_fd < 0)
+		return ST_IO;
+	s->signals = (struct watch){.fd = s->signal_fd, .fn = on_signal};
+	return loop_add(s->loop, &s->signals, EPOLLIN);
+}
+
+static enum status
+make_parts(struct server *s)
+{
+	const struct batch_limits limits = {
+	    .max_events = PROTOCOL_MAX_EVENTS,
+	    .max_bytes = BATCH_MAX_BYTES,
+	    .retry_min_us = RETRY_MIN_US,
+	    .retry_max_us = RETRY_MAX_US};
+	enum status st = loop_new(&s->loop);
+
+	if (st == ST_OK)
+		st = batch_new(&s->batch, &limits);
+	if (st == ST_OK)
+		st = protocol_new(&s->protocol, (struct protocol_limits){0});
+	if (st != ST_OK)
+		return st;
+	conns_init(&s->conns, s->loop);
+	watchers_init(&s->watchers);
+	s->requests = (struct requests){.protocol = s->protocol,
+	    .batch = s->batch, .keeper = &s->keeper,
+	    .watchers = &s->watchers, .beat = &s->beat};
+	s->conns.line = requests_line;
+	s->conns.refuse = requests_refuse;
+	s->conns.gone = on_gone;
+	s->conns.arg = &s->requests;
+	apply_conf(s);
+	return catch_signals(s);
+}
+
+static enum status
+listen_socket(struct server *s, struct errmsg *err)
+{
+	enum status st = sock_listen_unix(s->conf.socket,
+	    (unsigned)s->conf.socket_mode, &s->listen_fd, err);
+
+	if (st != ST_OK)
+		return st;
+	s->listener = (struct watch){.fd = s->listen_fd, .fn = on_listener};
+	return loop_add(s->loop, &s->listener, EPOLLIN);
+}
+
+static void
+start_timers(struct server *s)
+{
+	uint64_t now_us = clock_mono_us();
+
+	s->look.fn = on_look;
+	s->beat_timer.fn = on_beat;
+	s->accept_pause.fn = on_accept_pause;
+	s->watchdog.fn = on_watchdog;
+	arm(s, &s->look, now_us + LOOK_US);
+	arm(s, &s->beat_timer, now_us);
+	s->watchdog_us = notify_watchdog_us();
+	if (s->watchdog_us > 0)
+		arm(s, &s->watchdog, now_us + s->watchdog_us);
+}
+
+static enum status
+start(struct server *s, struct errmsg *err)
+{
+	struct store_options o = {.path = s->conf.database,
+	    .synchronous_full = s->conf.synchronous == CONF_SYNC_FULL};
+	enum status st = make_parts(s);
+
+	if (st != ST_OK) {
+		errmsg_set(err, "cannot start: %s: %s", status_name(st),
+		    strerror(errno));
+		return st;
+	}
+	beat_init(&s->beat, s->conf.database, (int64_t)getpid(),
+	    clock_real_ms());
+	/* The socket first: two daemons never have the log open at once. */
+	st = listen_socket(s, err);
+	if (st == ST_OK)
+		st = keeper_open(&s->keeper, &o, clock_mono_us(), err);
+	if (st != ST_OK)
+		return st;
+	start_timers(s);
+	log_info("listening on %s, log %s, head %lld, generation %s",
+	    s->conf.socket, s->conf.database,
+	    (long long)s->keeper.bounds.head, s->keeper.bounds.generation);
+	notify_send("READY=1");
+	return ST_OK;
+}
+
+enum status
+server_new(struct server **out, const struct conf *conf,
+    const char *conf_path, struct errmsg *err)
+{
+	struct server *s = calloc(1, sizeof(*s));
+	enum status st;
+
+	if (s == NULL) {
+		errmsg_set(err, "out of memory");
+		return ST_NOMEM;
+	}
+	s->conf = *conf;
+	s->conf_path = conf_path;
+	s->listen_fd = s->signal_fd = -1;
+	s->listener.fd = s->signals.fd = -1;
+	(void)sock_raise_fd_limit();
+	st = start(s, err);
+	if (st != ST_OK) {
+		server_free(&s);
+		return st;
+	}
+	*out = s;
+	return ST_OK;
+}
+
+void
+server_free(struct server **sp)
+{
+	struct server *s = *sp;
+
+	if (s == NULL)
+		return;
+	if (s->listen_fd >= 0) {
+		(void)unlink(s->conf.socket);
+		(void)close(s->listen_fd);
+	}
+	if (s->conns.loop != NULL)
+		conns_fini(&s->conns);
+	beat_fini(&s->beat);
+	keeper_fini(&s->keeper);
+	batch_free(&s->batch);
+	protocol_free(&s->protocol);
+	if (s->signal_fd >= 0)
+		(void)close(s->signal_fd);
+	loop_free(&s->loop);
+	free(s);
+	*sp = NULL;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Watch connections.  Invariant: every watcher in the list belongs to a
+ * connection that has not been freed.  Never blocks.
+ */
+#include "watchers.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "conn.h"
+#include "name.h"
+#include "protocol.h"
+
+struct watcher {
+	TAILQ_ENTRY(watcher) link;
+	struct conn *conn;
+	int64_t told; /* the head that it knows */
+	size_t name_len;
+	char name[NAME_MAX_BYTES];
+};
+
+void
+watchers_init(struct watchers *ws)
+{
+	TAILQ_INIT(&ws->list);
+	ws->n = 0;
+}
+
+enum status
+watchers_add(struct watchers *ws, struct conn *c, int64_t head)
+{
+	struct watcher *w = c->watcher;
+
+	if (w == NULL) {
+		w = calloc(1, sizeof(*w));
+		if (w == NULL)
+			return ST_NOMEM;
+		w->conn = c;
+		c->watcher = w;
+		TAILQ_INSERT_TAIL(&ws->list, w, link);
+		ws->n++;
+	}
+	w->told = head;
+	return ST_OK;
+}
+
+static void
+tell(struct watcher *w, int64_t head)
+{
+	struct conn *c = w->conn;
+	size_t before = conn_out(c)->len;
+
+	if (protocol_head(conn_out(c), head) != ST_OK) {
+		conn_kill(c); /* UNTESTED: no memory: shed it */
+		return;
+	}
+	conn_wrote(c, before);
+	w->told = head;
+}
+
+void
+watchers_ring(struct watchers *ws, int64_t head)
+{
+	struct watcher *w;
+
+	TAILQ_FOREACH (w, &ws->list, link)
+		if (w->told != head && !w->conn->dead &&
+		    !conn_backlogged(w->conn))
+			tell(w, head);
+}
+
+enum status
+watchers_named(struct conn *c, struct span name)
+{
+	struct watcher *w = c->watcher;
+
+	if (w == NULL || name.len > sizeof(w->name))
+		return ST_INVALID;
+	memcpy(w->name, name.p, name.len);
+	w->name_len = name.len;
+	return ST_OK;
+}
+
+void
+watchers_drop(struct watchers *ws, struct conn *c, struct span *name)
+{
+	static char last[NAME_MAX_BYTES];
+	struct watcher *w = c->watcher;
+
+	*name = SPAN_NONE;
+	if (w == NULL)
+		return;
+	if (w->name_len > 0) {
+		memcpy(last, w->name, w->name_len);
+		*name = span_of(last, w->name_len);
+	}
+	TAILQ_REMOVE(&ws->list, w, link);
+	ws->n--;
+	free(w);
+	c->watcher = NULL;
+}

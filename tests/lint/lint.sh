@@ -1,0 +1,34 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# clang-tidy, cppcheck and mandoc over the tree; quiet when all is well.
+# Usage: lint.sh BUILD_DIR
+set -u
+gen=$1/gen
+flags="-std=c11 -D_GNU_SOURCE -DWALCAST_VERSION=\"lint\" -Ilib -Ifcgi -Ipubd -I$gen"
+bad=0
+jobs=$(nproc)
+
+echo "lint: clang-tidy"
+find lib fcgi pubd -name '*.c' -print0 |
+	xargs -0 -n 4 -P "$jobs" sh -c \
+	    'flags=$1; shift; clang-tidy --quiet --warnings-as-errors="*" "$@" -- $flags 2>&1 |
+	     grep -vE "^[0-9]+ warnings? generated|^$|^Suppressed|Use -header-filter" ; true' \
+	    sh "$flags" >"$1/clang-tidy.out"
+if grep -qE '(warning|error):' "$1/clang-tidy.out"; then
+	cat "$1/clang-tidy.out"
+	bad=1
+fi
+
+echo "lint: cppcheck"
+cppcheck --quiet -j "$jobs" --std=c11 --enable=warning,performance,portability \
+	--inline-suppr --suppress=missingIncludeSystem --error-exitcode=1 \
+	--suppress=unknownMacro -D_GNU_SOURCE -DWALCAST_VERSION='"lint"' \
+	-Ilib -Ifcgi -Ipubd -I"$gen" lib fcgi pubd || bad=1
+
+echo "lint: mandoc"
+for page in docs/man/*.[1-9]; do
+	mandoc -Tlint -Wwarning "$page" || bad=1
+done
+
+[ $bad = 0 ] && echo "lint: nothing to report"
+exit $bad
