@@ -273,8 +273,9 @@ find_position(struct entry *e)
 }
 
 /*
- * Another worker may have sent this client an event that we have not read
- * yet: be up to date before judging an id.  False: we are not, come back.
+ * Be up to date before judging an id: another worker may have sent this
+ * client an event that we have not read yet; and "from now" means after all
+ * that was acknowledged before.  False: we are not, come back.
  */
 static bool
 know_the_log(struct entry *e)
@@ -285,13 +286,11 @@ know_the_log(struct entry *e)
 	if (tail_refresh(a->tail) != ST_OK)
 		return true; /* without the store: from what we know */
 	head = hub_bounds(a->hub)->head;
-	if (e->req.position == POSITION_AFTER &&
-	    e->req.after_id > hub_head(a->hub)) {
+	if (head > hub_head(a->hub))
 		tail_catch_up(a->tail, head);
-		return e->req.after_id <= hub_head(a->hub) ||
-		    hub_head(a->hub) >= head;
-	}
-	return true;
+	return hub_head(a->hub) >= head ||
+	    e->req.position != POSITION_AFTER ||
+	    e->req.after_id <= hub_head(a->hub);
 }
 
 /* ---- the first bytes ------------------------------------------------------------ */

@@ -17,14 +17,14 @@
 
 #define ACCEPTS_PER_TURN 256
 #define PAUSE_US         100000 /* after running out of descriptors */
-#define PEEKS_MAX        256    /* a drip of single bytes is cut off */
+#define PEEK_BYTES_MAX   (16u << 20) /* looked at again and again */
 
 struct arrival {
 	struct watch watch;
 	struct timer deadline;
 	struct intake *in;
 	struct arrival *next; /* in the list of dead ones */
-	unsigned n_peeks;
+	size_t peeked; /* bytes, over all looks */
 };
 
 struct intake {
@@ -124,7 +124,8 @@ on_arrival(struct watch *w, uint32_t events)
 			(void)close(release(a));
 		return;
 	}
-	if (++a->n_peeks > PEEKS_MAX) {
+	a->peeked += (size_t)n;
+	if (a->peeked > PEEK_BYTES_MAX) {
 		refuse(a, "it comes in too many pieces");
 		return;
 	}

@@ -202,7 +202,7 @@ look_into_hole(struct tail *t)
 	return ST_OK;
 }
 
-/* Nothing came though something changed: is it still the same log? */
+/* Something changed: is it still the same log, and is our place in it? */
 static enum status
 look_at_log(struct tail *t)
 {
@@ -230,26 +230,22 @@ read_page(struct tail *t, bool *more)
 	*more = !p.end;
 	if (st != ST_OK || p.n_rows > 0)
 		return st;
-	if (p.first_id != 0)
-		return look_into_hole(t);
-	*more = false;
-	return look_at_log(t);
+	return p.first_id != 0 ? look_into_hole(t) : ST_OK;
 }
 
 static bool
 drain(struct tail *t)
 {
 	bool more = true;
+	enum status st = look_at_log(t);
 	int i;
 
-	for (i = 0; more && i < PAGES_A_TURN; i++) {
-		enum status st = read_page(t, &more);
-
-		if (st == ST_BUSY || st == ST_NOMEM)
-			return true;
-		if (t->store == NULL || failed(t, st))
-			return false;
-	}
+	for (i = 0; st == ST_OK && more && i < PAGES_A_TURN; i++)
+		st = read_page(t, &more);
+	if (st == ST_BUSY || st == ST_NOMEM)
+		return true;
+	if (t->store == NULL || failed(t, st))
+		return false;
 	return more;
 }
 
