@@ -445,7 +445,7 @@ answer(struct entry *e)
 		open_stream(e);
 		break;
 	case REQUEST_HEAD:
-		if (http_stream_head(&e->out, SPAN("0"), e->req.origin) ==
+		if (http_stream_head(&e->out, SPAN_NONE, e->req.origin) ==
 		    ST_OK)
 			send_reply(e);
 		break;

@@ -80,7 +80,7 @@ add_data(struct buf *out, enum status *st, struct span s)
 static bool
 sendable_name(struct span s)
 {
-	return name_key_ok(s);
+	return name_event_ok(s);
 }
 
 static void
@@ -108,18 +108,22 @@ frame_event(struct buf *out, const struct store_event *e)
 	return st;
 }
 
-/* Nobody said what it is: JSON objects and arrays are taken for JSON. */
+/*
+ * What nobody called JSON is taken for it when it is an object or an array.
+ * What was called so is looked at too: with SQL, anybody can call it that.
+ */
 static bool
 is_json(const struct store_event *e)
 {
 	struct span s = e->data;
 	size_t at;
 
-	if (e->kind != STORE_DATA_UNKNOWN)
-		return e->kind == STORE_DATA_JSON;
+	if (e->kind == STORE_DATA_TEXT)
+		return false;
 	while (s.len > 0 && memchr(" \t\r\n", s.p[0], 4) != NULL)
 		s = span_skip(s, 1);
-	if (s.len == 0 || (s.p[0] != '{' && s.p[0] != '['))
+	if (s.len == 0 || (e->kind == STORE_DATA_UNKNOWN && s.p[0] != '{' &&
+			      s.p[0] != '['))
 		return false;
 	return jsontext_check(s, &at) == ST_OK;
 }

@@ -27,6 +27,7 @@
 #define SERVE_RUNS     8          /* runs for one stream in one turn */
 #define RING_SCAN      8192       /* entries looked at for one run */
 #define SERVE_BYTES    (4u << 20) /* written by one hub_serve */
+#define SERVE_SCAN     (1u << 20) /* entries looked at by one hub_serve */
 #define TAKE_OVERHEAD  512        /* what an event needs beside its data */
 #define INPUT_SCRATCH  512
 
@@ -50,6 +51,7 @@ struct hub {
 	struct match *match;
 	uint32_t n_matches;
 	size_t taken_bytes; /* since the last dispatch */
+	uint64_t n_scanned; /* entries looked at for streams behind */
 	struct stream_list ready, paging, blocked, dead;
 	struct stream_list wheel[WHEEL_SLOTS];
 	struct timer tick;
@@ -141,14 +143,16 @@ end(struct hub *h, struct stream *s)
 static void
 end_left(struct hub *h, struct stream *s)
 {
-	h->counters.n_closed_left++;
+	if (!s->ending) /* it was counted */
+		h->counters.n_closed_left++;
 	end(h, s);
 }
 
 void
 hub_break(struct hub *h, struct stream *s)
 {
-	h->counters.n_closed_broken++;
+	if (!s->ending)
+		h->counters.n_closed_broken++;
 	end(h, s);
 }
 
@@ -212,6 +216,9 @@ close_stream(struct hub *h, struct stream *s, enum frame_reason reason)
 		end(h, s); /* inside a record nothing can be said */
 		return;
 	}
+	/* A peer that does not read does not keep it. */
+	s->ending = true;
+	s->end_us = loop_now_us(h->loop) + h->o.heartbeat_us;
 	buf_clear(&h->text);
 	st = frame_close(&h->text, reason,
 	    (int64_t)random_jitter(&h->random, (uint64_t)h->o.retry_ms));
@@ -223,7 +230,6 @@ close_stream(struct hub *h, struct stream *s, enum frame_reason reason)
 		st = stream_send_raw(s, span_of(tail, sizeof(tail)),
 		    &h->counters.out);
 	}
-	s->ending = true;
 	(void)wrote(h, s, st);
 }
 
@@ -540,16 +546,17 @@ fill_from_ring(struct hub *h, struct stream *s)
 	struct ring_entry e;
 
 	for (; n < end_n && n < stop; n++) {
+		h->n_scanned++;
 		ring_get(h->ring, n, &e);
 		if (!subs_match(s->sub, e.channel, e.event)) {
-			h->run.scanned_id = e.id;
+			run_scanned(&h->run, e.id);
 			continue;
 		}
 		if (!run_add(&h->run, e.id, text_for(s->sub, &e)))
 			return;
 	}
 	if (n == end_n)
-		h->run.scanned_id = ring_head(h->ring);
+		run_scanned(&h->run, ring_head(h->ring));
 }
 
 static size_t
@@ -614,6 +621,14 @@ caught_up(struct hub *h, struct stream *s)
 	return true;
 }
 
+/* Nothing is there to fill the record or the frame under way. */
+static bool
+cannot_go_on(const struct hub *h, const struct run *r)
+{
+	return r->broken ||
+	    (r->exact && r->len == 0 && r->scanned_id >= ring_head(h->ring));
+}
+
 /* One run; false when it can take no more in this turn. */
 static bool
 serve_run(struct hub *h, struct stream *s)
@@ -637,7 +652,7 @@ serve_run(struct hub *h, struct stream *s)
 	limit = run_limit(s, &exact);
 	run_begin(&h->run, &s->place, limit, exact);
 	fill_from_ring(h, s);
-	if (h->run.broken) {
+	if (cannot_go_on(h, &h->run)) {
 		hub_break(h, s);
 		return false;
 	}
@@ -661,10 +676,12 @@ void
 hub_serve(struct hub *h)
 {
 	uint64_t upto = h->counters.out.n_bytes + SERVE_BYTES;
+	uint64_t scan_upto = h->n_scanned + SERVE_SCAN;
 	int i;
 
 	for (i = 0; i < SERVE_STREAMS && !TAILQ_EMPTY(&h->ready) &&
-	     h->counters.out.n_bytes < upto; i++)
+	     h->counters.out.n_bytes < upto && h->n_scanned < scan_upto;
+	     i++)
 		serve(h, TAILQ_FIRST(&h->ready));
 }
 
@@ -694,7 +711,7 @@ hub_give_page(struct hub *h, struct stream *s, struct run *r)
 	enum status st;
 
 	assert(s->state == STREAM_PAGING);
-	if (r->broken) {
+	if (cannot_go_on(h, r)) {
 		hub_break(h, s);
 		return;
 	}
@@ -807,8 +824,11 @@ lags_too_far(const struct hub *h, const struct stream *s, uint64_t now_us)
 static void
 check_stream(struct hub *h, struct stream *s, uint64_t now_us)
 {
-	if (s->ending)
+	if (s->ending) {
+		if (now_us >= s->end_us)
+			end(h, s);
 		return;
+	}
 	if (s->end_us != 0 && now_us >= s->end_us) {
 		close_stream(h, s, CLOSE_MAX_AGE);
 		return;

@@ -5,11 +5,13 @@
  */
 #include "intake.h"
 
-#include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "buf.h"
 #include "fcgx.h"
 #include "log.h"
 #include "record.h"
@@ -17,22 +19,23 @@
 
 #define ACCEPTS_PER_TURN 256
 #define PAUSE_US         100000 /* after running out of descriptors */
-#define PEEK_BYTES_MAX   (16u << 20) /* looked at again and again */
 
 struct arrival {
 	struct watch watch;
 	struct timer deadline;
-	struct intake *in;
-	struct arrival *next; /* in the list of dead ones */
-	size_t peeked; /* bytes, over all looks */
+	struct intake *intake;
+	TAILQ_ENTRY(arrival) link; /* among those that wait, or the dead */
+	struct buf in; /* what came, where it did not come at once */
 };
+
+TAILQ_HEAD(arrival_list, arrival);
 
 struct intake {
 	struct watch watch;
 	struct timer pause;
 	struct loop *loop;
 	struct intake_options o;
-	struct arrival *dead;
+	struct arrival_list waiting, dead;
 	struct params params;
 	unsigned n_waiting;
 	bool stopped;
@@ -47,18 +50,18 @@ release(struct arrival *a)
 {
 	int fd = a->watch.fd;
 
-	loop_del(a->in->loop, &a->watch);
-	timer_cancel(a->in->loop, &a->deadline);
-	a->next = a->in->dead;
-	a->in->dead = a;
-	a->in->n_waiting--;
+	loop_del(a->intake->loop, &a->watch);
+	timer_cancel(a->intake->loop, &a->deadline);
+	TAILQ_REMOVE(&a->intake->waiting, a, link);
+	TAILQ_INSERT_TAIL(&a->intake->dead, a, link);
+	a->intake->n_waiting--;
 	return fd;
 }
 
 static void
 refuse(struct arrival *a, const char *reason)
 {
-	struct intake *in = a->in;
+	struct intake *in = a->intake;
 
 	in->counters.n_refused++;
 	if (log_gate(&in->gate, loop_now_us(in->loop)))
@@ -66,10 +69,31 @@ refuse(struct arrival *a, const char *reason)
 	(void)close(release(a));
 }
 
+/* Gives libfcgi a request that was read in pieces. */
+static enum status
+read_pieces(struct arrival *a)
+{
+	enum status st;
+	size_t n = 0;
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
+		pair) < 0)
+		return ST_IO;
+	st = sock_write(pair[1], buf_span(&a->in), &n);
+	if (st == ST_OK && n != a->in.len)
+		st = ST_IO;
+	(void)close(pair[1]);
+	if (st == ST_OK)
+		st = fcgx_read(pair[0], &a->intake->params);
+	(void)close(pair[0]);
+	return st;
+}
+
 static void
 hand_over(struct arrival *a, const struct record_scan *scan)
 {
-	struct intake *in = a->in;
+	struct intake *in = a->intake;
 	enum status st;
 	int fd;
 
@@ -78,7 +102,8 @@ hand_over(struct arrival *a, const struct record_scan *scan)
 		return;
 	}
 	params_init(&in->params);
-	st = fcgx_read(a->watch.fd, &in->params);
+	st = a->in.len > 0 ? read_pieces(a)
+			   : fcgx_read(a->watch.fd, &in->params);
 	if (st != ST_OK) {
 		refuse(a, st == ST_FULL ? "too many parameters"
 					: "libfcgi does not accept it");
@@ -110,40 +135,74 @@ refuse_size(struct arrival *a, const struct record_scan *scan)
 }
 
 static void
+judge(struct arrival *a, struct span got, struct record_scan *scan)
+{
+	switch (record_scan(got, scan)) {
+	case ST_OK:
+		hand_over(a, scan);
+		break;
+	case ST_AGAIN:
+		break;
+	case ST_TOOLARGE:
+		refuse_size(a, scan);
+		break;
+	default:
+		refuse(a, scan->reason);
+		break;
+	}
+}
+
+/* Takes what is there out of the socket. */
+static enum status
+read_on(struct arrival *a)
+{
+	enum status st = buf_reserve(&a->in, RECORD_REQUEST_MAX - a->in.len);
+	size_t n;
+
+	while (st == ST_OK && a->in.len < RECORD_REQUEST_MAX) {
+		st = sock_read(a->watch.fd, buf_tail(&a->in),
+		    buf_room(&a->in), &n);
+		if (st == ST_OK)
+			buf_grew(&a->in, n);
+	}
+	return st == ST_AGAIN ? ST_OK : st;
+}
+
+/*
+ * As a rule a request comes at once and stays in the socket for libfcgi.
+ * Where it comes in pieces they are taken out, because a socket full of small
+ * ones takes no more.
+ */
+static void
 on_arrival(struct watch *w, uint32_t events)
 {
 	struct arrival *a = OWNER_OF(w, struct arrival, watch);
-	struct intake *in = a->in;
+	struct intake *in = a->intake;
 	struct record_scan scan;
+	enum status st;
 	ssize_t n;
 
 	(void)events;
-	n = recv(w->fd, in->peek, sizeof(in->peek), MSG_PEEK | MSG_DONTWAIT);
-	if (n <= 0) {
-		if (n == 0 || (events & (EPOLLHUP | EPOLLERR)) != 0)
+	if (a->in.len == 0) {
+		n = recv(w->fd, in->peek, sizeof(in->peek),
+		    MSG_PEEK | MSG_DONTWAIT);
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n <= 0) {
 			(void)close(release(a));
-		return;
+			return;
+		}
+		st = record_scan(span_of(in->peek, (size_t)n), &scan);
+		if (st != ST_AGAIN) {
+			judge(a, span_of(in->peek, (size_t)n), &scan);
+			return;
+		}
 	}
-	a->peeked += (size_t)n;
-	if (a->peeked > PEEK_BYTES_MAX) {
-		refuse(a, "it comes in too many pieces");
-		return;
-	}
-	switch (record_scan(span_of(in->peek, (size_t)n), &scan)) {
-	case ST_OK:
-		hand_over(a, &scan);
-		break;
-	case ST_AGAIN:
-		if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0)
-			(void)close(release(a));
-		break;
-	case ST_TOOLARGE:
-		refuse_size(a, &scan);
-		break;
-	default:
-		refuse(a, scan.reason);
-		break;
-	}
+	st = read_on(a);
+	if (st == ST_OK)
+		judge(a, buf_span(&a->in), &scan);
+	else
+		(void)close(release(a)); /* it left, or no memory */
 }
 
 static void
@@ -152,7 +211,7 @@ on_deadline(struct timer *t, uint64_t now_us)
 	struct arrival *a = OWNER_OF(t, struct arrival, deadline);
 
 	(void)now_us;
-	a->in->counters.n_timeouts++;
+	a->intake->counters.n_timeouts++;
 	(void)close(release(a));
 }
 
@@ -167,7 +226,9 @@ arrive(struct intake *in, int fd)
 	}
 	in->counters.n_accepted++;
 	in->n_waiting++;
-	a->in = in;
+	TAILQ_INSERT_TAIL(&in->waiting, a, link);
+	a->intake = in;
+	buf_init(&a->in, RECORD_REQUEST_MAX);
 	a->watch = (struct watch){.fd = fd, .fn = on_arrival};
 	a->deadline.fn = on_deadline;
 	if (timer_set(in->loop, &a->deadline,
@@ -179,11 +240,11 @@ arrive(struct intake *in, int fd)
 
 /* Stops accepting for a while: spinning on EMFILE would help nobody. */
 static void
-pause_accept(struct intake *in)
+pause_accept(struct intake *in, const char *why)
 {
 	in->counters.n_paused++;
 	if (log_gate(&in->gate, loop_now_us(in->loop)))
-		log_warn("accept paused: raise the limit on open files");
+		log_warnx("accept paused: %s", why);
 	loop_del(in->loop, &in->watch);
 	if (timer_set(in->loop, &in->pause,
 		loop_now_us(in->loop) + PAUSE_US) != ST_OK)
@@ -199,7 +260,8 @@ on_listener(struct watch *w, uint32_t events)
 	(void)events;
 	for (i = 0; i < ACCEPTS_PER_TURN; i++) {
 		if (in->n_waiting >= in->o.max_waiting) {
-			pause_accept(in);
+			pause_accept(in, "too many connections without a "
+					 "whole request");
 			return;
 		}
 		switch (sock_accept(w->fd, &fd)) {
@@ -209,7 +271,8 @@ on_listener(struct watch *w, uint32_t events)
 		case ST_AGAIN:
 			return;
 		default:
-			pause_accept(in);
+			pause_accept(in, "no more descriptors or memory: "
+					 "raise the limit on open files");
 			return;
 		}
 	}
@@ -230,7 +293,7 @@ on_pause_end(struct timer *t, uint64_t now_us)
 
 	(void)now_us;
 	if (!in->stopped && listen_again(in) != ST_OK)
-		pause_accept(in);
+		pause_accept(in, "the listener cannot be watched");
 }
 
 enum status
@@ -243,6 +306,8 @@ intake_new(struct intake **out, struct loop *l, const struct intake_options *o)
 		return ST_NOMEM;
 	in->loop = l;
 	in->o = *o;
+	TAILQ_INIT(&in->waiting);
+	TAILQ_INIT(&in->dead);
 	in->watch.fn = on_listener;
 	in->pause.fn = on_pause_end;
 	st = listen_again(in);
@@ -268,6 +333,8 @@ intake_free(struct intake **in)
 	if (*in == NULL)
 		return;
 	intake_stop(*in);
+	while (!TAILQ_EMPTY(&(*in)->waiting))
+		(void)close(release(TAILQ_FIRST(&(*in)->waiting)));
 	intake_reap(*in);
 	free(*in);
 	*in = NULL;
@@ -288,10 +355,11 @@ intake_counters(const struct intake *in)
 void
 intake_reap(struct intake *in)
 {
-	while (in->dead != NULL) {
-		struct arrival *a = in->dead;
+	struct arrival *a;
 
-		in->dead = a->next;
+	while ((a = TAILQ_FIRST(&in->dead)) != NULL) {
+		TAILQ_REMOVE(&in->dead, a, link);
+		buf_fini(&a->in);
 		free(a);
 	}
 }

@@ -119,6 +119,12 @@ pairs_complete(const struct pairs *ps)
 	return ps->skip == 0 && ps->n_head == 0;
 }
 
+/*
+ * libfcgi takes the padding of a record after which it changes its state (the
+ * first one, and the empty PARAMS) for the next record.
+ */
+static const char unskipped[] = "padding where libfcgi does not skip it";
+
 enum stage { WANT_BEGIN, WANT_PARAMS, WANT_STDIN, WHOLE };
 
 struct scan {
@@ -142,6 +148,8 @@ take_begin(struct scan *sc, struct record_header h, struct span content)
 	if (content.len != BEGIN_BYTES || content.p[0] != 0 ||
 	    content.p[1] != RESPONDER)
 		return refuse(sc, "the role is not responder");
+	if (h.padding_len > 0)
+		return refuse(sc, unskipped);
 	sc->out->request_id = h.request_id;
 	sc->stage = WANT_PARAMS;
 	return ST_OK;
@@ -158,6 +166,8 @@ take_params(struct scan *sc, struct record_header h, struct span content)
 		return ST_OK;
 	if (!pairs_complete(&sc->pairs))
 		return refuse(sc, "the params end inside a parameter");
+	if (h.padding_len > 0)
+		return refuse(sc, unskipped);
 	sc->stage = WANT_STDIN;
 	return ST_OK;
 }

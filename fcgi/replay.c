@@ -38,6 +38,7 @@ struct replay {
 	struct hub *hub;
 	const struct sub *sub; /* whose page is being read */
 	struct page *filling;
+	int64_t too_large; /* first in that page, and cannot be sent; or 0 */
 	struct page page[PAGES];
 	uint64_t clock; /* counts uses */
 	uint64_t n_pages;
@@ -103,7 +104,9 @@ take(void *arg, const struct store_event *e)
 			      : frame_event(&p->text, e);
 	if (st != ST_OK) {
 		buf_truncate(&p->text, before);
-		return st == ST_FULL ? ST_NOMEM : st;
+		if (st == ST_FULL && p->n == 0)
+			r->too_large = e->id;
+		return st;
 	}
 	p->place[p->n++] = (struct place){e->id, p->text.len};
 	return ST_OK;
@@ -151,6 +154,7 @@ read_page(struct replay *r, struct store_reader *store, const struct sub *sub,
 	buf_shrink(&p->text, PAGE_KEEP);
 	r->sub = sub;
 	r->filling = p;
+	r->too_large = 0;
 	sp->upto_id = hub_head(r->hub);
 	sp->max_rows = PAGE_ROWS;
 	sp->want = want;
@@ -162,7 +166,7 @@ read_page(struct replay *r, struct store_reader *store, const struct sub *sub,
 	p->sub_serial = sub->serial;
 	p->after_id = sp->after_id;
 	p->scanned_id = sp->scanned_id;
-	if (sp->end)
+	if (sp->end || sp->first_id > sp->upto_id)
 		p->scanned_id = sp->upto_id;
 	p->used = ++r->clock;
 	r->n_pages++;
@@ -190,7 +194,7 @@ fill_run(const struct page *p, int64_t cursor, struct run *run)
 			    p->place[lo].end - at)))
 			return;
 	}
-	run->scanned_id = p->scanned_id;
+	run_scanned(run, p->scanned_id);
 }
 
 static void
@@ -206,6 +210,24 @@ give(struct replay *r, struct stream *s, const struct page *p)
 	hub_give_page(r->hub, s, run);
 }
 
+static void
+tell_gap(struct replay *r, struct stream *s, const struct store_bounds *b,
+    int64_t position, int64_t lost)
+{
+	char requested[FMT_INT64_MAX];
+	struct frame_gap g = {
+	    .code = GAP_EXPIRED,
+	    .position = position,
+	    .oldest = b->oldest,
+	    .newest = b->head,
+	    .lost = lost,
+	};
+
+	g.requested = span_of(requested,
+	    fmt_int64(requested, s->place.cursor));
+	hub_give_gap(r->hub, s, &g);
+}
+
 /*
  * The page began with a later event than the next: has retention passed the
  * stream?  ST_NOTFOUND: yes, and it was told; ST_AGAIN: wait for the tail.
@@ -213,45 +235,54 @@ give(struct replay *r, struct stream *s, const struct page *p)
 static enum status
 check_gap(struct replay *r, struct store_reader *store, struct stream *s)
 {
-	char requested[FMT_INT64_MAX];
-	struct frame_gap g = {.code = GAP_EXPIRED};
 	int64_t cursor = s->place.cursor;
 	struct store_bounds b;
 	enum status st = store_reader_bounds(store, &b);
 
-	if (st != ST_OK || b.oldest <= cursor + 1)
+	if (st != ST_OK || b.oldest - 1 <= cursor)
 		return st;
 	if (b.oldest - 1 > hub_head(r->hub))
 		return ST_AGAIN;
-	g.requested = span_of(requested, fmt_int64(requested, cursor));
-	g.position = b.oldest - 1;
-	g.oldest = b.oldest;
-	g.newest = b.head;
-	g.lost = b.oldest - 1 - cursor;
-	hub_give_gap(r->hub, s, &g);
+	tell_gap(r, s, &b, b.oldest - 1, b.oldest - 1 - cursor);
 	return ST_NOTFOUND;
 }
 
-/* Reads a page for the stream and gives it. */
+/* An event that no frame can hold: say so, and go on behind it. */
+static enum status
+pass_too_large(struct replay *r, struct store_reader *store, struct stream *s)
+{
+	struct store_bounds b;
+	enum status st = store_reader_bounds(store, &b);
+
+	if (st == ST_OK)
+		tell_gap(r, s, &b, r->too_large, 1);
+	return st;
+}
+
+/*
+ * Reads a page for the stream and gives it.  A page that begins with a gap is
+ * for nobody else: each stream has to hear of its own.
+ */
 static enum status
 serve_by_read(struct replay *r, struct store_reader *store, struct stream *s)
 {
 	struct store_page sp = {.after_id = s->place.cursor};
 	enum status st = read_page(r, store, s->sub, &sp);
 
-	if (st != ST_OK)
-		return st;
-	if (sp.first_id != s->place.cursor + 1) {
+	if (st == ST_OK && sp.first_id - 1 != sp.after_id) {
 		st = check_gap(r, store, s);
+		if (st != ST_OK)
+			r->filling->sub_serial = 0;
 		if (st == ST_NOTFOUND)
 			return ST_OK;
-		if (st == ST_AGAIN)
-			hub_later(r->hub, s);
-		if (st != ST_OK)
-			return st;
 	}
-	give(r, s, r->filling);
-	return ST_OK;
+	if (st == ST_OK && r->too_large != 0)
+		st = pass_too_large(r, store, s);
+	else if (st == ST_OK)
+		give(r, s, r->filling);
+	if (st != ST_OK)
+		hub_later(r->hub, s); /* the others' pages may be sound */
+	return st;
 }
 
 enum status
@@ -293,6 +324,10 @@ replay_newest(struct replay *r, struct store_reader *store,
 	    .want = want,
 	    .arg = r};
 
+	if (sp.upto_id == 0) { /* would be no bound */
+		*position = 0;
+		return ST_OK;
+	}
 	r->sub = sub;
 	return store_newest(store, &sp, n, position);
 }

@@ -133,11 +133,19 @@ has_room(const struct ring *r, size_t len, size_t *at)
 	return r->tail < oldest && len <= oldest - r->tail;
 }
 
+/* SQL with checks turned off could have stored a name of any length. */
+static struct span
+clip(struct span name)
+{
+	return span_of(name.p, name.len < UINT8_MAX ? name.len : UINT8_MAX);
+}
+
 static enum status
 encode(struct ring *r, const struct store_event *e, bool with_envelope,
     struct slot *s)
 {
 	struct buf *b = &r->scratch;
+	struct span channel = clip(e->channel), event = clip(e->event);
 	enum status st;
 
 	buf_clear(b);
@@ -147,11 +155,11 @@ encode(struct ring *r, const struct store_event *e, bool with_envelope,
 		st = frame_envelope(b, e);
 	s->envelope_len = (uint32_t)(b->len - s->frame_len);
 	if (st == ST_OK)
-		st = buf_append(b, e->channel);
+		st = buf_append(b, channel);
 	if (st == ST_OK)
-		st = buf_append(b, e->event);
-	s->channel_len = (uint8_t)e->channel.len;
-	s->event_len = (uint8_t)e->event.len;
+		st = buf_append(b, event);
+	s->channel_len = (uint8_t)channel.len;
+	s->event_len = (uint8_t)event.len;
 	s->id = e->id;
 	s->len = (uint32_t)b->len;
 	return st;

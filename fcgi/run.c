@@ -55,6 +55,14 @@ run_add(struct run *r, int64_t id, struct span frame)
 	return true;
 }
 
+void
+run_scanned(struct run *r, int64_t upto)
+{
+	r->scanned_id = upto;
+	if (r->skip > 0 && upto >= r->skip_id)
+		r->broken = true;
+}
+
 /* The last mark whose frame ends within `sent` bytes; NULL when none does. */
 static const struct run_mark *
 last_whole(const struct run *r, size_t sent)
@@ -86,13 +94,13 @@ run_advance(const struct run *r, size_t sent, struct run_place *p)
 		next = (size_t)(m - r->mark) + 1;
 	}
 	p->off += (uint32_t)(sent - whole);
-	if (p->off == 0) {
+	if (p->off == 0)
 		p->part_id = 0;
-		if (sent == r->len && r->part_id == 0)
-			p->cursor = r->scanned_id;
-	} else if (sent > whole) {
+	else if (sent > whole)
 		p->part_id = next < r->n_marks ? r->mark[next].id
 					       : r->part_id;
-	}
+	/* Also an empty run has looked further for the event under way. */
+	if (sent == r->len && r->part_id == 0)
+		p->cursor = r->scanned_id;
 	return next;
 }

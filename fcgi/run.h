@@ -58,6 +58,9 @@ void run_begin(struct run *r, const struct run_place *from, size_t limit,
  */
 bool run_add(struct run *r, int64_t id, struct span frame);
 
+/* All events up to this one are in the run, or unwanted. */
+void run_scanned(struct run *r, int64_t upto);
+
 /*
  * Moves a place on by `sent` bytes of the run's content.  Returns the number
  * of events whose frames are out with them.

@@ -50,7 +50,7 @@ struct stream {
 	uint64_t id;         /* what X-SSE-Stream says */
 	uint64_t last_write_us;
 	uint64_t behind_since_us; /* 0: is up to date */
-	uint64_t end_us;     /* max_age; 0: none */
+	uint64_t end_us;     /* max_age, or cut when ending; 0: none */
 };
 
 struct stream_counters {

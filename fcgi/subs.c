@@ -338,6 +338,8 @@ subs_match(const struct sub *sub, struct span channel, struct span event)
 	const struct sub_impl *m = sub->impl;
 	size_t i;
 
+	if (channel.len > NAME_MAX_BYTES)
+		return false; /* as subs_find */
 	for (i = 0; i < m->n_channels; i++)
 		if (name_pattern_match(m->channel[i], channel))
 			return event_wanted(m, event);

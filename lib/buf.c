@@ -115,7 +115,8 @@ buf_append(struct buf *b, struct span s)
 enum status
 buf_printf(struct buf *b, const char *fmt, ...)
 {
-	char stack[1024];
+	char stack[1024], *text;
+	enum status st;
 	va_list ap;
 	int n;
 
@@ -126,13 +127,15 @@ buf_printf(struct buf *b, const char *fmt, ...)
 		return ST_INVALID;
 	if ((size_t)n < sizeof(stack))
 		return buf_append(b, span_of(stack, (size_t)n));
-	if (buf_reserve(b, (size_t)n + 1) != ST_OK)
-		return ST_FULL;
+	text = malloc((size_t)n + 1); /* with vsnprintf's NUL */
+	if (text == NULL)
+		return ST_NOMEM;
 	va_start(ap, fmt);
-	(void)vsnprintf(buf_tail(b), (size_t)n + 1, fmt, ap);
+	(void)vsnprintf(text, (size_t)n + 1, fmt, ap);
 	va_end(ap);
-	b->len += (size_t)n;
-	return ST_OK;
+	st = buf_append(b, span_of(text, (size_t)n));
+	free(text);
+	return st;
 }
 
 enum status

@@ -125,12 +125,16 @@ static enum status
 split_host_port(const char *address, char host[256], const char **port)
 {
 	const char *colon = strrchr(address, ':');
+	int64_t number;
 	size_t n;
 
 	if (colon == NULL || colon[1] == '\0')
 		return ST_INVALID;
 	n = (size_t)(colon - address);
 	*port = colon + 1;
+	/* getaddrinfo would cut the number to 16 bits. */
+	if (!span_to_int64(span_str(*port), &number) || number > 65535)
+		return ST_INVALID;
 	if (n >= 2 && address[0] == '[' && address[n - 1] == ']') {
 		address++;
 		n -= 2;

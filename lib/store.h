@@ -112,6 +112,10 @@ MUST_USE enum status store_group_begin(struct store_writer *w);
 MUST_USE enum status store_group_end(struct store_writer *w);
 MUST_USE enum status store_group_undo(struct store_writer *w);
 
+/*
+ * ST_OK: what was appended is durable.  ST_MOVED: another file took the
+ * path's place meanwhile, and what was appended is not in it.
+ */
 MUST_USE enum status store_commit(struct store_writer *w);
 void store_rollback(struct store_writer *w);
 

@@ -396,7 +396,8 @@ store_commit(struct store_writer *w)
 	}
 	tips_clear(w);
 	w->group += 2;
-	return ST_OK;
+	/* Into a file that lost its place meanwhile: nobody will read it. */
+	return db_has_moved(w->db) ? ST_MOVED : ST_OK;
 }
 
 void
@@ -497,12 +498,26 @@ cut_by_age(struct store_writer *w, const struct store_bounds *b,
 	return ST_OK;
 }
 
+/* How many events take up what is above max_bytes, by their mean size. */
+static int64_t
+rows_above(struct store_writer *w, const struct store_bounds *b,
+    int64_t max_bytes)
+{
+	int64_t n = b->head - b->oldest + 1, db_bytes, wal_bytes, mean;
+
+	store_sizes(w, &db_bytes, &wal_bytes);
+	if (db_bytes <= max_bytes)
+		return 0;
+	mean = db_bytes / n + 1;
+	return (db_bytes - max_bytes) / mean + 1;
+}
+
 /* Events with an id below *cut have to go. */
 static enum status
 find_cut(struct store_writer *w, const struct store_retain *r, int64_t *cut)
 {
 	struct store_bounds b;
-	int64_t by_age, db_bytes, wal_bytes;
+	int64_t by_age;
 	enum status st = read_bounds(w->bounds, &b);
 
 	if (st != ST_OK)
@@ -517,13 +532,8 @@ find_cut(struct store_writer *w, const struct store_retain *r, int64_t *cut)
 		if (by_age > *cut)
 			*cut = by_age;
 	}
-	if (r->max_bytes > 0 && *cut == b.oldest && b.head >= b.oldest) {
-		store_sizes(w, &db_bytes, &wal_bytes);
-		if (db_bytes > r->max_bytes)
-			*cut = b.oldest + r->max_rows;
-		if (*cut > b.head + 1)
-			*cut = b.head + 1;
-	}
+	if (r->max_bytes > 0 && *cut == b.oldest && b.head >= b.oldest)
+		*cut += rows_above(w, &b, r->max_bytes);
 	return ST_OK;
 }
 

@@ -25,6 +25,7 @@ struct report {
 	enum status log_st, status_st; /* of the log, of status.db */
 	struct errmsg log_err, status_err;
 	struct buf rows; /* the processes, as they are to be shown */
+	struct buf totals; /* counters of those that are gone, JSON */
 	enum status rows_st;
 	int64_t n_pubd, n_workers, n_dead, streams; /* live ones, by role */
 	int64_t pubd_age_ms;
@@ -168,8 +169,11 @@ add_row(void *arg, const struct statusdb_row *row)
 {
 	struct report *r = arg;
 
-	if (span_eq(row->name, SPAN(STATUSDB_TOTALS)))
+	if (span_eq(row->name, SPAN(STATUSDB_TOTALS))) {
+		if (r->rows_st == ST_OK)
+			r->rows_st = buf_append(&r->totals, row->counters);
 		return;
+	}
 	count(r, row);
 	if (r->rows_st == ST_OK)
 		r->rows_st = r->json ? put_json(r, row) : put_text(r, row);
@@ -226,7 +230,9 @@ show_json(const struct report *r)
 	    r->b.head - r->b.oldest + 1, r->db_bytes, r->wal_bytes, r->streams,
 	    r->n_pubd > 0 ? "true" : "false");
 	(void)fwrite(buf_span(&r->rows).p, 1, r->rows.len, stdout);
-	(void)printf("]}\n");
+	(void)printf("],\"totals\":%.*s}\n",
+	    r->totals.len == 0 ? 2 : (int)r->totals.len,
+	    r->totals.len == 0 ? "{}" : buf_span(&r->totals).p);
 }
 
 static enum cli_exit
@@ -327,10 +333,12 @@ run(const struct cli *cli, int argc, char **argv)
 		return cli_usage('?');
 	}
 	buf_init(&r.rows, MAX_BYTES);
+	buf_init(&r.totals, MAX_BYTES);
 	gather_log(&r, cli);
 	gather_status(&r, cli);
 	code = checking ? check(&r, cli) : show(&r, cli);
 	buf_fini(&r.rows);
+	buf_fini(&r.totals);
 	return code;
 }
 

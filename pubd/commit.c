@@ -66,8 +66,7 @@ fail_busy(struct batch *b, uint64_t timeout_us, struct errmsg *why)
 }
 
 static void
-fail_storage(struct keeper *k, struct batch *b, enum status st,
-    struct errmsg *why)
+fail_storage(struct batch *b, enum status st, struct errmsg *why)
 {
 	if (st == ST_NOMEM) {
 		errmsg_set(why,
@@ -81,11 +80,8 @@ fail_storage(struct keeper *k, struct batch *b, enum status st,
 		    "space, then send it again");
 	else
 		errmsg_set(why,
-		    "the log could not be written (%s: %.120s): send it again "
-		    "later",
-		    status_name(st),
-		    k->writer == NULL ? "closed"
-				      : store_writer_error(k->writer));
+		    "the log could not be written (%s): send it again later",
+		    status_name(st));
 	fail_all(b, PROTOCOL_STORAGE, why);
 }
 
@@ -200,10 +196,14 @@ settle_failure(struct keeper *k, struct batch *b, enum status st,
 			batch_defer(b, t->now_us);
 			return ST_AGAIN;
 		}
+		if (log_gate(&k->gate, t->now_us))
+			log_warnx("another program has the log locked: %zu "
+				  "events refused",
+			    batch_events(b));
 		fail_busy(b, t->timeout_us, why);
 		return ST_OK;
 	}
-	fail_storage(k, b, st, why);
+	fail_storage(b, st, why);
 	keeper_failed(k, st, t->now_us);
 	return ST_OK;
 }

@@ -16,18 +16,22 @@
 
 #define READ_BYTES      ((size_t)64 * 1024)
 #define READS_PER_TURN  4
-#define MAX_WAITING     4096                   /* requests of one in a batch */
+#define LINES_PER_CALL  1024  /* of one connection, before others follow */
+#define LINES_PER_TURN  16384 /* of all */
+#define MAX_WAITING     4096  /* requests of one in a batch */
 #define OUT_HIGH        ((size_t)256 * 1024)   /* answers owed to one */
 #define OUT_MAX         ((size_t)8 * 1024 * 1024)
 #define OUT_TOTAL       ((size_t)16 * 1024 * 1024)
 #define IN_TOTAL        ((size_t)16 * 1024 * 1024)
 #define KEEP_BYTES      0 /* an idle connection has no buffers */
 #define STUCK_US        10000000
+#define STUCK_BYTES     4096 /* less is not worth anybody's line */
+#define RELIEVE_PER_TURN 8
 
 void
 conns_init(struct conns *set, struct loop *l)
 {
-	*set = (struct conns){.loop = l};
+	*set = (struct conns){.loop = l, .lines_left = LINES_PER_TURN};
 	TAILQ_INIT(&set->all);
 	TAILQ_INIT(&set->held);
 	TAILQ_INIT(&set->flush);
@@ -235,18 +239,26 @@ take_line(struct conn *c, struct span line, size_t n)
 static void
 take_lines(struct conn *c)
 {
+	struct conns *set = c->set;
 	struct span line;
-	size_t n;
+	size_t n, n_taken = 0;
 
 	while (!c->dead) {
 		if (next_line(c, &line, &n) != ST_OK) {
 			check_partial(c);
 			return;
 		}
+		if (n_taken == LINES_PER_CALL || set->lines_left == 0) {
+			set->again = true;
+			hold(c);
+			return;
+		}
 		if (!take_line(c, line, n)) {
 			hold(c);
 			return;
 		}
+		n_taken++;
+		set->lines_left--;
 	}
 }
 
@@ -446,6 +458,8 @@ conns_resume(struct conns *set)
 	size_t n = set->n_held;
 	struct conn *c;
 
+	set->lines_left = LINES_PER_TURN;
+	set->again = false;
 	/* Those that are held again go to the end: each has its turn. */
 	while (n-- > 0 && (c = TAILQ_FIRST(&set->held)) != NULL) {
 		release(c);
@@ -461,29 +475,38 @@ is_stuck(const struct conns *set, const struct conn *c, uint64_t now_us)
 {
 	if (c->out.len > 0)
 		return now_us - c->moved_us > STUCK_US;
-	return in_over(set) && c->in.len > 0 && c->n_waiting == 0 &&
-	    c->scanned == c->in.len;
+	return in_over(set) && c->in.len >= STUCK_BYTES &&
+	    c->n_waiting == 0 && c->scanned == c->in.len;
 }
 
-void
-conns_relieve(struct conns *set, uint64_t now_us)
+/* One connection less that stands still; false: there is none. */
+static bool
+relieve_once(struct conns *set, uint64_t now_us)
 {
 	struct conn *c, *worst = NULL;
 
-	if (!in_over(set) && set->out_bytes < OUT_TOTAL)
-		return;
 	TAILQ_FOREACH (c, &set->all, all)
 		if (is_stuck(set, c, now_us) &&
 		    (worst == NULL || c->moved_us < worst->moved_us))
 			worst = c;
 	if (worst == NULL)
-		return;
-	if (worst->out.len > 0) {
+		return false;
+	if (worst->out.len > 0)
 		conn_kill(worst);
-		return;
-	}
-	(void)refuse_line(worst, ST_BUSY, worst->in.len, false);
+	else
+		(void)refuse_line(worst, ST_BUSY, worst->in.len, false);
 	settle(worst);
+	return true;
+}
+
+void
+conns_relieve(struct conns *set, uint64_t now_us)
+{
+	int budget = RELIEVE_PER_TURN;
+
+	while ((in_over(set) || set->out_bytes >= OUT_TOTAL) &&
+	    budget-- > 0 && relieve_once(set, now_us))
+		;
 }
 
 void

@@ -77,6 +77,8 @@ struct conns {
 	size_t n_held;    /* in the held list */
 	size_t in_bytes;  /* of all `in` */
 	size_t out_bytes; /* of all `out` */
+	size_t lines_left; /* to be taken in this turn */
+	bool again;        /* some are left for the next: do not wait */
 	bool stopping;    /* an unfinished last line is no line */
 };
 
@@ -102,7 +104,7 @@ void conns_reap(struct conns *set);
 
 /*
  * Over a bound, those who neither finish their line nor take their answers
- * pay for it: one of them each call, the one that has stood still longest.
+ * pay for it, a few of them each call, who has stood still longest first.
  */
 void conns_relieve(struct conns *set, uint64_t now_us);
 

@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-#include "log.h"
-
 #define BACKOFF_MIN_US 100000
 #define BACKOFF_MAX_US 2000000
 
@@ -52,6 +50,7 @@ open_once(struct keeper *k, struct errmsg *err)
 		store_writer_close(&k->writer);
 		return st;
 	}
+	k->opening++;
 	heal(k);
 	return ST_OK;
 }
@@ -122,10 +121,16 @@ void
 keeper_failed(struct keeper *k, enum status st, uint64_t now_us)
 {
 	if (k->writer == NULL || st == ST_BUSY || st == ST_NOMEM ||
-	    st == ST_NOSPACE || st == ST_CONSTRAINT || st == ST_TOOLARGE)
+	    st == ST_CONSTRAINT || st == ST_TOOLARGE)
 		return;
-	log_error("the log %s failed (%s: %s); closing it and trying again",
-	    k->options.path, status_name(st), store_writer_error(k->writer));
+	if (st == ST_NOSPACE) {
+		if (log_gate(&k->gate, now_us))
+			log_warnx("there is no space for the log %s",
+			    k->options.path);
+		return;
+	}
+	log_error("the log %s failed (%s); closing it and trying again",
+	    k->options.path, status_name(st));
 	k->heal = k->heal || st == ST_IO;
 	store_writer_close(&k->writer);
 	away(k, st, now_us);

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "log.h"
 #include "status.h"
 #include "store.h"
 
@@ -18,6 +19,8 @@ struct keeper {
 	struct store_options options;
 	struct store_bounds bounds; /* as last seen; kept while away */
 	enum status why;            /* it is away */
+	unsigned opening;           /* counts them, so that each is told */
+	struct log_gate gate;
 	bool heal;                  /* a checkpoint is due after an I/O error */
 	uint64_t retry_us;          /* when to try again */
 	uint64_t backoff_us;

@@ -53,7 +53,8 @@ answer(struct requests *rq, struct conn *c, struct request *r)
 	st = protocol_answer(out, r, &rq->keeper->bounds);
 	conn_wrote(c, before);
 	if (st == ST_OK && r->kind == REQUEST_WATCH)
-		st = watchers_add(rq->watchers, c, rq->keeper->bounds.head);
+		st = watchers_add(rq->watchers, c, rq->keeper->bounds.head,
+		    rq->keeper->opening);
 	return st;
 }
 

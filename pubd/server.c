@@ -218,8 +218,17 @@ on_look(struct timer *t, uint64_t now_us)
 	struct server *s = SERVER_OF(t, look);
 
 	keeper_look(&s->keeper, now_us);
-	conns_relieve(&s->conns, now_us);
 	arm(s, t, now_us + (s->watchers.n > 0 ? LOOK_US : LOOK_IDLE_US));
+}
+
+/* Somebody has begun to watch: look more often from now on. */
+static void
+look_sooner(struct server *s)
+{
+	uint64_t due_us = loop_now_us(s->loop) + LOOK_US;
+
+	if (s->watchers.n > 0 && s->look.due_us > due_us)
+		arm(s, &s->look, due_us);
 }
 
 static void
@@ -267,6 +276,8 @@ wait_us(const struct server *s)
 		due_us = retain_due_us(&s->retain);
 	if (s->stopping && s->stop_by_us < due_us)
 		due_us = s->stop_by_us;
+	if (s->conns.again)
+		return 0;
 	if (due_us == BATCH_NEVER)
 		return LOOP_FOREVER;
 	return due_us > now_us ? due_us - now_us : 0;
@@ -312,13 +323,16 @@ turn(struct server *s)
 	/* 2. Commit the batch, in one transaction.  3. Answer all of it. */
 	n_stored = commit_and_answer(s);
 	/* 4. Ring those who watch; then write, answers first. */
-	watchers_ring(&s->watchers, s->keeper.bounds.head);
+	watchers_ring(&s->watchers, s->keeper.bounds.head,
+	    s->keeper.opening);
 	conns_flush(&s->conns);
+	look_sooner(s);
 	/* 5. House-keeping: retention and checkpoints. */
 	n_trimmed = retain_run(&s->retain, &s->keeper, &s->conf, n_stored,
 	    loop_now_us(s->loop), s->requests.now_ms);
 	s->beat.n.events_trimmed += (uint64_t)n_trimmed;
 	/* 6. Lines that were held back come first in the next batch. */
+	conns_relieve(&s->conns, loop_now_us(s->loop));
 	conns_resume(&s->conns);
 	/* 7. What was answered without a commit; then reap the dead. */
 	conns_flush(&s->conns);

@@ -3,11 +3,13 @@
  * walcast(1): the command line for people, cron and scripts.  Reads the
  * configuration and hands over to one of the commands (cli_*.c).
  */
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli_commands.h"
 
@@ -123,12 +125,26 @@ run(const char *conf_path, int argc, char **argv)
 	return c->run(&cli, argc, argv);
 }
 
+/* Where one of the first three is closed, a file of ours would take it. */
+static void
+fill_std_fds(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		(void)close(fd);
+}
+
 int
 main(int argc, char **argv)
 {
 	const char *conf_path = NULL;
 	int o;
 
+	fill_std_fds();
 	(void)signal(SIGPIPE, SIG_IGN);
 	while ((o = getopt_long(argc, argv, "+C:hV", options, NULL)) != -1) {
 		switch (o) {

@@ -15,7 +15,8 @@
 struct watcher {
 	TAILQ_ENTRY(watcher) link;
 	struct conn *conn;
-	int64_t told; /* the head that it knows */
+	int64_t told;     /* the head that it knows */
+	unsigned opening; /* and the opening of the log that it is of */
 	size_t name_len;
 	char name[NAME_MAX_BYTES];
 };
@@ -28,7 +29,8 @@ watchers_init(struct watchers *ws)
 }
 
 enum status
-watchers_add(struct watchers *ws, struct conn *c, int64_t head)
+watchers_add(struct watchers *ws, struct conn *c, int64_t head,
+    unsigned opening)
 {
 	struct watcher *w = c->watcher;
 
@@ -42,11 +44,12 @@ watchers_add(struct watchers *ws, struct conn *c, int64_t head)
 		ws->n++;
 	}
 	w->told = head;
+	w->opening = opening;
 	return ST_OK;
 }
 
 static void
-tell(struct watcher *w, int64_t head)
+tell(struct watcher *w, int64_t head, unsigned opening)
 {
 	struct conn *c = w->conn;
 	size_t before = conn_out(c)->len;
@@ -57,17 +60,18 @@ tell(struct watcher *w, int64_t head)
 	}
 	conn_wrote(c, before);
 	w->told = head;
+	w->opening = opening;
 }
 
 void
-watchers_ring(struct watchers *ws, int64_t head)
+watchers_ring(struct watchers *ws, int64_t head, unsigned opening)
 {
 	struct watcher *w;
 
 	TAILQ_FOREACH (w, &ws->list, link)
-		if (w->told != head && !w->conn->dead &&
-		    !conn_backlogged(w->conn))
-			tell(w, head);
+		if ((w->told != head || w->opening != opening) &&
+		    !w->conn->dead && !conn_backlogged(w->conn))
+			tell(w, head, opening);
 }
 
 enum status

@@ -31,10 +31,15 @@ void watchers_init(struct watchers *ws);
  * more is no error.
  */
 MUST_USE enum status watchers_add(struct watchers *ws, struct conn *c,
-    int64_t head);
+    int64_t head, unsigned opening);
 
-/* Tells all of them that have not heard of this head. */
-void watchers_ring(struct watchers *ws, int64_t head);
+/*
+ * Tells all of them that have not heard of this head of this log.
+ *
+ * opening   which opening of the log; a log that took the place of another
+ *           is told even when its head is the same number
+ */
+void watchers_ring(struct watchers *ws, int64_t head, unsigned opening);
 
 /*
  * Keeps the name under which it has reported.

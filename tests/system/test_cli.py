@@ -2,13 +2,12 @@
 """The command line: what it prints and how it exits."""
 
 import json
-import re
+import os
 import sqlite3
-import subprocess
 
 import pytest
 
-from harness import RUN_AS, Stack, wait_until
+from harness import wait_until
 
 
 def out(done):
@@ -72,7 +71,6 @@ def test_an_unknown_command_exits_with_another_status(stack):
 
 
 def test_init_makes_a_log_that_pubd_takes(make_stack):
-    import os
     for mode, directory, file in (("open", 0o2770, 0o660),
                                   ("strict", 0o2750, 0o640)):
         st = make_stack(mode=mode, workers=0, metrics=False)
@@ -105,30 +103,42 @@ def test_channels_lists_them(stack, channel):
     assert str(id) in line.split()
 
 
-def test_tail_follows_the_log(stack, channel):
+def test_tail_shows_what_is_after_a_position(stack, channel):
+    ids = [stack.publish(channel, "n%d" % n, event="e") for n in range(5)]
+    done = stack.walcast("tail", "-c", channel, "--from", ids[1], check=True)
+    lines = out(done).splitlines()
+    assert len(lines) == 3
+    for id, n, line in zip(ids[2:], (2, 3, 4), lines):
+        assert str(id) in line and "n%d" % n in line and channel in line
+
+
+def test_tail_as_json_is_one_object_a_line(stack, channel):
+    ids = [stack.publish(channel, {"n": n}, event="e") for n in range(3)]
+    done = stack.walcast("tail", "--json", "-n", 2, "-c", channel, check=True)
+    got = [json.loads(l) for l in out(done).splitlines()]
+    assert [e["id"] for e in got] == ids[1:]
+    assert [(e["channel"], e["event"], e["data"]) for e in got] == [
+        (channel, "e", {"n": n}) for n in (1, 2)]
+
+
+@pytest.mark.parametrize("with_pubd", [True, False])
+def test_tail_follows_the_log(make_stack, with_pubd):
     """From a position, then live, until it is ended."""
-    first = stack.publish(channel, "before")
-    user = dict(user=RUN_AS.pw_uid, group=RUN_AS.pw_gid, extra_groups=[]) \
-        if RUN_AS else {}
-    help = out(stack.walcast("tail", "--help")) + \
-        stack.walcast("tail", "--help").stderr.decode()
-    since = next((o for o in ("--from", "--since", "--after", "-i", "--id")
-                  if o in help), None)
-    args = ["-c", channel] if "-c" in help else [channel]
-    if since:
-        args += [since, str(first - 1)]
-    p = subprocess.Popen([str(stack.bin / "walcast"), "tail", *args],
-                         stdout=subprocess.PIPE, env=stack.environment(),
-                         cwd=stack.dir, **user)
-    try:
-        if since:
-            assert b"before" in p.stdout.readline()
-        stack.publish(channel, "live")
-        assert b"live" in p.stdout.readline()
-    finally:
-        p.terminate()
-        p.wait(10)
-        p.stdout.close()
+    st = make_stack(workers=0, metrics=False)
+    st.publish("a", "before")
+    p = st.spawn("walcast", [st.bin / "walcast", "tail", "-f", "-c", "a",
+                             "--from", "earliest"])
+    wait_until(lambda: "before" in p.tail(), 10)
+    if with_pubd:
+        st.publish("a", "live")
+    else:
+        st.stop_pubd()
+        db = sqlite3.connect(st.db, isolation_level=None, timeout=5)
+        db.execute("INSERT INTO events(channel, data) VALUES ('a', 'live')")
+        db.close()
+    wait_until(lambda: "live" in p.tail(), 10)
+    assert p.running
+    p.stop()
 
 
 def test_audit_is_content_with_a_whole_log(make_stack):
@@ -151,16 +161,12 @@ def test_audit_finds_a_hole(make_stack):
     assert "20" in out(done) + done.stderr.decode()
 
 
-def test_trim_takes_the_oldest_away(make_stack):
+@pytest.mark.parametrize("args", [["--before", 41], ["--keep", 10]])
+def test_trim_takes_the_oldest_away(make_stack, args):
     st = make_stack(workers=0, metrics=False)
     for n in range(50):
         st.publish("a", n)
-    text = st.walcast("trim", "--help")
-    help = out(text) + text.stderr.decode()
-    if "--before" in help:
-        st.walcast("trim", "--before", 41, check=True)
-    else:
-        st.walcast("trim", "--keep", 10, check=True)
+    st.walcast("trim", *args, check=True)
     ping = st.pub.call({"op": "ping"})
     assert (ping["oldest"], ping["head"]) == (41, 50)
     assert st.walcast("audit").returncode == 0
