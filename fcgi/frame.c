@@ -9,6 +9,7 @@
 #include "name.h"
 
 #define PADDING_BYTES 2048
+#define WINDOW_BYTES  256 /* searched at once */
 
 /* Appends while all is well: a chain of these needs one check at its end. */
 static void
@@ -40,13 +41,19 @@ add_id(struct buf *out, enum status *st, int64_t id)
 	add(out, st, SPAN("\n"));
 }
 
-/* The end of the run of bytes that a data line can hold as they are. */
+/*
+ * The end of the run of bytes that a data line can hold as they are; looks a
+ * bounded way ahead, or text full of one of the three would be searched to
+ * its end for the others each time.
+ */
 static size_t
 plain_run(struct span s)
 {
-	const char *at = memchr(s.p, '\n', s.len);
-	size_t n = at == NULL ? s.len : (size_t)(at - s.p);
+	size_t n = s.len < WINDOW_BYTES ? s.len : WINDOW_BYTES;
+	const char *at = memchr(s.p, '\n', n);
 
+	if (at != NULL)
+		n = (size_t)(at - s.p);
 	at = n == 0 ? NULL : memchr(s.p, '\r', n);
 	if (at != NULL)
 		n = (size_t)(at - s.p);
@@ -68,10 +75,11 @@ add_data(struct buf *out, enum status *st, struct span s)
 		if (s.p[0] == '\0') {
 			add(out, st, SPAN("\xef\xbf\xbd"));
 			s = span_skip(s, 1);
-			continue;
+		} else if (s.p[0] == '\n' || s.p[0] == '\r') {
+			s = span_skip(s,
+			    span_starts(s, SPAN("\r\n")) ? 2 : 1);
+			add(out, st, SPAN("\ndata: "));
 		}
-		s = span_skip(s, span_starts(s, SPAN("\r\n")) ? 2 : 1);
-		add(out, st, SPAN("\ndata: "));
 	}
 	add(out, st, SPAN("\n"));
 }

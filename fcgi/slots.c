@@ -192,15 +192,14 @@ enum status
 slots_take(struct slots *s, uint32_t key, int64_t max, int32_t *slot)
 {
 	struct pool *p = pool_get(s, key);
+	enum status st = ST_BUSY;
 	int64_t at = 0;
 
 	if (p == NULL)
 		return ST_NOMEM;
 	if (max > POOL_SLOTS)
 		max = POOL_SLOTS;
-	while (at < max) {
-		enum status st;
-
+	while (st == ST_BUSY && at < max) {
 		if (holds(p, at)) {
 			at++;
 			continue;
@@ -212,14 +211,11 @@ slots_take(struct slots *s, uint32_t key, int64_t max, int32_t *slot)
 			p->held[at / WORD_BITS] |= 1ull << at % WORD_BITS;
 			p->n_held++;
 			*slot = (int32_t)at;
-			return ST_OK;
 		}
-		if (st != ST_BUSY)
-			return st;
 	}
 	if (p->n_held == 0)
 		pool_drop(s, p);
-	return ST_FULL;
+	return st == ST_BUSY ? ST_FULL : st;
 }
 
 void

@@ -28,7 +28,8 @@ struct tail {
 	uint64_t retry_us; /* back-off of opening it again */
 	bool awake;        /* look for rows in the next turn */
 	bool full;         /* the hub wants to dispatch before more */
-	bool hole_known;   /* the next id is missing, but not lost */
+	bool locked;       /* not now: look again at the next tick */
+	int64_t hole_end;  /* the id behind a hole that is no loss; or 0 */
 	uint64_t n_errors;
 	struct log_gate gate;
 };
@@ -177,28 +178,28 @@ take(void *arg, const struct store_event *e)
 
 	if (t->full)
 		return ST_FULL;
-	if (e->id != hub_head(t->hub) + 1 && !t->hole_known)
+	if (e->id - 1 != hub_head(t->hub) && e->id != t->hole_end)
 		return ST_FULL;
-	t->hole_known = false;
 	t->full = !hub_take(t->hub, e);
 	return ST_OK;
 }
 
 /*
- * The row after our head has a later id than the next.  Either retention has
- * passed us, or the id was never used.
+ * The row after our head, `first_id`, is not the next.  Either retention has
+ * passed us, or the ids between were never used.
  */
 static enum status
-look_into_hole(struct tail *t)
+look_into_hole(struct tail *t, int64_t first_id)
 {
 	struct store_bounds b;
 	enum status st = store_reader_bounds(t->store, &b);
 
 	if (st != ST_OK)
 		return st;
-	if (b.oldest > hub_head(t->hub) + 1)
+	if (b.oldest - 1 > hub_head(t->hub))
 		hub_skip(t->hub, b.oldest - 1);
-	t->hole_known = true;
+	else
+		t->hole_end = first_id;
 	return ST_OK;
 }
 
@@ -209,7 +210,7 @@ look_at_log(struct tail *t)
 	enum status st = tail_refresh(t);
 	int64_t oldest = hub_bounds(t->hub)->oldest;
 
-	if (st == ST_OK && oldest > hub_head(t->hub) + 1)
+	if (st == ST_OK && oldest - 1 > hub_head(t->hub))
 		hub_skip(t->hub, oldest - 1);
 	return st;
 }
@@ -226,11 +227,12 @@ read_page(struct tail *t, bool *more)
 
 	t->full = false;
 	st = store_read(t->store, &p);
+	t->hole_end = 0;
 	hub_dispatch(t->hub);
 	*more = !p.end;
 	if (st != ST_OK || p.n_rows > 0)
 		return st;
-	return p.first_id != 0 ? look_into_hole(t) : ST_OK;
+	return p.first_id != 0 ? look_into_hole(t, p.first_id) : ST_OK;
 }
 
 static bool
@@ -242,7 +244,8 @@ drain(struct tail *t)
 
 	for (i = 0; st == ST_OK && more && i < PAGES_A_TURN; i++)
 		st = read_page(t, &more);
-	if (st == ST_BUSY || st == ST_NOMEM)
+	t->locked = st == ST_BUSY || st == ST_NOMEM;
+	if (t->locked)
 		return true;
 	if (t->store == NULL || failed(t, st))
 		return false;
@@ -260,7 +263,7 @@ tail_turn(struct tail *t)
 	if (t->store != NULL && hub_first_paging(t->hub) != NULL &&
 	    failed(t, replay_turn(t->replay, t->store, &more_pages)))
 		more_pages = false;
-	return (t->awake && t->store != NULL) || more_pages ||
+	return (t->awake && t->store != NULL && !t->locked) || more_pages ||
 	    hub_busy(t->hub);
 }
 

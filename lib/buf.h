@@ -52,8 +52,8 @@ MUST_USE enum status buf_put_int64(struct buf *b, int64_t v);
 static inline struct span
 buf_span(const struct buf *b)
 {
-	return (struct span){b->base == NULL ? NULL : b->base + b->start,
-	    b->len};
+	return (
+	    struct span){b->base == NULL ? NULL : b->base + b->start, b->len};
 }
 
 /* Drops n bytes from the front; n <= len. */

@@ -62,13 +62,13 @@ enum conf_type { CONF_INT, CONF_MODE, CONF_TEXT, CONF_PATH, CONF_ENUM };
 struct conf_row {
 	const char *key;
 	enum conf_type type;
-	size_t offset;         /* of the member in struct conf */
-	size_t size;           /* of the member, bytes */
-	const char *initial;   /* default, as it would stand in a file */
-	int64_t min, max;      /* CONF_INT and CONF_MODE */
+	size_t offset;             /* of the member in struct conf */
+	size_t size;               /* of the member, bytes */
+	const char *initial;       /* default, as it would stand in a file */
+	int64_t min, max;          /* CONF_INT and CONF_MODE */
 	const char *const *values; /* CONF_ENUM, in order, NULL at the end */
-	const char *unit;      /* "" when it has none */
-	bool reload;           /* takes effect on HUP */
+	const char *unit;          /* "" when it has none */
+	bool reload;               /* takes effect on HUP */
 	const char *sentence;
 };
 

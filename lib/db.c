@@ -169,8 +169,8 @@ db_prepare(struct db *db, const char *sql, struct db_stmt **out)
 
 	if (s == NULL)
 		return ST_NOMEM;
-	rc = sqlite3_prepare_v3(db->handle, sql, -1,
-	    SQLITE_PREPARE_PERSISTENT, &s->handle, NULL);
+	rc = sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT,
+	    &s->handle, NULL);
 	if (rc != SQLITE_OK) {
 		free(s);
 		return map(rc);
@@ -286,8 +286,8 @@ db_persist_wal(struct db *db)
 {
 	int on = 1;
 
-	(void)sqlite3_file_control(db->handle, "main",
-	    SQLITE_FCNTL_PERSIST_WAL, &on);
+	(void)sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_PERSIST_WAL,
+	    &on);
 }
 
 void

@@ -23,9 +23,9 @@ struct db;
 struct db_stmt;
 
 enum db_mode {
-	DB_READ,   /* read only; the file must be there */
-	DB_WRITE,  /* read and write; the file must be there */
-	DB_CREATE  /* read and write; made if it is not there */
+	DB_READ,  /* read only; the file must be there */
+	DB_WRITE, /* read and write; the file must be there */
+	DB_CREATE /* read and write; made if it is not there */
 };
 
 enum db_synchronous { DB_SYNC_OFF, DB_SYNC_NORMAL, DB_SYNC_FULL };

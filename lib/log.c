@@ -25,8 +25,7 @@ static struct {
 	enum log_level level;
 } self = {"walcast", LOG_TEXT, LOG_INFO_};
 
-static const char *const level_names[] = {"error", "warning", "info",
-    "debug"};
+static const char *const level_names[] = {"error", "warning", "info", "debug"};
 
 void
 log_init(const char *program, enum log_format format, enum log_level level)
@@ -73,7 +72,8 @@ emit(enum log_level level, const char *text)
 			st = buf_append(&line, SPAN("}\n"));
 	} else {
 		st = buf_printf(&line, "%s[%ld]: %s%s%s\n", self.program,
-		    (long)getpid(), level <= LOG_WARN_ ? level_names[level] : "",
+		    (long)getpid(),
+		    level <= LOG_WARN_ ? level_names[level] : "",
 		    level <= LOG_WARN_ ? ": " : "", text);
 	}
 	if (st == ST_OK)

@@ -38,10 +38,8 @@ MUST_USE enum status loop_new(struct loop **out);
 void loop_free(struct loop **l);
 
 /* events   EPOLLIN etc., EPOLLET and EPOLLEXCLUSIVE allowed */
-MUST_USE enum status loop_add(struct loop *l, struct watch *w,
-    uint32_t events);
-MUST_USE enum status loop_mod(struct loop *l, struct watch *w,
-    uint32_t events);
+MUST_USE enum status loop_add(struct loop *l, struct watch *w, uint32_t events);
+MUST_USE enum status loop_mod(struct loop *l, struct watch *w, uint32_t events);
 /* Takes the watch out and sets its fd to -1; the caller closes the fd. */
 void loop_del(struct loop *l, struct watch *w);
 

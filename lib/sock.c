@@ -232,10 +232,9 @@ sock_connect_unix(const char *path, int *fd, struct errmsg *err)
 	}
 	st = connect_failure(errno);
 	errmsg_set(err, "cannot reach %s: %s%s", path, strerror(errno),
-	    st == ST_NOTFOUND ? ": is pubd running?"
-		: st == ST_DENIED
-		? ": this user must be in the socket's group"
-		: "");
+	    st == ST_NOTFOUND     ? ": is pubd running?"
+		: st == ST_DENIED ? ": this user must be in the socket's group"
+				  : "");
 	(void)close(s);
 	return st;
 }

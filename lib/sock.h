@@ -17,8 +17,8 @@
  * Returns  ST_OK, ST_EXISTS (somebody answers there), ST_INVALID (the path is
  *          too long, or not a socket), ST_DENIED, ST_IO
  */
-MUST_USE enum status sock_listen_unix(const char *path, unsigned mode,
-    int *fd, struct errmsg *err);
+MUST_USE enum status sock_listen_unix(const char *path, unsigned mode, int *fd,
+    struct errmsg *err);
 
 /*
  * Listens where `address` says: a path with a slash is a Unix socket (mode as

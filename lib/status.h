@@ -12,22 +12,22 @@
 
 enum status {
 	ST_OK,
-	ST_AGAIN,    /* would block, or not all of it is there yet */
-	ST_END,      /* end of file, end of rows, peer has closed */
-	ST_NOMEM,    /* an allocation failed */
-	ST_FULL,     /* a bound of ours would be crossed */
-	ST_INVALID,  /* the input breaks its specification */
-	ST_TOOLARGE, /* the input is longer than its limit */
-	ST_NOTFOUND, /* no such thing */
-	ST_EXISTS,   /* it is there already, alive */
-	ST_BUSY,     /* locked by another process; try later */
-	ST_NOSPACE,  /* the disk or the quota is full */
-	ST_MOVED,    /* the file at this path is another one now */
-	ST_CORRUPT,  /* stored data is damaged */
-	ST_DENIED,   /* permissions do not allow it */
-	ST_SCHEMA,   /* the database is of a version we cannot use */
+	ST_AGAIN,      /* would block, or not all of it is there yet */
+	ST_END,        /* end of file, end of rows, peer has closed */
+	ST_NOMEM,      /* an allocation failed */
+	ST_FULL,       /* a bound of ours would be crossed */
+	ST_INVALID,    /* the input breaks its specification */
+	ST_TOOLARGE,   /* the input is longer than its limit */
+	ST_NOTFOUND,   /* no such thing */
+	ST_EXISTS,     /* it is there already, alive */
+	ST_BUSY,       /* locked by another process; try later */
+	ST_NOSPACE,    /* the disk or the quota is full */
+	ST_MOVED,      /* the file at this path is another one now */
+	ST_CORRUPT,    /* stored data is damaged */
+	ST_DENIED,     /* permissions do not allow it */
+	ST_SCHEMA,     /* the database is of a version we cannot use */
 	ST_CONSTRAINT, /* a row breaks a rule of the schema */
-	ST_IO        /* any other failure of the system; see errno */
+	ST_IO          /* any other failure of the system; see errno */
 };
 
 /* For the rare failure about which nothing can be done; say why beside it. */

@@ -33,8 +33,8 @@ enum store_data {
 
 struct store_event {
 	int64_t id;
-	int64_t ts_ms;  /* Unix time at which it was accepted */
-	int64_t prev;   /* the id before it on its channel; 0: none retained */
+	int64_t ts_ms; /* Unix time at which it was accepted */
+	int64_t prev;  /* the id before it on its channel; 0: none retained */
 	struct span channel;
 	struct span event; /* "message" when none was given */
 	struct span key;   /* SPAN_NONE when it has none */
@@ -44,8 +44,9 @@ struct store_event {
 };
 
 struct store_bounds {
-	int64_t head;   /* the newest id ever given out; 0: none yet */
-	int64_t oldest; /* the oldest id retained; head + 1 when there is none */
+	int64_t head; /* the newest id ever given out; 0: none yet */
+	int64_t
+	    oldest; /* the oldest id retained; head + 1 when there is none */
 	char generation[STORE_GENERATION_BYTES]; /* random, made with the log */
 };
 
@@ -95,8 +96,8 @@ void store_writer_close(struct store_writer **w);
 MUST_USE enum status store_begin(struct store_writer *w);
 
 /*
- * Appends one event: channel, event, key, trace, kind, data and ts_ms are taken,
- * id and prev are given out in *e.
+ * Appends one event: channel, event, key, trace, kind, data and ts_ms are
+ * taken, id and prev are given out in *e.
  *
  * Returns  ST_OK
  *          ST_EXISTS      the key was used on this channel before: e->id is
@@ -133,10 +134,11 @@ MUST_USE enum status store_writer_changed(struct store_writer *w,
 MUST_USE enum status store_writer_check(struct store_writer *w);
 
 struct store_retain {
-	int64_t max_events;    /* 0: no limit */
-	int64_t min_ts_ms;     /* older ones go; 0: no limit */
-	int64_t max_bytes;     /* of the database's live pages; 0: no limit */
-	int max_rows;          /* at most so many in this call */
+	int64_t before_id;  /* events below it go; 0: none */
+	int64_t max_events; /* 0: no limit */
+	int64_t min_ts_ms;  /* older ones go; 0: no limit */
+	int64_t max_bytes;  /* of the database's live pages; 0: no limit */
+	int max_rows;       /* at most so many in this call */
 };
 
 /*
@@ -154,8 +156,7 @@ MUST_USE enum status store_checkpoint(struct store_writer *w, int pages,
     int *left);
 
 /* Sizes of the database and its WAL, bytes. */
-void store_sizes(struct store_writer *w, int64_t *db_bytes,
-    int64_t *wal_bytes);
+void store_sizes(struct store_writer *w, int64_t *db_bytes, int64_t *wal_bytes);
 
 /* ---- reader: workers, tail, audit --------------------------------------- */
 
@@ -223,7 +224,6 @@ MUST_USE enum status store_newest(struct store_reader *r,
 
 /* Calls fn for each channel with its newest id, in name order. */
 MUST_USE enum status store_channels(struct store_reader *r,
-    enum status (*fn)(void *arg, struct span name, int64_t last_id),
-    void *arg);
+    enum status (*fn)(void *arg, struct span name, int64_t last_id), void *arg);
 
 #endif

@@ -262,7 +262,8 @@ store_check_modes(const char *path, struct errmsg *err)
 	dir = dirname(copy);
 	if (stat(dir, &d) < 0 || stat(path, &f) < 0) {
 		st = errno == EACCES ? ST_DENIED : ST_NOTFOUND;
-		errmsg_set(err, st == ST_DENIED
+		errmsg_set(err,
+		    st == ST_DENIED
 			? "this user may not enter the directory of the log "
 			  "%s: add it to the directory's group"
 			: "there is no log at %s: make it with `walcast "

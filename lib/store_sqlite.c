@@ -124,8 +124,7 @@ tune_writer(struct store_writer *w, const struct store_options *o)
 		    "PRAGMA secure_delete=FAST;"
 		    "PRAGMA journal_size_limit=16777216;");
 	if (st == ST_OK)
-		st = db_get_int(w->db, "PRAGMA data_version",
-		    &w->data_version);
+		st = db_get_int(w->db, "PRAGMA data_version", &w->data_version);
 	return st;
 }
 
@@ -410,7 +409,8 @@ store_rollback(struct store_writer *w)
 	w->group += 2;
 }
 
-/* ---- what both sides ask -------------------------------------------------- */
+/* ---- what both sides ask --------------------------------------------------
+ */
 
 static enum status
 read_bounds(struct db_stmt *s, struct store_bounds *b)
@@ -458,7 +458,8 @@ store_writer_check(struct store_writer *w)
 	return db_has_moved(w->db) ? ST_MOVED : ST_OK;
 }
 
-/* ---- retention and checkpoints -------------------------------------------- */
+/* ---- retention and checkpoints --------------------------------------------
+ */
 
 /* The timestamp of the first event at or after id; ST_END when none. */
 static enum status
@@ -523,6 +524,8 @@ find_cut(struct store_writer *w, const struct store_retain *r, int64_t *cut)
 	if (st != ST_OK)
 		return st;
 	*cut = b.oldest;
+	if (r->before_id > *cut)
+		*cut = r->before_id < b.head + 1 ? r->before_id : b.head + 1;
 	if (r->max_events > 0 && b.head - r->max_events + 1 > *cut)
 		*cut = b.head - r->max_events + 1;
 	if (r->min_ts_ms > 0) {
@@ -588,8 +591,8 @@ delete_before(struct store_writer *w, int64_t cut, int *n)
 }
 
 enum status
-store_trim(struct store_writer *w, const struct store_retain *r,
-    int *n_deleted, bool *more)
+store_trim(struct store_writer *w, const struct store_retain *r, int *n_deleted,
+    bool *more)
 {
 	struct store_bounds b;
 	int64_t cut = 0;
@@ -638,7 +641,8 @@ store_sizes(struct store_writer *w, int64_t *db_bytes, int64_t *wal_bytes)
 	*wal_bytes = stat(wal, &sb) == 0 ? (int64_t)sb.st_size : 0;
 }
 
-/* ---- reading -------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------
+ */
 
 static enum status
 prepare_reader(struct store_reader *r)
@@ -652,8 +656,7 @@ prepare_reader(struct store_reader *r)
 	if (st == ST_OK)
 		st = db_prepare(r->db, sql_channels, &r->channels);
 	if (st == ST_OK)
-		st = db_prepare(r->db, "PRAGMA data_version",
-		    &r->data_version);
+		st = db_prepare(r->db, "PRAGMA data_version", &r->data_version);
 	return st;
 }
 
@@ -841,8 +844,7 @@ store_newest(struct store_reader *r, struct store_page *p, int n,
 
 enum status
 store_channels(struct store_reader *r,
-    enum status (*fn)(void *arg, struct span name, int64_t last_id),
-    void *arg)
+    enum status (*fn)(void *arg, struct span name, int64_t last_id), void *arg)
 {
 	char after[NAME_MAX_BYTES];
 	struct span from = SPAN("");

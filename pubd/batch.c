@@ -182,13 +182,6 @@ batch_bytes(const struct batch *b)
 	return b->n_bytes;
 }
 
-bool
-batch_full(const struct batch *b)
-{
-	return b->n_events >= b->limits.max_events ||
-	    b->n_bytes >= b->limits.max_bytes;
-}
-
 uint64_t
 batch_due_us(const struct batch *b)
 {

@@ -54,9 +54,6 @@ struct batch_op *batch_at(struct batch *b, size_t i);
 size_t batch_events(const struct batch *b);
 size_t batch_bytes(const struct batch *b);
 
-/* Is it so full that readers should pause? */
-bool batch_full(const struct batch *b);
-
 /*
  * When the transaction is due: 0 (at once) when something waits, later after
  * batch_defer, BATCH_NEVER when nothing waits.

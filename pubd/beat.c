@@ -16,8 +16,9 @@
 void
 beat_init(struct beat *b, const char *log_path, int64_t pid, int64_t now_ms)
 {
-	*b = (struct beat){
-	    .log_path = log_path, .pid = pid, .started_ms = now_ms};
+	*b = (struct beat){.log_path = log_path,
+	    .pid = pid,
+	    .started_ms = now_ms};
 	(void)snprintf(b->name, sizeof(b->name), "pubd-%lld-%lld",
 	    (long long)pid, (long long)now_ms);
 }
@@ -50,15 +51,17 @@ is_open(struct beat *b, uint64_t now_us)
 	return false;
 }
 
+/* Tells of a failure when it begins. */
 static void
-failed(struct beat *b, const char *doing, enum status st, uint64_t now_us)
+note(struct beat *b, enum status st, uint64_t now_us)
 {
-	if (st == ST_OK || st == ST_BUSY || st == ST_NOMEM)
+	if (st == ST_BUSY || st == ST_NOMEM)
 		return; /* the next second brings another one */
-	if (log_gate(&b->gate, now_us))
-		log_warnx("status table: cannot %s: %s", doing,
+	if (st != ST_OK && st != b->why && log_gate(&b->gate, now_us))
+		log_warnx("the status table cannot be written: %s",
 		    status_name(st));
-	if (st == ST_NOSPACE || st == ST_CONSTRAINT)
+	b->why = st;
+	if (st == ST_OK || st == ST_NOSPACE || st == ST_CONSTRAINT)
 		return;
 	statusdb_close(&b->db);
 	b->retry_us = now_us + RETRY_US;
@@ -67,8 +70,8 @@ failed(struct beat *b, const char *doing, enum status st, uint64_t now_us)
 static enum status
 put(struct buf *out, const char *name, uint64_t v)
 {
-	return buf_printf(out, "%s\"%s\":%llu", out->len <= 1 ? "" : ",",
-	    name, (unsigned long long)v);
+	return buf_printf(out, "%s\"%s\":%llu", out->len <= 1 ? "" : ",", name,
+	    (unsigned long long)v);
 }
 
 static enum status
@@ -82,8 +85,7 @@ put_errors(struct buf *out, const struct beat_counters *n)
 	for (i = PROTOCOL_BAD_JSON; i < PROTOCOL_N_ERRORS; i++)
 		sum += n->errors[i];
 	st = put(out, "publish_errors", sum);
-	for (i = PROTOCOL_BAD_JSON; st == ST_OK && i < PROTOCOL_N_ERRORS;
-	     i++) {
+	for (i = PROTOCOL_BAD_JSON; st == ST_OK && i < PROTOCOL_N_ERRORS; i++) {
 		(void)snprintf(name, sizeof(name), "publish_errors_%s",
 		    protocol_error_name((enum protocol_error)i));
 		st = put(out, name, n->errors[i]);
@@ -92,8 +94,7 @@ put_errors(struct buf *out, const struct beat_counters *n)
 }
 
 static enum status
-put_counters(struct buf *out, const struct beat *b,
-    const struct beat_gauges *g)
+put_counters(struct buf *out, const struct beat *b, const struct beat_gauges *g)
 {
 	const struct {
 		const char *name;
@@ -124,9 +125,13 @@ beat_write(struct beat *b, const struct beat_gauges *g, uint64_t now_us,
     int64_t now_ms)
 {
 	struct statusdb_row row = {.name = span_str(b->name),
-	    .role = SPAN("pubd"), .pid = b->pid,
-	    .version = SPAN(WALCAST_VERSION), .started_ms = b->started_ms,
-	    .seen_ms = now_ms, .lease_ms = BEAT_LEASE_MS, .head = g->head,
+	    .role = SPAN("pubd"),
+	    .pid = b->pid,
+	    .version = SPAN(WALCAST_VERSION),
+	    .started_ms = b->started_ms,
+	    .seen_ms = now_ms,
+	    .lease_ms = BEAT_LEASE_MS,
+	    .head = g->head,
 	    .cursor = g->head};
 	struct buf counters;
 	enum status st;
@@ -140,7 +145,7 @@ beat_write(struct beat *b, const struct beat_gauges *g, uint64_t now_us,
 		st = statusdb_put(b->db, &row, 1);
 	if (st == ST_OK)
 		st = statusdb_expire(b->db, now_ms);
-	failed(b, "write pubd's row", st, now_us);
+	note(b, st, now_us);
 	buf_fini(&counters);
 }
 
@@ -154,8 +159,7 @@ beat_report(struct beat *b, const struct statusdb_row *reported,
 		return;
 	row.seen_ms = now_ms;
 	row.lease_ms = BEAT_LEASE_MS;
-	failed(b, "write a worker's row", statusdb_put(b->db, &row, 1),
-	    now_us);
+	note(b, statusdb_put(b->db, &row, 1), now_us);
 }
 
 void
@@ -163,6 +167,5 @@ beat_gone(struct beat *b, struct span name, uint64_t now_us)
 {
 	if (!is_open(b, now_us))
 		return;
-	failed(b, "remove a worker's row", statusdb_remove(b->db, name),
-	    now_us);
+	note(b, statusdb_remove(b->db, name), now_us);
 }

@@ -22,7 +22,7 @@ struct statusdb;
 struct statusdb_row;
 
 struct beat_counters {
-	uint64_t events_published; /* stored; duplicates are not */
+	uint64_t events_published;          /* stored; duplicates are not */
 	uint64_t errors[PROTOCOL_N_ERRORS]; /* answered, by code */
 	uint64_t commits;
 	uint64_t batch_events_max;
@@ -37,11 +37,12 @@ struct beat_gauges {
 };
 
 struct beat {
-	struct statusdb *db;  /* NULL: not open */
+	struct statusdb *db; /* NULL: not open */
 	const char *log_path;
 	char name[64];
 	int64_t pid, started_ms;
-	uint64_t retry_us;    /* when to open it again */
+	enum status why;   /* the last outcome */
+	uint64_t retry_us; /* when to open it again */
 	struct beat_counters n;
 	struct log_gate gate;
 };

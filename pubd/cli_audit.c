@@ -65,7 +65,8 @@ static const struct option options[] = {
     {NULL, 0, NULL, 0},
 };
 
-/* ---- faults ------------------------------------------------------------------ */
+/* ---- faults
+ * ------------------------------------------------------------------ */
 
 /* Counts a fault; true: it is one of the first and is to be printed. */
 static bool
@@ -85,9 +86,9 @@ wrong_id(struct audit *a, int64_t found)
 			    a->expected_id, a->expected_id, found,
 			    found - a->expected_id);
 	} else if (fault(a)) {
-		(void)printf("id %" PRId64 ": expected ids up to the head %"
-			     PRId64 ", found none: %" PRId64
-			     " events are missing\n",
+		(void)printf("id %" PRId64
+			     ": expected ids up to the head %" PRId64
+			     ", found none: %" PRId64 " events are missing\n",
 		    a->expected_id, a->b.head, found - a->expected_id);
 	}
 }
@@ -118,7 +119,8 @@ wrong_tip(struct audit *a, struct span name, int64_t expected, int64_t found)
 		    (int)name.len, name.p, expected, found);
 }
 
-/* ---- events -------------------------------------------------------------------- */
+/* ---- events
+ * -------------------------------------------------------------------- */
 
 static struct channel *
 find_channel(struct audit *a, struct span name)
@@ -269,7 +271,8 @@ read_events(struct audit *a)
 	return st;
 }
 
-/* ---- the table of channels -------------------------------------------------------- */
+/* ---- the table of channels
+ * -------------------------------------------------------- */
 
 static enum status
 check_listed(void *arg, struct span name, int64_t last_id)
@@ -320,7 +323,8 @@ check_generation(struct audit *a)
 		    a->b.generation);
 }
 
-/* ---- the command ---------------------------------------------------------------------- */
+/* ---- the command
+ * ---------------------------------------------------------------------- */
 
 static enum status
 audit_log(struct audit *a)
@@ -353,15 +357,14 @@ report(const struct audit *a)
 			     " events while this ran\n",
 		    a->n_trimmed);
 	if (a->n_back > 0)
-		(void)printf("note: the clock was set back %" PRId64
-			     " times\n",
+		(void)printf("note: the clock was set back %" PRId64 " times\n",
 		    a->n_back);
 	(void)printf("%s: %s: %" PRId64 " events, ids %" PRId64 " to %" PRId64
 		     ", %" PRId64 " channels, generation %s, %" PRId64
 		     " faults\n",
 	    a->cli->conf.database, a->n_faults == 0 ? "sound" : "DAMAGED",
-	    a->n_events, a->b.oldest, a->b.head, a->n_channels,
-	    a->b.generation, a->n_faults);
+	    a->n_events, a->b.oldest, a->b.head, a->n_channels, a->b.generation,
+	    a->n_faults);
 	if (a->n_faults > 0)
 		cli_say("the log was changed by hand or is damaged: keep a "
 			"copy, and see walcast(1), audit");

@@ -59,7 +59,8 @@ cli_number(const char *what, const char *text, int64_t min, int64_t max,
 		*out = v;
 		return true;
 	}
-	cli_say("%s: \"%.80s\" is not a whole number from %" PRId64 " to %" PRId64,
+	cli_say("%s: \"%.80s\" is not a whole number from %" PRId64
+		" to %" PRId64,
 	    what, text, min, max);
 	return false;
 }
@@ -71,12 +72,6 @@ cli_store(const struct cli *cli)
 	    .path = cli->conf.database,
 	    .synchronous_full = cli->conf.synchronous == CONF_SYNC_FULL,
 	};
-}
-
-enum cli_exit
-cli_exit_for(enum status st)
-{
-	return st == ST_OK ? CLI_OK : CLI_FAILED;
 }
 
 enum status

@@ -20,7 +20,6 @@ enum cli_exit {
 	CLI_OK = 0,
 	CLI_FAILED = 1,       /* it was tried and did not work */
 	CLI_NOTHING = 2,      /* nothing was found; status --check: critical */
-	CLI_UNKNOWN = 3,      /* status --check only */
 	CLI_USAGE = 64,       /* EX_USAGE: the command line is wrong */
 	CLI_UNAVAILABLE = 69, /* EX_UNAVAILABLE: pubd does not answer */
 	CLI_CONFIG = CONF_EXIT
@@ -29,8 +28,8 @@ enum cli_exit {
 /* What a command is given besides its arguments. */
 struct cli {
 	struct conf conf;
-	const char *conf_name;  /* the file that was read, or a description */
-	enum status conf_st;    /* only `doctor` runs when it is not ST_OK */
+	const char *conf_name; /* the file that was read, or a description */
+	enum status conf_st;   /* only `doctor` runs when it is not ST_OK */
 	struct errmsg conf_err;
 };
 
@@ -63,9 +62,6 @@ bool cli_number(const char *what, const char *text, int64_t min, int64_t max,
 
 /* Options of the log as the configuration has them. */
 struct store_options cli_store(const struct cli *cli);
-
-/* The exit code for a log that could not be opened or read. */
-enum cli_exit cli_exit_for(enum status st);
 
 /*
  * Writes to stdout and flushes it.

@@ -66,7 +66,8 @@ say(struct doctor *d, enum level level, const char *what, const char *fmt, ...)
 	(void)printf("\n");
 }
 
-/* ---- what can be wrong --------------------------------------------------------- */
+/* ---- what can be wrong
+ * --------------------------------------------------------- */
 
 static void
 check_configuration(struct doctor *d)
@@ -142,9 +143,10 @@ check_socket(struct doctor *d)
 	struct stat sb;
 
 	if (lstat(path, &sb) < 0) {
-		say(d, LEVEL_FAIL, "socket", "cannot find %s: %s: start pubd, "
-		    "or set `socket` to where it listens", path,
-		    strerror(errno));
+		say(d, LEVEL_FAIL, "socket",
+		    "cannot find %s: %s: start pubd, "
+		    "or set `socket` to where it listens",
+		    path, strerror(errno));
 		return false;
 	}
 	if (!S_ISSOCK(sb.st_mode)) {
@@ -294,8 +296,9 @@ check_descriptors(struct doctor *d)
 
 	if (limit < need)
 		say(d, LEVEL_WARN, "descriptors",
-		    "the hard limit here is %" PRId64 ", max_streams needs %"
-		    PRId64 ": raise it for the workers (LimitNOFILE=, "
+		    "the hard limit here is %" PRId64
+		    ", max_streams needs %" PRId64
+		    ": raise it for the workers (LimitNOFILE=, "
 		    "ulimit -Hn), or lower max_streams",
 		    limit, need);
 	else
@@ -305,7 +308,8 @@ check_descriptors(struct doctor *d)
 		    limit, need);
 }
 
-/* ---- the command ---------------------------------------------------------------- */
+/* ---- the command
+ * ---------------------------------------------------------------- */
 
 static enum cli_exit
 run(const struct cli *cli, int argc, char **argv)

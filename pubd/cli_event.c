@@ -75,8 +75,8 @@ cli_event_json(struct buf *out, const struct store_event *e)
 	if (st == ST_OK)
 		st = put_member(out, "trace", e->trace);
 	if (st == ST_OK)
-		st = buf_printf(out, ",\"prev\":%" PRId64 ",\"data\":",
-		    e->prev);
+		st = buf_printf(out,
+		    ",\"prev\":%" PRId64 ",\"data\":", e->prev);
 	if (st == ST_OK)
 		st = is_json(e) ? jsontext_compact(out, e->data)
 				: jsontext_quote(out, e->data);

@@ -143,8 +143,9 @@ cli_link_call(struct cli_link *l, struct span request, uint64_t deadline_us,
 	while (st == ST_OK && cli_link_line(l, answer) != ST_OK)
 		st = turn(l, deadline_us);
 	if (st == ST_AGAIN)
-		errmsg_set(err, "pubd took the connection and does not answer: "
-				"look at its log, and whether it runs");
+		errmsg_set(err,
+		    "pubd took the connection and does not answer: "
+		    "look at its log, and whether it runs");
 	else if (st == ST_END)
 		errmsg_set(err, "pubd closed the connection: look at its log");
 	else if (st != ST_OK)

@@ -224,7 +224,8 @@ take_answers(struct publish *p)
 	return st;
 }
 
-/* ---- the river ------------------------------------------------------------ */
+/* ---- the river ------------------------------------------------------------
+ */
 
 static bool
 has_room(const struct publish *p)
@@ -308,7 +309,8 @@ flow(struct publish *p, struct cli_lines *in)
 	}
 }
 
-/* ---- the command ----------------------------------------------------------- */
+/* ---- the command -----------------------------------------------------------
+ */
 
 /* Says why it broke off, and what became of the rest. */
 static void
@@ -378,9 +380,10 @@ publish(struct publish *p, const struct cli *cli, const char *data)
 		cli_say("%s%s", err.text,
 		    st == ST_NOTFOUND
 			? " Start it, or set `socket` to where it listens"
-			: st == ST_BUSY ? " (pubd does not accept): look at its "
-					  "log"
-					: "");
+			: st == ST_BUSY
+			? " (pubd does not accept): look at its "
+			  "log"
+			: "");
 		return CLI_UNAVAILABLE;
 	}
 	st = json_parser_new(&p->parser);
@@ -393,8 +396,7 @@ publish(struct publish *p, const struct cli *cli, const char *data)
 		code = CLI_FAILED;
 	}
 	if (p->lines && p->n_failed > 0)
-		cli_say("%" PRIu64 " events are stored, %" PRIu64
-			" are not",
+		cli_say("%" PRIu64 " events are stored, %" PRIu64 " are not",
 		    p->n_acked, p->n_failed);
 	json_parser_free(&p->parser);
 	cli_link_close(&p->link);
@@ -478,8 +480,8 @@ run(const struct cli *cli, int argc, char **argv)
 	const char *data = NULL;
 	int o;
 
-	while ((o = getopt_long(argc, argv, "c:e:k:t:lh", options, NULL)) !=
-	    -1) {
+	while (
+	    (o = getopt_long(argc, argv, "c:e:k:t:lh", options, NULL)) != -1) {
 		if (o == 'h' || o == '?')
 			return cli_usage(o);
 		if (!set_option(&p, o))

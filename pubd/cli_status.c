@@ -24,7 +24,7 @@ struct report {
 	int64_t db_bytes, wal_bytes;
 	enum status log_st, status_st; /* of the log, of status.db */
 	struct errmsg log_err, status_err;
-	struct buf rows; /* the processes, as they are to be shown */
+	struct buf rows;   /* the processes, as they are to be shown */
 	struct buf totals; /* counters of those that are gone, JSON */
 	enum status rows_st;
 	int64_t n_pubd, n_workers, n_dead, streams; /* live ones, by role */
@@ -47,7 +47,8 @@ static const struct option options[] = {
     {NULL, 0, NULL, 0},
 };
 
-/* ---- gathering -------------------------------------------------------------- */
+/* ---- gathering --------------------------------------------------------------
+ */
 
 static int64_t
 file_bytes(const char *path, const char *suffix)
@@ -119,9 +120,8 @@ put_text(struct report *r, const struct statusdb_row *row)
 	(void)snprintf(line, sizeof(line),
 	    "%-8.*s %7" PRId64 "  %-8.*s %9s  %9s  %7" PRId64 "  %10" PRId64
 	    "  %10" PRId64 "%s",
-	    shown(row->role, 8), row->role.p, row->pid,
-	    shown(row->version, 8), row->version.p,
-	    cli_age(up, r->now_ms - row->started_ms),
+	    shown(row->role, 8), row->role.p, row->pid, shown(row->version, 8),
+	    row->version.p, cli_age(up, r->now_ms - row->started_ms),
 	    cli_age(seen, r->now_ms - row->seen_ms), row->streams, row->head,
 	    row->cursor, is_alive(r, row) ? "" : "  DEAD");
 	if (st == ST_OK)
@@ -157,8 +157,8 @@ put_json(struct report *r, const struct statusdb_row *row)
 		    ",\"streams\":%" PRId64 ",\"counters\":",
 		    row->pid, row->started_ms, row->seen_ms,
 		    r->now_ms - row->seen_ms,
-		    is_alive(r, row) ? "true" : "false", row->head,
-		    row->cursor, row->streams);
+		    is_alive(r, row) ? "true" : "false", row->head, row->cursor,
+		    row->streams);
 	if (st == ST_OK)
 		st = buf_append(out, row->counters);
 	return st == ST_OK ? buf_append(out, SPAN("}")) : st;
@@ -196,7 +196,15 @@ gather_status(struct report *r, const struct cli *cli)
 	statusdb_close(&s);
 }
 
-/* ---- showing ------------------------------------------------------------------ */
+/* ---- showing
+ * ------------------------------------------------------------------ */
+
+static void
+show_rows(const struct report *r)
+{
+	if (r->rows.len > 0)
+		(void)fwrite(buf_span(&r->rows).p, 1, r->rows.len, stdout);
+}
 
 static void
 show_text(const struct report *r, const struct cli *cli)
@@ -212,7 +220,7 @@ show_text(const struct report *r, const struct cli *cli)
 	    cli->conf.database, r->b.generation, r->b.head, r->b.oldest,
 	    r->b.head - r->b.oldest + 1, cli_size(db, r->db_bytes),
 	    cli_size(wal, r->wal_bytes), r->streams);
-	(void)fwrite(buf_span(&r->rows).p, 1, r->rows.len, stdout);
+	show_rows(r);
 	if (r->status_st != ST_OK)
 		(void)printf("\n%s\n", r->status_err.text);
 	else if (r->n_pubd == 0)
@@ -229,7 +237,7 @@ show_json(const struct report *r)
 	    r->b.generation, r->b.head, r->b.oldest,
 	    r->b.head - r->b.oldest + 1, r->db_bytes, r->wal_bytes, r->streams,
 	    r->n_pubd > 0 ? "true" : "false");
-	(void)fwrite(buf_span(&r->rows).p, 1, r->rows.len, stdout);
+	show_rows(r);
 	(void)printf("],\"totals\":%.*s}\n",
 	    r->totals.len == 0 ? 2 : (int)r->totals.len,
 	    r->totals.len == 0 ? "{}" : buf_span(&r->totals).p);
@@ -254,7 +262,8 @@ show(const struct report *r, const struct cli *cli)
 	return cli_finish(CLI_OK);
 }
 
-/* ---- checking ------------------------------------------------------------------ */
+/* ---- checking
+ * ------------------------------------------------------------------ */
 
 /* What is wrong, the worst first; the code, 0 when nothing is. */
 static int
@@ -271,21 +280,25 @@ judge(const struct report *r, const struct conf *c, struct errmsg *why)
 		return 2;
 	}
 	if (r->n_pubd == 0) {
-		errmsg_set(why, "pubd does not run or does not report: start "
-				"it, look at its log");
+		errmsg_set(why,
+		    "pubd does not run or does not report: start "
+		    "it, look at its log");
 		return 2;
 	}
 	if (r->n_dead > 0)
-		errmsg_set(why, "%" PRId64 " processes have not reported in "
-				"time",
+		errmsg_set(why,
+		    "%" PRId64 " processes have not reported in "
+		    "time",
 		    r->n_dead);
 	else if (r->wal_bytes > WAL_BYTES)
-		errmsg_set(why, "the WAL has %s: a reader keeps a transaction "
-				"open",
+		errmsg_set(why,
+		    "the WAL has %s: a reader keeps a transaction "
+		    "open",
 		    cli_size(size, r->wal_bytes));
 	else if (c->retain_bytes > 0 && r->db_bytes / 2 > c->retain_bytes)
-		errmsg_set(why, "the log has %s, more than twice retain_bytes: "
-				"VACUUM it, or see why retention lags",
+		errmsg_set(why,
+		    "the log has %s, more than twice retain_bytes: "
+		    "VACUUM it, or see why retention lags",
 		    cli_size(size, r->db_bytes));
 	else
 		return 0;

@@ -23,8 +23,8 @@
 #include "name.h"
 
 #define PAGE_ROWS    1000
-#define PAGE_BYTES   1048576           /* a page is written when it has that */
-#define MAX_BYTES    (128u << 20)      /* more than one event can take */
+#define PAGE_BYTES   1048576      /* a page is written when it has that */
+#define MAX_BYTES    (128u << 20) /* more than one event can take */
 #define MAX_PATTERNS 64
 #define DEFAULT_N    10
 #define RECONNECT_US UINT64_C(1000000) /* pubd, and a log that went away */
@@ -74,7 +74,8 @@ static const struct option options[] = {
     {NULL, 0, NULL, 0},
 };
 
-/* ---- pages ----------------------------------------------------------------- */
+/* ---- pages -----------------------------------------------------------------
+ */
 
 static enum store_verdict
 want(void *arg, const struct store_event *e)
@@ -117,7 +118,8 @@ static void
 tell_gap(struct tail *t, int64_t next)
 {
 	cli_say("position %" PRId64 ": %" PRId64 " events (%" PRId64
-		" to %" PRId64 ") are no longer retained; going on from %" PRId64,
+		" to %" PRId64
+		") are no longer retained; going on from %" PRId64,
 	    t->position, next - t->position - 1, t->position + 1, next - 1,
 	    next);
 }
@@ -181,7 +183,8 @@ drain(struct tail *t)
 	return st;
 }
 
-/* ---- the log ----------------------------------------------------------------- */
+/* ---- the log
+ * ----------------------------------------------------------------- */
 
 static enum status
 newest(struct tail *t, const struct store_bounds *b, int n)
@@ -223,7 +226,8 @@ start(struct tail *t, int n)
 	}
 	t->position = t->from;
 	if (t->from > b.head) {
-		cli_say("position %" PRId64 " is ahead of the log, whose newest "
+		cli_say("position %" PRId64
+			" is ahead of the log, whose newest "
 			"id is %" PRId64 ": it was made anew; going on from "
 			"%" PRId64,
 		    t->from, b.head, b.oldest);
@@ -258,13 +262,13 @@ resume(struct tail *t)
 static void
 lose_log(struct tail *t, enum status st)
 {
-	cli_say("lost the log %s: %s; trying again",
-	    t->cli->conf.database,
+	cli_say("lost the log %s: %s; trying again", t->cli->conf.database,
 	    st == ST_MOVED ? "it was replaced" : store_reader_error(t->reader));
 	store_reader_close(&t->reader);
 }
 
-/* ---- following ----------------------------------------------------------------- */
+/* ---- following
+ * ----------------------------------------------------------------- */
 
 static void
 connect_pubd(struct tail *t)
@@ -368,7 +372,8 @@ follow(struct tail *t)
 	return st;
 }
 
-/* ---- the command ----------------------------------------------------------------- */
+/* ---- the command
+ * ----------------------------------------------------------------- */
 
 static enum cli_exit
 end(struct tail *t, enum status st)

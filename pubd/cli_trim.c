@@ -23,9 +23,9 @@
 
 struct trim {
 	const struct cli *cli;
-	int64_t before;        /* ids below it go; 0: not this way */
-	int64_t keep;          /* -1: not this way */
-	int64_t min_ts_ms;     /* older ones go; INT64_MIN: not this way */
+	int64_t before;    /* ids below it go; 0: not this way */
+	int64_t keep;      /* -1: not this way */
+	int64_t min_ts_ms; /* older ones go; INT64_MIN: not this way */
 	bool yes;
 	uint64_t timeout_us;
 	struct store_writer *writer;
@@ -54,31 +54,19 @@ static const struct option options[] = {
     {NULL, 0, NULL, 0},
 };
 
-/*
- * What the next slice may delete; ST_END: nothing is left to do.
- *
- * The store counts from the newest event, which may have moved on when it
- * does; max_rows keeps the slice on this side of `before` all the same.
- */
+/* What a slice may delete; ST_END: nothing is so old. */
 static enum status
-slice_of(const struct trim *t, const struct store_bounds *b,
-    struct store_retain *r)
+slice_of(const struct trim *t, struct store_retain *r)
 {
 	*r = (struct store_retain){.max_rows = SLICE_ROWS};
-	if (t->min_ts_ms != INT64_MIN)
+	if (t->before > 0)
+		r->before_id = t->before;
+	else if (t->min_ts_ms != INT64_MIN)
 		r->min_ts_ms = t->min_ts_ms;
 	else if (t->keep > 0)
 		r->max_events = t->keep;
-	else if (t->keep == 0 || t->before > b->head)
-		r->min_ts_ms = INT64_MAX; /* all of them */
 	else
-		r->max_events = b->head - t->before + 1;
-	if (t->before > 0) {
-		if (t->before <= b->oldest)
-			return ST_END;
-		if (t->before - b->oldest < r->max_rows)
-			r->max_rows = (int)(t->before - b->oldest);
-	}
+		r->before_id = INT64_MAX; /* all of them */
 	/* Nothing is older than 1970, and 0 would be no limit. */
 	return r->min_ts_ms < 0 ? ST_END : ST_OK;
 }
@@ -87,23 +75,18 @@ static enum status
 slice(struct trim *t, bool *more)
 {
 	struct store_retain r;
-	struct store_bounds b;
 	int n = 0, left;
 	enum status st = store_writer_check(t->writer);
 
 	*more = false;
 	if (st == ST_OK)
-		st = store_writer_bounds(t->writer, &b);
-	if (st == ST_OK)
-		st = slice_of(t, &b, &r);
+		st = slice_of(t, &r);
 	if (st != ST_OK)
 		return st == ST_END ? ST_OK : st;
 	st = store_trim(t->writer, &r, &n, more);
 	if (st != ST_OK)
 		return st;
 	t->n_deleted += n;
-	if (t->before > 0)
-		*more = n > 0;
 	/* A checkpoint that does not work now works later. */
 	status_ignore(store_checkpoint(t->writer, WAL_PAGES, &left));
 	return ST_OK;
@@ -132,7 +115,8 @@ delete_all(struct trim *t)
 	return st;
 }
 
-/* ---- the command ------------------------------------------------------------ */
+/* ---- the command ------------------------------------------------------------
+ */
 
 static bool
 confirmed(const struct trim *t)
@@ -204,16 +188,14 @@ set_option(struct trim *t, int o)
 
 	switch (o) {
 	case OPT_BEFORE:
-		return cli_number("--before", optarg, 1, INT64_MAX,
-		    &t->before);
+		return cli_number("--before", optarg, 1, INT64_MAX, &t->before);
 	case OPT_OLDER:
 		if (!cli_number("--older", optarg, 0, MAX_AGE_S, &seconds))
 			return false;
 		t->min_ts_ms = clock_real_ms() - seconds * 1000;
 		return true;
 	case OPT_KEEP:
-		return cli_number("--keep", optarg, 0, INT64_MAX / 2,
-		    &t->keep);
+		return cli_number("--keep", optarg, 0, INT64_MAX / 2, &t->keep);
 	case OPT_TIMEOUT:
 		if (!cli_number("--timeout", optarg, 1, MAX_TIMEOUT_S,
 			&seconds))

@@ -24,7 +24,8 @@ struct run {
 	size_t n_stored;
 };
 
-/* ---- failures --------------------------------------------------------------- */
+/* ---- failures ---------------------------------------------------------------
+ */
 
 static bool
 stores(const struct request *r)
@@ -69,8 +70,7 @@ static void
 fail_storage(struct batch *b, enum status st, struct errmsg *why)
 {
 	if (st == ST_NOMEM) {
-		errmsg_set(why,
-		    "pubd is out of memory: send it again later");
+		errmsg_set(why, "pubd is out of memory: send it again later");
 		fail_all(b, PROTOCOL_UNAVAILABLE, why);
 		return;
 	}
@@ -85,7 +85,7 @@ fail_storage(struct batch *b, enum status st, struct errmsg *why)
 	fail_all(b, PROTOCOL_STORAGE, why);
 }
 
-/* ---- appending --------------------------------------------------------------- */
+/* ---- appending ---------------------------------------------------------- */
 
 /*
  * A row that the schema refuses although protocol.c let it pass.
@@ -185,7 +185,7 @@ transaction(struct run *run)
 	return st;
 }
 
-/* ---- all of it ------------------------------------------------------------------ */
+/* ---- all of it ---------------------------------------------------------- */
 
 static enum status
 settle_failure(struct keeper *k, struct batch *b, enum status st,

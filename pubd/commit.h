@@ -21,7 +21,7 @@ struct commit_time {
 };
 
 struct commit_result {
-	size_t n_stored; /* events that are durable now */
+	size_t n_stored;   /* events that are durable now */
 	struct errmsg why; /* what a failure's message points to */
 };
 

@@ -9,36 +9,39 @@
 #include "conn.h"
 
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "sock.h"
 
-#define READ_BYTES      ((size_t)64 * 1024)
-#define READS_PER_TURN  4
-#define LINES_PER_CALL  1024  /* of one connection, before others follow */
-#define LINES_PER_TURN  16384 /* of all */
-#define MAX_WAITING     4096  /* requests of one in a batch */
-#define OUT_HIGH        ((size_t)256 * 1024)   /* answers owed to one */
-#define OUT_MAX         ((size_t)8 * 1024 * 1024)
-#define OUT_TOTAL       ((size_t)16 * 1024 * 1024)
-#define IN_TOTAL        ((size_t)16 * 1024 * 1024)
-#define KEEP_BYTES      0 /* an idle connection has no buffers */
-#define STUCK_US        10000000
-#define STUCK_BYTES     4096 /* less is not worth anybody's line */
+#define READ_BYTES       ((size_t)64 * 1024)
+#define READS_PER_TURN   4
+#define LINES_PER_CALL   1024  /* of one connection, before others follow */
+#define LINES_PER_TURN   16384 /* of all */
+#define MAX_WAITING      4096  /* requests of one in a batch */
+#define OUT_HIGH         ((size_t)256 * 1024) /* answers owed to one */
+#define OUT_MAX          ((size_t)8 * 1024 * 1024)
+#define OUT_TOTAL        ((size_t)16 * 1024 * 1024)
+#define IN_TOTAL         ((size_t)16 * 1024 * 1024)
+#define KEEP_BYTES       0 /* an idle connection has no buffers */
+#define STUCK_US         10000000
+#define STUCK_BYTES      4096 /* less is not worth anybody's line */
 #define RELIEVE_PER_TURN 8
 
 void
 conns_init(struct conns *set, struct loop *l)
 {
-	*set = (struct conns){.loop = l, .lines_left = LINES_PER_TURN};
+	*set = (struct conns){.loop = l,
+	    .lines_left = LINES_PER_TURN,
+	    .round = 1};
 	TAILQ_INIT(&set->all);
 	TAILQ_INIT(&set->held);
 	TAILQ_INIT(&set->flush);
 	TAILQ_INIT(&set->dead);
 }
 
-/* ---- bounds ------------------------------------------------------------------ */
+/* ---- bounds ------------------------------------------------------------- */
 
 static bool
 in_over(const struct conns *set)
@@ -51,7 +54,8 @@ in_over(const struct conns *set)
 static bool
 may_take(const struct conn *c)
 {
-	if (c->dead || c->n_waiting >= MAX_WAITING || c->out.len >= OUT_HIGH)
+	if (c->dead || c->n_waiting >= MAX_WAITING || c->out.len >= OUT_HIGH ||
+	    c->full_round == c->set->round)
 		return false;
 	/* All together over the bound: one at a time for each. */
 	return c->set->out_bytes < OUT_TOTAL ||
@@ -85,7 +89,7 @@ release(struct conn *c)
 	TAILQ_REMOVE(&c->set->held, c, held);
 }
 
-/* ---- the loop's interest -------------------------------------------------------- */
+/* ---- the loop's interest ------------------------------------------------ */
 
 static void
 ask_loop(struct conn *c, uint32_t events)
@@ -113,8 +117,26 @@ ask_loop(struct conn *c, uint32_t events)
 static bool
 is_done(const struct conn *c)
 {
-	return c->eof && c->in.len == 0 && c->n_waiting == 0 &&
-	    c->out.len == 0;
+	return c->eof && c->in.len == 0 && c->n_waiting == 0 && c->out.len == 0;
+}
+
+/*
+ * Nothing is owed any more.  When it was we who ended it, the peer may be
+ * writing still: a close would fail its write before it has read its last
+ * answers, so it is shown the end of them first.
+ */
+static void
+finish(struct conn *c)
+{
+	if (c->lingers)
+		return;
+	if (!c->cut || c->deaf || shutdown(c->fd, SHUT_WR) < 0) {
+		conn_kill(c);
+		return;
+	}
+	c->lingers = true;
+	c->set->n_lingering++;
+	ask_loop(c, EPOLLRDHUP);
 }
 
 /* Called whenever something of the connection has changed. */
@@ -126,7 +148,7 @@ settle(struct conn *c)
 	if (c->dead)
 		return;
 	if (is_done(c)) {
-		conn_kill(c);
+		finish(c);
 		return;
 	}
 	if (may_read(c))
@@ -138,7 +160,7 @@ settle(struct conn *c)
 	ask_loop(c, events);
 }
 
-/* ---- lines --------------------------------------------------------------------- */
+/* ---- lines -------------------------------------------------------------- */
 
 static void
 drop_input(struct conn *c, size_t n)
@@ -180,9 +202,8 @@ next_line(struct conn *c, struct span *line, size_t *n)
 	struct span in = buf_span(&c->in);
 	const char *newline = NULL;
 
-	if (in.len > c->scanned)
-		newline = memchr(in.p + c->scanned, '\n',
-		    in.len - c->scanned);
+	if (in.p != NULL && in.len > c->scanned)
+		newline = memchr(in.p + c->scanned, '\n', in.len - c->scanned);
 	if (newline != NULL) {
 		*line = span_of(in.p, (size_t)(newline - in.p));
 		*n = line->len + 1;
@@ -226,8 +247,10 @@ take_line(struct conn *c, struct span line, size_t n)
 	if (line.len > c->set->max_line_bytes)
 		return refuse_line(c, ST_TOOLARGE, n, true);
 	st = c->set->line(c->set->arg, c, line);
-	if (st == ST_FULL)
+	if (st == ST_FULL) {
+		c->full_round = c->set->round;
 		return false;
+	}
 	if (st != ST_OK)
 		conn_kill(c);
 	if (!c->dead)
@@ -262,6 +285,16 @@ take_lines(struct conn *c)
 	}
 }
 
+/* What lay in the socket when we were told to stop has been read. */
+static void
+cut_off(struct conn *c)
+{
+	if (c->eof)
+		return;
+	c->eof = true;
+	c->cut = true;
+}
+
 static void
 read_input(struct conn *c)
 {
@@ -276,10 +309,13 @@ read_input(struct conn *c)
 			return;
 		}
 		room = buf_room(&c->in);
+		if (c->set->stopping && room > c->left)
+			room = c->left;
 		st = sock_read(c->fd, buf_tail(&c->in), room, &n);
 		if (st == ST_OK) {
 			buf_grew(&c->in, n);
 			c->set->in_bytes += n;
+			c->left -= c->set->stopping ? n : 0;
 			c->moved_us = loop_now_us(c->set->loop);
 		} else if (st == ST_AGAIN) {
 			if (c->in.len == 0)
@@ -288,13 +324,15 @@ read_input(struct conn *c)
 		} else {
 			c->eof = true;
 		}
+		if (c->set->stopping && c->left == 0)
+			cut_off(c);
 		take_lines(c);
 		if (st == ST_OK && n < room)
 			return; /* that was all; the loop tells of more */
 	}
 }
 
-/* ---- answers ------------------------------------------------------------------- */
+/* ---- answers ------------------------------------------------------------ */
 
 struct buf *
 conn_out(struct conn *c)
@@ -358,7 +396,7 @@ conns_flush(struct conns *set)
 	}
 }
 
-/* ---- life ----------------------------------------------------------------------- */
+/* ---- life --------------------------------------------------------------- */
 
 static void
 conn_event(struct watch *w, uint32_t events)
@@ -367,6 +405,10 @@ conn_event(struct watch *w, uint32_t events)
 
 	if (c->dead)
 		return;
+	if (c->lingers) {
+		conn_kill(c);
+		return;
+	}
 	if (events & EPOLLOUT)
 		write_output(c);
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
@@ -412,6 +454,7 @@ conn_kill(struct conn *c)
 	TAILQ_REMOVE(&set->all, c, all);
 	TAILQ_INSERT_TAIL(&set->dead, c, all);
 	set->n--;
+	set->n_lingering -= c->lingers ? 1 : 0;
 }
 
 static void
@@ -444,12 +487,14 @@ conns_reap(struct conns *set)
 void
 conns_fini(struct conns *set)
 {
-	struct conn *c;
+	struct conn *c, *next;
 
 	while ((c = TAILQ_FIRST(&set->all)) != NULL)
 		conn_kill(c);
-	while ((c = TAILQ_FIRST(&set->dead)) != NULL)
+	for (c = TAILQ_FIRST(&set->dead); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, all);
 		conn_free(c);
+	}
 }
 
 void
@@ -468,15 +513,15 @@ conns_resume(struct conns *set)
 	}
 }
 
-/* ---- when it gets too much ---------------------------------------------------------- */
+/* ---- when it gets too much ---------------------------------------------- */
 
 static bool
 is_stuck(const struct conns *set, const struct conn *c, uint64_t now_us)
 {
 	if (c->out.len > 0)
 		return now_us - c->moved_us > STUCK_US;
-	return in_over(set) && c->in.len >= STUCK_BYTES &&
-	    c->n_waiting == 0 && c->scanned == c->in.len;
+	return in_over(set) && c->in.len >= STUCK_BYTES && c->n_waiting == 0 &&
+	    c->scanned == c->in.len;
 }
 
 /* One connection less that stands still; false: there is none. */
@@ -504,20 +549,29 @@ conns_relieve(struct conns *set, uint64_t now_us)
 {
 	int budget = RELIEVE_PER_TURN;
 
-	while ((in_over(set) || set->out_bytes >= OUT_TOTAL) &&
-	    budget-- > 0 && relieve_once(set, now_us))
+	while ((in_over(set) || set->out_bytes >= OUT_TOTAL) && budget-- > 0 &&
+	    relieve_once(set, now_us))
 		;
 }
 
 void
 conns_stop(struct conns *set)
 {
-	struct conn *c;
+	struct conn *c, *next;
+	int n;
 
 	set->stopping = true;
-	/* The peer may send no more; after what is there comes the end. */
-	TAILQ_FOREACH (c, &set->all, all)
-		(void)shutdown(c->fd, SHUT_RD);
+	for (c = TAILQ_FIRST(&set->all); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, all);
+		n = 0;
+		(void)ioctl(c->fd, FIONREAD, &n);
+		c->left = n > 0 ? (size_t)n : 0;
+		if (c->left > 0)
+			continue; /* the loop tells of it */
+		cut_off(c);
+		take_lines(c);
+		settle(c);
+	}
 }
 
 bool

@@ -30,18 +30,16 @@ TAILQ_HEAD(conn_list, conn);
 /*
  * What to do with a line.
  * Returns  ST_OK    it is taken
- *          ST_FULL  not now: it is offered again after conns_resume
+ *          ST_FULL  not now: it is offered again in the next round
  *          else     the connection cannot go on
  */
-typedef enum status conn_line_fn(void *arg, struct conn *c,
-    struct span line);
+typedef enum status conn_line_fn(void *arg, struct conn *c, struct span line);
 
 /*
  * A line longer than its bound (ST_TOOLARGE), or given up for want of room
  * (ST_BUSY): answer it.  Returns as above.
  */
-typedef enum status conn_refuse_fn(void *arg, struct conn *c,
-    enum status why);
+typedef enum status conn_refuse_fn(void *arg, struct conn *c, enum status why);
 
 struct conn {
 	struct watch watch; /* fd is -1 while the loop is not asked */
@@ -51,17 +49,21 @@ struct conn {
 	TAILQ_ENTRY(conn) all;
 	TAILQ_ENTRY(conn) held;
 	TAILQ_ENTRY(conn) flush;
-	struct buf in;      /* the unfinished line, or lines that wait */
-	struct buf out;     /* answers that the peer has not taken */
-	size_t scanned;     /* of `in`: bytes without a newline */
-	size_t n_waiting;   /* requests of this one in the batch */
-	uint64_t moved_us;  /* when bytes last went in or out */
-	bool is_held;       /* in the held list */
-	bool is_flush;      /* in the flush list */
-	bool skipping;      /* to the newline of a line that was refused */
-	bool eof;           /* nothing more comes in */
-	bool deaf;          /* the peer takes no more answers */
-	bool dead;          /* reaped at the end of the turn */
+	struct buf in;           /* the unfinished line, or lines that wait */
+	struct buf out;          /* answers that the peer has not taken */
+	unsigned full_round;     /* its next line found no room in this round */
+	size_t scanned;          /* of `in`: bytes without a newline */
+	size_t n_waiting;        /* requests of this one in the batch */
+	uint64_t moved_us;       /* when bytes last went in or out */
+	bool is_held;            /* in the held list */
+	bool is_flush;           /* in the flush list */
+	bool skipping;           /* to the newline of a line that was refused */
+	bool eof;                /* nothing more comes in */
+	bool cut;                /* because we stop, not the peer */
+	bool lingers;            /* has its answers; is shown the end */
+	size_t left;             /* bytes still to be read, when we stop */
+	bool deaf;               /* the peer takes no more answers */
+	bool dead;               /* reaped at the end of the turn */
 	struct watcher *watcher; /* watchers.c; NULL for a mere publisher */
 };
 
@@ -73,13 +75,15 @@ struct conns {
 	void (*gone)(void *arg, struct conn *c); /* before it is freed */
 	void *arg;
 	size_t max_line_bytes;
-	size_t n;         /* open ones */
-	size_t n_held;    /* in the held list */
-	size_t in_bytes;  /* of all `in` */
-	size_t out_bytes; /* of all `out` */
+	size_t n;           /* open ones */
+	size_t n_lingering; /* of them, with nothing owed any more */
+	size_t n_held;      /* in the held list */
+	size_t in_bytes;    /* of all `in` */
+	size_t out_bytes;   /* of all `out` */
+	unsigned round; /* the caller counts it up when there is room again */
 	size_t lines_left; /* to be taken in this turn */
 	bool again;        /* some are left for the next: do not wait */
-	bool stopping;    /* an unfinished last line is no line */
+	bool stopping;     /* an unfinished last line is no line */
 };
 
 void conns_init(struct conns *set, struct loop *l);
@@ -108,7 +112,10 @@ void conns_reap(struct conns *set);
  */
 void conns_relieve(struct conns *set, uint64_t now_us);
 
-/* No more input from anybody; what lies in the sockets is still read. */
+/*
+ * The end: what lies in the sockets now is read and answered, no more.  Then
+ * each connection lingers until its peer has seen the end of its answers.
+ */
 void conns_stop(struct conns *set);
 
 /* Where to append an answer, and then: that something was appended. */

@@ -14,8 +14,7 @@ static void
 away(struct keeper *k, enum status st, uint64_t now_us)
 {
 	k->why = st;
-	k->backoff_us =
-	    k->backoff_us == 0 ? BACKOFF_MIN_US : 2 * k->backoff_us;
+	k->backoff_us = k->backoff_us == 0 ? BACKOFF_MIN_US : 2 * k->backoff_us;
 	if (k->backoff_us > BACKOFF_MAX_US)
 		k->backoff_us = BACKOFF_MAX_US;
 	k->retry_us = now_us + k->backoff_us;
@@ -97,8 +96,8 @@ reopen(struct keeper *k, uint64_t now_us)
 		    (long long)k->bounds.head, before.generation,
 		    (long long)before.head);
 	else
-		log_info("the log %s is open again, head %lld",
-		    k->options.path, (long long)k->bounds.head);
+		log_info("the log %s is open again, head %lld", k->options.path,
+		    (long long)k->bounds.head);
 	return ST_OK;
 }
 
@@ -124,9 +123,11 @@ keeper_failed(struct keeper *k, enum status st, uint64_t now_us)
 	    st == ST_CONSTRAINT || st == ST_TOOLARGE)
 		return;
 	if (st == ST_NOSPACE) {
-		if (log_gate(&k->gate, now_us))
-			log_warnx("there is no space for the log %s",
+		if (!k->full)
+			log_warnx("there is no space for the log %s; events "
+				  "are refused until there is",
 			    k->options.path);
+		k->full = true;
 		return;
 	}
 	log_error("the log %s failed (%s); closing it and trying again",
@@ -142,6 +143,9 @@ keeper_committed(struct keeper *k, int64_t head)
 	if (head > k->bounds.head)
 		k->bounds.head = head;
 	k->backoff_us = 0;
+	if (k->full)
+		log_info("there is space for the log again");
+	k->full = false;
 }
 
 enum status

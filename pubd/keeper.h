@@ -21,8 +21,9 @@ struct keeper {
 	enum status why;            /* it is away */
 	unsigned opening;           /* counts them, so that each is told */
 	struct log_gate gate;
-	bool heal;                  /* a checkpoint is due after an I/O error */
-	uint64_t retry_us;          /* when to try again */
+	bool full;         /* the disk was, at the last commit */
+	bool heal;         /* a checkpoint is due after an I/O error */
+	uint64_t retry_us; /* when to try again */
 	uint64_t backoff_us;
 };
 

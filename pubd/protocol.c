@@ -17,10 +17,10 @@
 #include "members.h"
 #include "name.h"
 
-#define SHOW_MAX      60                /* bytes of a value in a message */
-#define SCRATCH_KEEP  ((size_t)1 << 18) /* bytes kept between lines */
-#define EVENTS_KEEP   1024
-#define EVENTS_FIRST  16
+#define SHOW_MAX     60                /* bytes of a value in a message */
+#define SCRATCH_KEEP ((size_t)1 << 18) /* bytes kept between lines */
+#define EVENTS_KEEP  1024
+#define EVENTS_FIRST 16
 
 struct protocol {
 	struct protocol_limits limits;
@@ -95,11 +95,11 @@ protocol_limit(struct protocol *p, struct protocol_limits limits)
 	p->limits = limits;
 }
 
-/* ---- failures ------------------------------------------------------------- */
+/* ---- failures -------------------------------------------------------------
+ */
 
 void
-protocol_fail(struct request *r, enum protocol_error code,
-    struct span message)
+protocol_fail(struct request *r, enum protocol_error code, struct span message)
 {
 	r->kind = REQUEST_ERROR;
 	r->failure.code = code;
@@ -125,7 +125,8 @@ refuse_memory(struct protocol *p, struct request *r)
 	return refuse(p, r, PROTOCOL_UNAVAILABLE);
 }
 
-/* ---- values --------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------
+ */
 
 static bool
 is_string(struct span raw)
@@ -215,7 +216,8 @@ compact(struct protocol *p, struct span raw, struct span *text)
 	return ST_OK;
 }
 
-/* ---- the members of an event ------------------------------------------------ */
+/* ---- the members of an event ------------------------------------------------
+ */
 
 static enum status
 take_channel(struct protocol *p, struct span raw, struct request *r,
@@ -365,7 +367,8 @@ take_event(struct protocol *p, const struct fields *f, struct request *r,
 	return st;
 }
 
-/* ---- objects ---------------------------------------------------------------- */
+/* ---- objects ----------------------------------------------------------------
+ */
 
 static struct span *
 field_named(struct fields *f, struct span name)
@@ -434,7 +437,8 @@ take_ref(struct protocol *p, struct span raw, struct request *r)
 	return ST_OK;
 }
 
-/* ---- reports ---------------------------------------------------------------- */
+/* ---- reports ----------------------------------------------------------------
+ */
 
 static enum status
 report_text(struct protocol *p, struct span line, const char *name,
@@ -508,7 +512,8 @@ take_report(struct protocol *p, struct span line, struct request *r)
 	return ST_OK;
 }
 
-/* ---- lines ------------------------------------------------------------------ */
+/* ---- lines ------------------------------------------------------------------
+ */
 
 static enum status
 take_op(struct protocol *p, struct span line, struct span raw,
@@ -552,14 +557,28 @@ static enum status
 grow_events(struct protocol *p)
 {
 	size_t cap = p->cap_events * 2;
-	struct request_event *events =
-	    realloc(p->events, cap * sizeof(events[0]));
+	struct request_event *events = realloc(p->events,
+	    cap * sizeof(events[0]));
 
 	if (events == NULL)
 		return ST_NOMEM;
 	p->events = events;
 	p->cap_events = cap;
 	return ST_OK;
+}
+
+static void
+shrink_events(struct protocol *p)
+{
+	struct request_event *events;
+
+	if (p->cap_events <= EVENTS_KEEP)
+		return;
+	events = realloc(p->events, EVENTS_KEEP * sizeof(events[0]));
+	if (events == NULL)
+		return;
+	p->events = events;
+	p->cap_events = EVENTS_KEEP;
 }
 
 static enum status
@@ -643,11 +662,11 @@ check_line(struct protocol *p, struct span line, struct request *r)
 static struct span
 trim(struct span s)
 {
-	while (s.len > 0 && (s.p[s.len - 1] == '\r' || s.p[s.len - 1] == ' ' ||
-				s.p[s.len - 1] == '\t'))
-		s.len--;
 	while (s.len > 0 &&
-	    (s.p[0] == ' ' || s.p[0] == '\t' || s.p[0] == '\r'))
+	    (s.p[s.len - 1] == '\r' || s.p[s.len - 1] == ' ' ||
+		s.p[s.len - 1] == '\t'))
+		s.len--;
+	while (s.len > 0 && (s.p[0] == ' ' || s.p[0] == '\t' || s.p[0] == '\r'))
 		s = span_skip(s, 1);
 	return s;
 }
@@ -657,6 +676,7 @@ protocol_parse(struct protocol *p, struct span line, struct request *r)
 {
 	*r = (struct request){.kind = REQUEST_ERROR, .failure.index = -1};
 	buf_shrink(&p->scratch, SCRATCH_KEEP);
+	shrink_events(p);
 	if (check_line(p, line, r) != ST_OK)
 		return;
 	line = trim(line);
@@ -677,7 +697,8 @@ protocol_parse(struct protocol *p, struct span line, struct request *r)
 	}
 }
 
-/* ---- answers ---------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------
+ */
 
 static enum status
 put_ref(struct buf *out, struct span ref)

@@ -27,8 +27,8 @@
 #include "statusdb.h"
 #include "store.h"
 
-#define PROTOCOL_MAX_EVENTS  10000 /* in one array */
-#define PROTOCOL_MAX_REF     256   /* bytes, as written */
+#define PROTOCOL_MAX_EVENTS   10000 /* in one array */
+#define PROTOCOL_MAX_REF      256   /* bytes, as written */
 #define PROTOCOL_MAX_COUNTERS 16384 /* bytes of a report's counters */
 
 enum protocol_error {
@@ -94,8 +94,7 @@ void protocol_limit(struct protocol *p, struct protocol_limits limits);
  * request of kind REQUEST_ERROR.  The spans point into the line and into
  * memory of p, until the next call.
  */
-void protocol_parse(struct protocol *p, struct span line,
-    struct request *out);
+void protocol_parse(struct protocol *p, struct span line, struct request *out);
 
 /* Makes of a request one that failed; its ref stays. */
 void protocol_fail(struct request *r, enum protocol_error code,
@@ -107,8 +106,8 @@ void protocol_fail(struct request *r, enum protocol_error code,
  * b        what ping and watch tell
  * Returns  ST_OK, ST_FULL or ST_NOMEM; on failure part of it may be there
  */
-MUST_USE enum status protocol_answer(struct buf *out,
-    const struct request *r, const struct store_bounds *b);
+MUST_USE enum status protocol_answer(struct buf *out, const struct request *r,
+    const struct store_bounds *b);
 
 /* Appends the line that tells a watcher of a new head. */
 MUST_USE enum status protocol_head(struct buf *out, int64_t head);

@@ -17,8 +17,7 @@ is_blank(struct span line)
 	size_t i;
 
 	for (i = 0; i < line.len; i++)
-		if (line.p[i] != ' ' && line.p[i] != '\t' &&
-		    line.p[i] != '\r')
+		if (line.p[i] != ' ' && line.p[i] != '\t' && line.p[i] != '\r')
 			return false;
 	return true;
 }

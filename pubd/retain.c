@@ -31,11 +31,12 @@ rows_for(size_t n_new)
 }
 
 static int
-trim(struct retain *r, struct keeper *k, const struct conf *c,
-    uint64_t now_us, int64_t now_ms)
+trim(struct retain *r, struct keeper *k, const struct conf *c, uint64_t now_us,
+    int64_t now_ms)
 {
 	struct store_retain rule = {.max_events = c->retain_events,
-	    .max_bytes = c->retain_bytes, .max_rows = rows_for(r->n_new)};
+	    .max_bytes = c->retain_bytes,
+	    .max_rows = rows_for(r->n_new)};
 	bool more = false;
 	int n = 0;
 	enum status st;
@@ -43,9 +44,8 @@ trim(struct retain *r, struct keeper *k, const struct conf *c,
 	if (c->retain_age_s > 0)
 		rule.min_ts_ms = now_ms - c->retain_age_s * 1000;
 	st = store_trim(k->writer, &rule, &n, &more);
-	if (st == ST_OK)
-		r->n_new = 0;
-	else
+	r->n_new = 0;
+	if (st != ST_OK)
 		keeper_failed(k, st, now_us);
 	if (st == ST_BUSY)
 		r->due_us = now_us + BUSY_US;
@@ -60,8 +60,9 @@ trim(struct retain *r, struct keeper *k, const struct conf *c,
 static void
 checkpoint(struct retain *r, struct keeper *k, uint64_t now_us)
 {
-	enum status st = store_checkpoint(k->writer,
-	    CHECKPOINT_PAGES + r->left_pages, &r->left_pages);
+	/* On a full disk an empty WAL is the only room left to delete in. */
+	int pages = k->full ? 0 : CHECKPOINT_PAGES + r->left_pages;
+	enum status st = store_checkpoint(k->writer, pages, &r->left_pages);
 
 	if (st != ST_OK)
 		keeper_failed(k, st, now_us);

@@ -13,9 +13,9 @@ struct conf;
 struct keeper;
 
 struct retain {
-	uint64_t due_us;  /* when to look again, unless events come first */
-	size_t n_new;     /* events since it looked */
-	int left_pages;   /* of the WAL, that readers kept from being moved */
+	uint64_t due_us; /* when to look again, unless events come first */
+	size_t n_new;    /* events since it looked */
+	int left_pages;  /* of the WAL, that readers kept from being moved */
 };
 
 /* n_new   events that were stored since the last call

@@ -29,14 +29,15 @@
 #include "sock.h"
 #include "watchers.h"
 
-#define ACCEPTS_PER_TURN  256
-#define ACCEPT_PAUSE_US   100000
-#define LOOK_US           15000  /* for SQL writers, while somebody watches */
-#define LOOK_IDLE_US      250000
-#define STOP_US           5000000 /* for peers to take their last answers */
-#define BATCH_MAX_BYTES   ((size_t)16 * 1024 * 1024)
-#define RETRY_MIN_US      1000 /* for the log's lock */
-#define RETRY_MAX_US      10000
+#define ACCEPTS_PER_TURN 256
+#define ACCEPT_PAUSE_US  100000
+#define LOOK_US          15000 /* for SQL writers, while somebody watches */
+#define LOOK_IDLE_US     250000
+#define STOP_US          5000000 /* for peers to take their last answers */
+#define LINGER_US        250000  /* and to see that this was the last */
+#define BATCH_MAX_BYTES  ((size_t)16 * 1024 * 1024)
+#define RETRY_MIN_US     1000 /* for the log's lock */
+#define RETRY_MAX_US     10000
 
 struct server {
 	struct conf conf;
@@ -56,13 +57,13 @@ struct server {
 	struct beat beat;
 	struct log_gate accept_gate;
 	bool stopping;
+	bool lingering; /* all is answered */
 	uint64_t stop_by_us;
 };
 
 /* A watch or timer to the server that embeds it. */
 #define SERVER_OF(p, member)                                                   \
-	((struct server *)(void *)((char *)(p)-offsetof(struct server,         \
-	    member)))
+	((struct server *)(void *)((char *)(p)-offsetof(struct server, member)))
 
 /* Timers that exist always have a slot: setting them again cannot fail. */
 static void
@@ -72,7 +73,7 @@ arm(struct server *s, struct timer *t, uint64_t due_us)
 		log_error("out of memory for a timer"); /* UNTESTED */
 }
 
-/* ---- accepting -------------------------------------------------------------- */
+/* ---- accepting ---------------------------------------------------------- */
 
 static void
 pause_accept(struct server *s)
@@ -122,7 +123,7 @@ on_accept_pause(struct timer *t, uint64_t now_us)
 	}
 }
 
-/* ---- signals ------------------------------------------------------------------ */
+/* ---- signals ------------------------------------------------------------ */
 
 static void
 stop(struct server *s)
@@ -210,7 +211,7 @@ on_signal(struct watch *w, uint32_t events)
 	}
 }
 
-/* ---- timers --------------------------------------------------------------------- */
+/* ---- timers ------------------------------------------------------------- */
 
 static void
 on_look(struct timer *t, uint64_t now_us)
@@ -236,7 +237,8 @@ on_beat(struct timer *t, uint64_t now_us)
 {
 	struct server *s = SERVER_OF(t, beat_timer);
 	struct beat_gauges g = {.head = s->keeper.bounds.head,
-	    .connections = s->conns.n, .watchers = s->watchers.n};
+	    .connections = s->conns.n,
+	    .watchers = s->watchers.n};
 
 	if (s->keeper.writer != NULL)
 		store_sizes(s->keeper.writer, &g.log_bytes, &g.wal_bytes);
@@ -253,18 +255,18 @@ on_watchdog(struct timer *t, uint64_t now_us)
 	arm(s, t, now_us + s->watchdog_us);
 }
 
-/* ---- one turn --------------------------------------------------------------------- */
+/* ---- one turn ----------------------------------------------------------- */
 
 static void
 on_gone(void *arg, struct conn *c)
 {
 	struct requests *rq = arg;
-	struct span name;
+	struct span name = watchers_name(c);
 
-	watchers_drop(rq->watchers, c, &name);
 	/* When we end, the workers go on: their leases speak for them. */
 	if (name.len > 0 && !c->set->stopping)
 		beat_gone(rq->beat, name, rq->now_us);
+	watchers_drop(rq->watchers, c);
 }
 
 static uint64_t
@@ -290,7 +292,8 @@ commit_and_answer(struct server *s)
 	struct commit_result result;
 	size_t n_events = batch_events(s->batch);
 	uint64_t now_us = clock_mono_us();
-	struct commit_time t = {.now_us = now_us, .ts_ms = clock_real_ms(),
+	struct commit_time t = {.now_us = now_us,
+	    .ts_ms = clock_real_ms(),
 	    .timeout_us = (uint64_t)s->conf.lock_timeout_ms * 1000};
 
 	if (batch_due_us(s->batch) > now_us)
@@ -304,6 +307,7 @@ commit_and_answer(struct server *s)
 	if (n_events > s->beat.n.batch_events_max)
 		s->beat.n.batch_events_max = n_events;
 	requests_answer(&s->requests);
+	s->conns.round++;
 	return result.n_stored;
 }
 
@@ -323,8 +327,7 @@ turn(struct server *s)
 	/* 2. Commit the batch, in one transaction.  3. Answer all of it. */
 	n_stored = commit_and_answer(s);
 	/* 4. Ring those who watch; then write, answers first. */
-	watchers_ring(&s->watchers, s->keeper.bounds.head,
-	    s->keeper.opening);
+	watchers_ring(&s->watchers, s->keeper.bounds.head, s->keeper.opening);
 	conns_flush(&s->conns);
 	look_sooner(s);
 	/* 5. House-keeping: retention and checkpoints. */
@@ -340,27 +343,37 @@ turn(struct server *s)
 	return ST_OK;
 }
 
+/* Has everybody been answered and seen the end, or had the time for it? */
+static bool
+is_over(struct server *s)
+{
+	uint64_t now_us = clock_mono_us();
+
+	if (batch_count(s->batch) > 0 || s->conns.n > s->conns.n_lingering) {
+		if (now_us < s->stop_by_us)
+			return false;
+		log_warnx("%zu connections have not taken their answers",
+		    s->conns.n - s->conns.n_lingering);
+		return true;
+	}
+	if (!s->lingering) {
+		s->lingering = true;
+		s->stop_by_us = now_us + LINGER_US;
+	}
+	return s->conns.n == 0 || now_us >= s->stop_by_us;
+}
+
 enum status
 server_run(struct server *s)
 {
 	enum status st = ST_OK;
 
-	while (st == ST_OK) {
+	while (st == ST_OK && !(s->stopping && is_over(s)))
 		st = turn(s);
-		if (s->stopping && s->conns.n == 0 &&
-		    batch_count(s->batch) == 0)
-			break;
-		if (s->stopping && clock_mono_us() >= s->stop_by_us) {
-			log_warnx("%zu connections have not taken their "
-				  "answers",
-			    s->conns.n);
-			break;
-		}
-	}
 	return st;
 }
 
-/* ---- start and end ------------------------------------------------------------------ */
+/* ---- start and end ------------------------------------------------------ */
 
 static enum status
 catch_signals(struct server *s)
@@ -384,8 +397,7 @@ catch_signals(struct server *s)
 static enum status
 make_parts(struct server *s)
 {
-	const struct batch_limits limits = {
-	    .max_events = PROTOCOL_MAX_EVENTS,
+	const struct batch_limits limits = {.max_events = PROTOCOL_MAX_EVENTS,
 	    .max_bytes = BATCH_MAX_BYTES,
 	    .retry_min_us = RETRY_MIN_US,
 	    .retry_max_us = RETRY_MAX_US};
@@ -400,8 +412,10 @@ make_parts(struct server *s)
 	conns_init(&s->conns, s->loop);
 	watchers_init(&s->watchers);
 	s->requests = (struct requests){.protocol = s->protocol,
-	    .batch = s->batch, .keeper = &s->keeper,
-	    .watchers = &s->watchers, .beat = &s->beat};
+	    .batch = s->batch,
+	    .keeper = &s->keeper,
+	    .watchers = &s->watchers,
+	    .beat = &s->beat};
 	s->conns.line = requests_line;
 	s->conns.refuse = requests_refuse;
 	s->conns.gone = on_gone;
@@ -460,15 +474,15 @@ start(struct server *s, struct errmsg *err)
 		return st;
 	start_timers(s);
 	log_info("listening on %s, log %s, head %lld, generation %s",
-	    s->conf.socket, s->conf.database,
-	    (long long)s->keeper.bounds.head, s->keeper.bounds.generation);
+	    s->conf.socket, s->conf.database, (long long)s->keeper.bounds.head,
+	    s->keeper.bounds.generation);
 	notify_send("READY=1");
 	return ST_OK;
 }
 
 enum status
-server_new(struct server **out, const struct conf *conf,
-    const char *conf_path, struct errmsg *err)
+server_new(struct server **out, const struct conf *conf, const char *conf_path,
+    struct errmsg *err)
 {
 	struct server *s = calloc(1, sizeof(*s));
 	enum status st;

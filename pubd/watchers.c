@@ -86,19 +86,21 @@ watchers_named(struct conn *c, struct span name)
 	return ST_OK;
 }
 
-void
-watchers_drop(struct watchers *ws, struct conn *c, struct span *name)
+struct span
+watchers_name(const struct conn *c)
 {
-	static char last[NAME_MAX_BYTES];
+	if (c->watcher == NULL || c->watcher->name_len == 0)
+		return SPAN_NONE;
+	return span_of(c->watcher->name, c->watcher->name_len);
+}
+
+void
+watchers_drop(struct watchers *ws, struct conn *c)
+{
 	struct watcher *w = c->watcher;
 
-	*name = SPAN_NONE;
 	if (w == NULL)
 		return;
-	if (w->name_len > 0) {
-		memcpy(last, w->name, w->name_len);
-		*name = span_of(last, w->name_len);
-	}
 	TAILQ_REMOVE(&ws->list, w, link);
 	ws->n--;
 	free(w);

@@ -47,11 +47,10 @@ void watchers_ring(struct watchers *ws, int64_t head, unsigned opening);
  */
 MUST_USE enum status watchers_named(struct conn *c, struct span name);
 
-/*
- * The connection is going: forgets it.
- * *name   what it reported under, valid until the next call; SPAN_NONE when
- *         it never did
- */
-void watchers_drop(struct watchers *ws, struct conn *c, struct span *name);
+/* What it reported under; SPAN_NONE when it never did. */
+struct span watchers_name(const struct conn *c);
+
+/* The connection is going: forgets it. */
+void watchers_drop(struct watchers *ws, struct conn *c);
 
 #endif

@@ -75,8 +75,9 @@ WHEN NEW.id <> -1 OR NEW.prev IS NOT NULL OR NEW.key IS NOT NULL
 BEGIN
 	SELECT RAISE(ABORT, 'walcast: events.id is given by the log; leave it out')
 	WHERE NEW.id <> -1;
-	SELECT RAISE(ABORT, 'walcast: events.prev is given by the log; leave it out')
-	WHERE NEW.prev IS NOT NULL;
+	SELECT RAISE(ABORT,
+	    'walcast: events.prev and events.json are given by the log; leave them out')
+	WHERE NEW.prev IS NOT NULL OR NEW.json IS NOT NULL;
 	SELECT RAISE(ABORT, 'walcast: this key was used on this channel before')
 	FROM events WHERE channel = NEW.channel AND key = NEW.key;
 	SELECT RAISE(ABORT, 'walcast: not a channel, see walcast-protocol(7)')
@@ -91,11 +92,11 @@ BEGIN
 	   OR NEW.event GLOB ('*[' || char(1) || '-' || char(31) || char(127) || ']*')
 	   OR instr(NEW.event, char(0)) > 0
 	   OR NEW.event GLOB 'system.*' OR NEW.event GLOB 'control.*';
-	SELECT RAISE(ABORT, 'walcast: bad ts, key, trace, json or data')
+	SELECT RAISE(ABORT, 'walcast: bad ts, key, trace or data')
 	WHERE NEW.data IS NULL OR length(CAST(NEW.data AS BLOB)) > 4194304
 	   OR NOT length(CAST(NEW.key AS BLOB)) BETWEEN 1 AND 128
 	   OR length(NEW.trace) <> 55
-	   OR NEW.ts IS NULL OR NEW.json NOT IN (0, 1);
+	   OR NEW.ts IS NULL;
 END;
 
 CREATE TRIGGER events_link AFTER INSERT ON events

@@ -60,6 +60,22 @@ missing=
 for p in $(printf '%s\n' $wanted | sort -u); do
 	installed "$p" || missing="$missing $p"
 done
+
+# A root made by debootstrap has a /dev/shm that only root can write to; the
+# workers and Apache, as www-data, share memory there.
+case " $* " in
+*" check "*|*" demo "*|*" all "*)
+	if [ -d /dev/shm ] && [ "$(stat -c %a /dev/shm)" = 755 ]; then
+		if [ "$(id -u)" -eq 0 ]; then
+			echo "deps.sh: chmod 1777 /dev/shm, as Debian has it"
+			chmod 1777 /dev/shm
+		else
+			echo "deps.sh: /dev/shm is for root only; run as root:" \
+			    "chmod 1777 /dev/shm" >&2
+		fi
+	fi ;;
+esac
+
 [ -n "$missing" ] || exit 0
 missing=${missing# }
 

@@ -17,8 +17,6 @@ and serve as www-data, as on a real host; otherwise all runs as the caller.
 """
 
 import ctypes
-import errno
-import json
 import os
 import pathlib
 import pwd
@@ -716,6 +714,9 @@ class Stack:
 
     def _binaries(self):
         """The directory of the programs, where RUN_AS can reach it."""
+        if RUN_AS and not os.stat("/dev/shm").st_mode & 0o002:
+            raise Failed("/dev/shm is for root only, workers need it: "
+                         "chmod 1777 /dev/shm (tests/deps.sh check does it)")
         missing = [p for p in PROGRAMS if not (BIN / p).exists()]
         if missing:
             raise Failed("not built: %s in %s" % (", ".join(missing), BIN))

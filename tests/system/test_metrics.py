@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from harness import FRONTS, Stack, wait_until
+from harness import FRONTS, wait_until
 
 
 def test_metrics_are_prometheus_text(stack, lighttpd):

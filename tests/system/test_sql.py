@@ -8,8 +8,7 @@ import time
 
 import pytest
 
-from conftest import needs
-from harness import RUN_AS, wait_until
+from harness import RUN_AS
 
 PHP = """
 $db = new PDO("sqlite:$argv[1]");

@@ -3,14 +3,12 @@
 the same core through each front end is in test_fronts.py."""
 
 import json
-import re
 import signal
 import time
 
 import pytest
 
 from harness import wait_until
-from sse import Ended, Stream
 
 
 def ids(events):

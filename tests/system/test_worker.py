@@ -2,7 +2,6 @@
 """sse.fcgi without a web server: records as they are, peers that misbehave, and
 the plain CGI form."""
 
-import json
 import os
 import re
 import signal
@@ -14,7 +13,7 @@ import time
 import pytest
 
 import fcgi
-from fcgi import (ABORT, BEGIN, END, PARAMS, STDERR, STDIN, STDOUT, Conn,
+from fcgi import (ABORT, BEGIN, END, PARAMS, STDIN, STDOUT, Conn,
                   record, request)
 from harness import RUN_AS, Stack, wait_until
 from sse import Parser

@@ -12,7 +12,7 @@ UNIT_HELP := $(patsubst %.c,$(B)/%.o,\
                $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c)))
 UNIT_WRAP := -Wl,--wrap=malloc,--wrap=realloc,--wrap=calloc
 
--include $(wildcard tests/unit/test_*.mk)
+-include $(wildcard tests/unit/test_*.mk tests/unit/deps_*.mk)
 
 .PHONY: unit unit-bin
 unit-bin: $(UNIT_BIN)

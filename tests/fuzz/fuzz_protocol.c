@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Any bytes as lines of a publisher: what they become keeps its bounds, and
+ * every answer is one line of JSON.
+ */
+#include "protocol.h"
+
+#include <string.h>
+
+#include "fuzz.h"
+#include "jsontext.h"
+#include "name.h"
+
+#define MAX_DATA 512
+
+static void
+check_event(const struct store_event *e)
+{
+	MUST(name_channel_ok(e->channel) && !name_reserved(e->channel));
+	MUST(name_event_ok(e->event));
+	MUST(e->key.p == NULL || name_key_ok(e->key));
+	MUST(e->trace.p == NULL || name_trace_ok(e->trace));
+	MUST(e->data.len <= MAX_DATA && name_utf8_ok(e->data));
+	MUST(e->data.len == 0 || memchr(e->data.p, '\0', e->data.len) == NULL);
+	MUST(e->kind == STORE_DATA_TEXT || e->kind == STORE_DATA_JSON);
+	if (e->kind == STORE_DATA_JSON) {
+		size_t at;
+
+		MUST(jsontext_check(e->data, &at) == ST_OK);
+	}
+}
+
+static void
+check_request(const struct request *r, struct span line)
+{
+	size_t i, at;
+
+	MUST(r->ref.len <= PROTOCOL_MAX_REF);
+	if (r->ref.len > 0)
+		MUST(jsontext_check(r->ref, &at) == ST_OK);
+	if (r->kind == REQUEST_PUBLISH)
+		MUST(r->n_events == 1);
+	if (r->kind == REQUEST_ARRAY)
+		MUST(r->n_events >= 1 && r->n_events <= PROTOCOL_MAX_EVENTS);
+	if (r->kind == REQUEST_PUBLISH || r->kind == REQUEST_ARRAY)
+		for (i = 0; i < r->n_events; i++)
+			check_event(&r->events[i].e);
+	if (r->kind == REQUEST_ERROR)
+		MUST(r->failure.code != PROTOCOL_NONE &&
+		    r->failure.code != PROTOCOL_UNAVAILABLE &&
+		    r->failure.message.len > 0);
+	if (jsontext_check(line, &at) != ST_OK)
+		MUST(r->kind == REQUEST_ERROR &&
+		    r->failure.code == PROTOCOL_BAD_JSON);
+}
+
+static void
+check_answer(const struct request *r, struct buf *out)
+{
+	const struct store_bounds b = {.head = 7,
+	    .oldest = 1,
+	    .generation = "00"};
+	struct span s;
+	size_t at;
+
+	buf_clear(out);
+	MUST(protocol_answer(out, r, &b) == ST_OK);
+	s = buf_span(out);
+	if (r->kind == REQUEST_REPORT) {
+		MUST(s.len == 0);
+		return;
+	}
+	MUST(s.len > 2 && s.p[s.len - 1] == '\n');
+	s.len--;
+	MUST(memchr(s.p, '\n', s.len) == NULL);
+	MUST(jsontext_check(s, &at) == ST_OK);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct protocol *p;
+	struct span rest, line;
+	struct buf out;
+	char *exact = malloc(size > 0 ? size : 1);
+
+	MUST(exact != NULL);
+	memcpy(exact, data, size);
+	if (p == NULL)
+		MUST(protocol_new(&p, (struct protocol_limits){MAX_DATA}) ==
+		    ST_OK);
+	buf_init(&out, 1 << 24);
+	rest = span_of(exact, size);
+	while (span_cut(&rest, '\n', &line)) {
+		struct request r;
+
+		protocol_parse(p, line, &r);
+		check_request(&r, line);
+		check_answer(&r, &out);
+	}
+	buf_fini(&out);
+	free(exact);
+	return 0;
+}
