@@ -45,6 +45,7 @@ trim(struct retain *r, struct keeper *k, const struct conf *c, uint64_t now_us,
 		rule.min_ts_ms = now_ms - c->retain_age_s * 1000;
 	st = store_trim(k->writer, &rule, &n, &more);
 	r->n_new = 0;
+	r->no_room = st == ST_NOSPACE || (k->full && n > 0);
 	if (st != ST_OK)
 		keeper_failed(k, st, now_us);
 	if (st == ST_BUSY)
@@ -60,8 +61,8 @@ trim(struct retain *r, struct keeper *k, const struct conf *c, uint64_t now_us,
 static void
 checkpoint(struct retain *r, struct keeper *k, uint64_t now_us)
 {
-	/* On a full disk an empty WAL is the only room left to delete in. */
-	int pages = k->full ? 0 : CHECKPOINT_PAGES + r->left_pages;
+	/* On a full disk an emptied WAL is the room left to go on in. */
+	int pages = r->no_room ? 0 : CHECKPOINT_PAGES + r->left_pages;
 	enum status st = store_checkpoint(k->writer, pages, &r->left_pages);
 
 	if (st != ST_OK)

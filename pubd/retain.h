@@ -6,6 +6,7 @@
 #ifndef WALCAST_RETAIN_H
 #define WALCAST_RETAIN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,11 +16,14 @@ struct keeper;
 struct retain {
 	uint64_t due_us; /* when to look again, unless events come first */
 	size_t n_new;    /* events since it looked */
+	bool no_room;    /* the disk is full, retention has work */
 	int left_pages;  /* of the WAL, that readers kept from being moved */
 };
 
-/* n_new   events that were stored since the last call
- * Returns  the events that were deleted */
+/*
+ * n_new    events that were stored since the last call
+ * Returns  the events that were deleted
+ */
 int retain_run(struct retain *r, struct keeper *k, const struct conf *c,
     size_t n_new, uint64_t now_us, int64_t now_ms);
 

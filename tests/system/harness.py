@@ -125,6 +125,20 @@ def descendants(pid):
     return out
 
 
+def session(sid):
+    """{pid: start time} of a session, also of those whose parent is gone."""
+    out = {}
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and os.getsid(int(name)) == sid:
+                st = _stat(int(name))
+                if st and st[0] != "Z":
+                    out[int(name)] = st[2]
+        except OSError:
+            pass
+    return out
+
+
 def alive(pid, started=None):
     st = _stat(pid)
     if st and st[0] == "Z" and st[1] == os.getpid():
@@ -181,6 +195,7 @@ class Proc:
     def tree(self):
         """{pid: start time} of it and its descendants, now."""
         now = descendants(self.pid) if self.running else {}
+        now.update(session(self.pid))
         self.seen.update(now)
         return now
 
@@ -273,6 +288,7 @@ class Proc:
                    "the end of %s: %r" % (self.name, self.left()))
 
     def left(self):
+        self.tree()
         return {p: cmdline(p) for p, t in self.seen.items() if alive(p, t)}
 
     def tail(self, n=4000):

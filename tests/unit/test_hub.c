@@ -30,8 +30,9 @@ open_rig(struct rig *r, size_t ring_bytes)
 static void
 join(struct rig *r, struct rig_client *c, const char *channels)
 {
-	rig_join(r, c, &(struct rig_wish){.channels = channels,
-			   .cursor = hub_head(r->hub)});
+	rig_join(r, c,
+	    &(struct rig_wish){.channels = channels,
+		.cursor = hub_head(r->hub)});
 	rig_turn(r);
 	assert_int_equal(c->s->state, STREAM_LIVE);
 }
@@ -66,7 +67,7 @@ push_many(struct rig *r, int64_t from, int64_t to)
 		rig_push(r, from, "a", SPAN("x"));
 }
 
-/* ---- live ------------------------------------------------------------------- */
+/* ---- live --------------------------------------------------------------- */
 
 static void
 live_streams_get_what_they_want(void **state)
@@ -80,7 +81,8 @@ live_streams_get_what_they_want(void **state)
 	join(&r, &a, "a");
 	join(&r, &all, "*");
 	join(&r, &prefix, "b*");
-	rig_join(&r, &typed, &(struct rig_wish){.channels = "a", .events = "t"});
+	rig_join(&r, &typed,
+	    &(struct rig_wish){.channels = "a", .events = "t"});
 	rig_join(&r, &cgi, &(struct rig_wish){.channels = "a", .cgi = true});
 	rig_turn(&r);
 	rig_push(&r, 1, "a", SPAN("1"));
@@ -89,10 +91,12 @@ live_streams_get_what_they_want(void **state)
 	e.event = SPAN("t");
 	(void)hub_take(r.hub, &e);
 	hub_dispatch(r.hub);
-	assert_span(rig_text(&a), SPAN("id: 1\ndata: 1\n\n"
-				       "id: 4\nevent: t\ndata: x\n\n"));
-	assert_span(rig_text(&cgi), SPAN("id: 1\ndata: 1\n\n"
-					 "id: 4\nevent: t\ndata: x\n\n"));
+	assert_span(rig_text(&a),
+	    SPAN("id: 1\ndata: 1\n\n"
+		 "id: 4\nevent: t\ndata: x\n\n"));
+	assert_span(rig_text(&cgi),
+	    SPAN("id: 1\ndata: 1\n\n"
+		 "id: 4\nevent: t\ndata: x\n\n"));
 	assert_span(rig_text(&prefix),
 	    SPAN("id: 2\ndata: 2\n\nid: 3\ndata: 3\n\n"));
 	assert_span(rig_text(&typed), SPAN("id: 4\nevent: t\ndata: x\n\n"));
@@ -165,7 +169,7 @@ a_stream_that_dies_in_a_dispatch_leaves_the_others_alone(void **state)
 	rig_fini(&r);
 }
 
-/* ---- short writes ------------------------------------------------------------- */
+/* ---- short writes ------------------------------------------------------- */
 
 /* Three events, of which the first write takes `budget` bytes. */
 static void
@@ -230,6 +234,33 @@ an_event_longer_than_a_record_is_continued(void **state)
 }
 
 static void
+a_stream_blocked_between_two_records_loses_nothing(void **state)
+{
+	struct rig r;
+	struct rig_client c;
+	int64_t id, budget, record = 8 + 13 + 20000 + 1;
+
+	(void)state;
+	for (budget = record - 2; budget <= record + 2; budget++) {
+		open_rig(&r, 0);
+		join(&r, &c, "a");
+		c.budget = budget;
+		for (id = 1; id <= 4; id++) {
+			struct store_event e = rig_event(id, "a",
+			    span_of(big, 20000));
+
+			assert_true(hub_take(r.hub, &e));
+		}
+		hub_dispatch(r.hub);
+		rig_read(&c);
+		c.budget = RIG_NO_LIMIT;
+		rig_settle(&r, 10);
+		assert_text(&c, 1, 4, span_of(big, 20000));
+		rig_fini(&r);
+	}
+}
+
+static void
 a_blocked_stream_costs_no_turns(void **state)
 {
 	struct rig r;
@@ -271,7 +302,7 @@ a_slow_stream_does_not_hold_up_the_others(void **state)
 	rig_fini(&r);
 }
 
-/* ---- the ring's edge ------------------------------------------------------------ */
+/* ---- the ring's edge ---------------------------------------------------- */
 
 static void
 a_stream_at_the_rings_base_reads_from_the_ring(void **state)
@@ -285,9 +316,12 @@ a_stream_at_the_rings_base_reads_from_the_ring(void **state)
 	push_many(&r, 1, 3000);
 	base = ring_base(hub_ring(r.hub));
 	assert_true(base > 1 && base < 2999);
-	rig_join(&r, &c[0], &(struct rig_wish){.channels = "a", .cursor = base - 1});
-	rig_join(&r, &c[1], &(struct rig_wish){.channels = "a", .cursor = base});
-	rig_join(&r, &c[2], &(struct rig_wish){.channels = "a", .cursor = base + 1});
+	rig_join(&r, &c[0],
+	    &(struct rig_wish){.channels = "a", .cursor = base - 1});
+	rig_join(&r, &c[1],
+	    &(struct rig_wish){.channels = "a", .cursor = base});
+	rig_join(&r, &c[2],
+	    &(struct rig_wish){.channels = "a", .cursor = base + 1});
 	rig_settle(&r, 100);
 	assert_int_equal(c[0].s->state, STREAM_PAGING);
 	assert_int_equal(rig_text(&c[0]).len, 0);
@@ -326,8 +360,7 @@ an_event_too_large_for_the_ring_is_left_to_pages(void **state)
 }
 
 static void
-events_that_left_the_ring_before_their_dispatch_are_left_to_pages(
-    void **state)
+events_that_left_the_ring_undispatched_come_by_page(void **state)
 {
 	struct rig r;
 	struct rig_client c, other;
@@ -352,8 +385,7 @@ events_that_left_the_ring_before_their_dispatch_are_left_to_pages(
 }
 
 static void
-an_envelope_stream_does_not_read_events_from_before_it_out_of_the_ring(
-    void **state)
+an_envelope_stream_gets_older_events_by_page(void **state)
 {
 	struct rig r;
 	struct rig_client early, late;
@@ -403,7 +435,7 @@ a_search_through_the_ring_for_a_rare_channel_is_bounded(void **state)
 	rig_fini(&r);
 }
 
-/* ---- pages ----------------------------------------------------------------------- */
+/* ---- pages -------------------------------------------------------------- */
 
 /* Gives a paging stream a page as replay does. */
 static void
@@ -463,12 +495,14 @@ page_and_ring_meet_without_a_seam(void **state)
 
 /* A stream that is cut inside its record, and then left by the ring. */
 static void
-cut_and_left_behind(struct rig *r, struct rig_client *c, int64_t budget)
+cut_and_left_behind(struct rig *r, struct rig_client *c, int64_t budget,
+    bool cgi)
 {
 	int64_t id;
 
 	open_rig(r, 65536);
-	join(r, c, "a");
+	rig_join(r, c, &(struct rig_wish){.channels = "a", .cgi = cgi});
+	rig_turn(r);
 	c->budget = budget;
 	for (id = 1; id <= 3; id++) {
 		struct store_event e = rig_event(id, "a", SPAN("x"));
@@ -491,7 +525,7 @@ a_record_begun_from_the_ring_is_ended_from_a_page(void **state)
 
 	(void)state;
 	for (budget = 0; budget < 8 + 3 * 15; budget++) {
-		cut_and_left_behind(&r, &c, budget);
+		cut_and_left_behind(&r, &c, budget, false);
 		assert_int_equal(c.s->state, STREAM_PAGING);
 		give_page(&r, c.s, c.s->place.cursor + 1, 3, 3000);
 		rig_settle(&r, 10);
@@ -542,7 +576,7 @@ a_stream_whose_event_is_gone_is_cut(void **state)
 	(void)state;
 	/* Inside a frame, and between two of the same record. */
 	for (budget = 1; budget < 8 + 3 * 15; budget++) {
-		cut_and_left_behind(&r, &c, budget);
+		cut_and_left_behind(&r, &c, budget, false);
 		give_page(&r, c.s, 1, 0, 3000);
 		rig_settle(&r, 10);
 		assert_null(c.s);
@@ -555,7 +589,26 @@ a_stream_whose_event_is_gone_is_cut(void **state)
 	}
 }
 
-/* ---- gaps and epochs ----------------------------------------------------------- */
+static void
+a_plain_cgi_stream_whose_event_is_gone_is_cut(void **state)
+{
+	struct rig r;
+	struct rig_client c;
+	int64_t budget;
+
+	(void)state;
+	for (budget = 0; budget <= 15; budget++) {
+		cut_and_left_behind(&r, &c, budget, true);
+		give_page(&r, c.s, 1, 0, 3000);
+		rig_settle(&r, 10);
+		/* Between two frames it can go on. */
+		assert_true((c.s == NULL) == (budget % 15 != 0));
+		assert_false(hub_busy(r.hub));
+		rig_fini(&r);
+	}
+}
+
+/* ---- gaps and epochs ---------------------------------------------------- */
 
 static void
 streams_fall_behind_what_the_log_has_lost(void **state)
@@ -622,10 +675,14 @@ a_new_log_is_told_to_live_blocked_and_paging_streams(void **state)
 	push_many(&r, 5, 5);
 	rig_settle(&r, 10);
 	assert_true(span_starts(rig_text(&blocked), SPAN(GAP_TEXT)));
-	assert_memory_equal(rig_text(&live).p + strlen("id: 4\nevent: "
-		"control.gap\ndata: {\"requested\":"), "3,", 2);
-	assert_memory_equal(rig_text(&paging).p + strlen("id: 4\nevent: "
-		"control.gap\ndata: {\"requested\":"), "0,", 2);
+	assert_memory_equal(rig_text(&live).p +
+		strlen("id: 4\nevent: "
+		       "control.gap\ndata: {\"requested\":"),
+	    "3,", 2);
+	assert_memory_equal(rig_text(&paging).p +
+		strlen("id: 4\nevent: "
+		       "control.gap\ndata: {\"requested\":"),
+	    "0,", 2);
 	assert_int_equal(hub_counters(r.hub)->n_gaps[GAP_GENERATION], 3);
 	assert_span(span_skip(rig_text(&blocked), strlen(GAP_TEXT)),
 	    SPAN("id: 5\ndata: x\n\n"));
@@ -681,7 +738,7 @@ a_gap_that_does_not_fit_the_socket_comes_later_and_whole(void **state)
 	}
 }
 
-/* ---- heartbeats, age, lag, drain --------------------------------------------------- */
+/* ---- heartbeats, age, lag, drain ---------------------------------------- */
 
 static void
 open_ticking(struct rig *r, struct hub_options *o)
@@ -721,8 +778,10 @@ a_quiet_stream_gets_its_position_as_heartbeat(void **state)
 	hub_reset(r.hub, hub_bounds(r.hub), 5);
 	rig_join(&r, &paging, &(struct rig_wish){.channels = "a", .cursor = 3});
 	join(&r, &c, "a");
-	rig_join(&r, &page, &(struct rig_wish){.channels = "a", .cursor = 5,
-				.heartbeat_events = true});
+	rig_join(&r, &page,
+	    &(struct rig_wish){.channels = "a",
+		.cursor = 5,
+		.heartbeat_events = true});
 	rig_push(&r, 6, "b", SPAN("x"));
 	assert_true(wait_for_text(&r, &c, 1));
 	assert_span(rig_text(&c), SPAN(": hb\nid: 6\n\n"));
@@ -785,6 +844,33 @@ no_heartbeat_comes_inside_a_record(void **state)
 }
 
 static void
+no_heartbeat_comes_inside_a_record_that_waits_for_a_page(void **state)
+{
+	struct hub_options o = {.heartbeat_us = 20000, .ring_bytes = 65536};
+	struct rig r;
+	struct rig_client c;
+	uint64_t end;
+	int64_t id;
+
+	(void)state;
+	open_ticking(&r, &o);
+	join(&r, &c, "a");
+	c.budget = 8 + 5;
+	push_many(&r, 1, 1);
+	for (id = 2; id <= 1000; id++)
+		rig_push(&r, id, "b", SPAN("x"));
+	c.budget = RIG_NO_LIMIT;
+	rig_settle(&r, 10);
+	assert_int_equal(c.s->state, STREAM_PAGING);
+	for (end = loop_now_us(r.loop) + 60000; loop_now_us(r.loop) < end;)
+		assert_status(loop_turn(r.loop, 5000), ST_OK);
+	assert_int_equal(hub_counters(r.hub)->n_heartbeats, 0);
+	give_page(&r, c.s, 1, 1, 1000);
+	assert_text(&c, 1, 1, SPAN("x"));
+	rig_fini(&r);
+}
+
+static void
 assert_closed(struct rig_client *c, const char *reason)
 {
 	char text[128];
@@ -796,8 +882,8 @@ assert_closed(struct rig_client *c, const char *reason)
 	assert_true(c->at_eof);
 	assert_true(c->cgi || c->end_request);
 	assert_true(span_starts(rig_text(c), SPAN("retry: ")));
-	assert_non_null(memmem(rig_text(c).p, rig_text(c).len, text,
-	    strlen(text)));
+	assert_non_null(
+	    memmem(rig_text(c).p, rig_text(c).len, text, strlen(text)));
 }
 
 static void
@@ -810,8 +896,9 @@ a_stream_ends_at_its_age(void **state)
 	(void)state;
 	open_ticking(&r, &o);
 	rig_join(&r, &young, &(struct rig_wish){.channels = "a"});
-	rig_join(&r, &c, &(struct rig_wish){.channels = "a",
-			     .end_us = loop_now_us(r.loop) + 10000});
+	rig_join(&r, &c,
+	    &(struct rig_wish){.channels = "a",
+		.end_us = loop_now_us(r.loop) + 10000});
 	while (c.s != NULL)
 		(void)wait_for_text(&r, &c, SIZE_MAX);
 	assert_closed(&c, "max_age");
@@ -906,7 +993,8 @@ draining_ends_every_stream_with_a_word(void **state)
 	open_rig(&r, 0);
 	hub_reset(r.hub, hub_bounds(r.hub), 1);
 	rig_join(&r, &paging, &(struct rig_wish){.channels = "a"});
-	rig_join(&r, &cgi, &(struct rig_wish){.channels = "a", .cgi = true, .cursor = 1});
+	rig_join(&r, &cgi,
+	    &(struct rig_wish){.channels = "a", .cgi = true, .cursor = 1});
 	join(&r, &live, "a");
 	join(&r, &blocked, "a");
 	blocked.budget = 0;
@@ -939,11 +1027,12 @@ a_peer_that_left_is_counted_once(void **state)
 	(void)hub_drain(r.hub, 1);
 	rig_settle(&r, 10);
 	assert_int_equal(hub_counters(r.hub)->n_closed_left +
-		hub_counters(r.hub)->n_closed[CLOSE_DRAIN], 1);
+		hub_counters(r.hub)->n_closed[CLOSE_DRAIN],
+	    1);
 	rig_fini(&r);
 }
 
-/* ---- what a web server sends on a running request ------------------------------------ */
+/* ---- what a web server sends on a running request ----------------------- */
 
 static void
 an_abort_is_answered_and_ends_the_stream(void **state)
@@ -982,7 +1071,7 @@ a_half_closed_peer_ends_the_stream(void **state)
 	rig_fini(&r);
 }
 
-/* ---- memory ---------------------------------------------------------------------------- */
+/* ---- memory ------------------------------------------------------------- */
 
 static void
 making_a_hub_fails_cleanly_without_memory(void **state)
@@ -1063,14 +1152,15 @@ main(void)
 		a_stream_that_dies_in_a_dispatch_leaves_the_others_alone),
 	    cmocka_unit_test(a_write_cut_at_any_byte_is_continued_there),
 	    cmocka_unit_test(an_event_longer_than_a_record_is_continued),
+	    cmocka_unit_test(
+		a_stream_blocked_between_two_records_loses_nothing),
 	    cmocka_unit_test(a_blocked_stream_costs_no_turns),
 	    cmocka_unit_test(a_slow_stream_does_not_hold_up_the_others),
 	    cmocka_unit_test(a_stream_at_the_rings_base_reads_from_the_ring),
 	    cmocka_unit_test(an_event_too_large_for_the_ring_is_left_to_pages),
 	    cmocka_unit_test(
-		events_that_left_the_ring_before_their_dispatch_are_left_to_pages),
-	    cmocka_unit_test(
-		an_envelope_stream_does_not_read_events_from_before_it_out_of_the_ring),
+		events_that_left_the_ring_undispatched_come_by_page),
+	    cmocka_unit_test(an_envelope_stream_gets_older_events_by_page),
 	    cmocka_unit_test(
 		a_search_through_the_ring_for_a_rare_channel_is_bounded),
 	    cmocka_unit_test(page_and_ring_meet_without_a_seam),
@@ -1078,6 +1168,7 @@ main(void)
 	    cmocka_unit_test(
 		a_page_before_the_event_under_way_moves_the_stream_on),
 	    cmocka_unit_test(a_stream_whose_event_is_gone_is_cut),
+	    cmocka_unit_test(a_plain_cgi_stream_whose_event_is_gone_is_cut),
 	    cmocka_unit_test(streams_fall_behind_what_the_log_has_lost),
 	    cmocka_unit_test(
 		a_new_log_is_told_to_live_blocked_and_paging_streams),
@@ -1088,6 +1179,8 @@ main(void)
 	    cmocka_unit_test(
 		a_heartbeat_cut_short_is_ended_before_the_next_event),
 	    cmocka_unit_test(no_heartbeat_comes_inside_a_record),
+	    cmocka_unit_test(
+		no_heartbeat_comes_inside_a_record_that_waits_for_a_page),
 	    cmocka_unit_test(a_stream_ends_at_its_age),
 	    cmocka_unit_test(a_stream_that_lags_too_long_is_told_or_cut),
 	    cmocka_unit_test(a_stream_that_lags_by_too_many_events_is_closed),

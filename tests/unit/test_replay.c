@@ -79,8 +79,7 @@ settle(struct fixture *f)
 }
 
 static void
-want_event(struct fixture *f, int64_t id, const char *channel,
-    struct span data)
+want_event(struct fixture *f, int64_t id, const char *channel, struct span data)
 {
 	struct store_event e = rig_event(id, channel, data);
 
@@ -117,7 +116,7 @@ join_at(struct fixture *f, struct rig_client *c, const char *channels,
 	    &(struct rig_wish){.channels = channels, .cursor = cursor});
 }
 
-/* ---- all of it, once ---------------------------------------------------------- */
+/* ---- all of it, once ---------------------------------------------------- */
 
 static void
 a_stream_from_the_beginning_gets_the_whole_log(void **state)
@@ -229,8 +228,8 @@ a_big_event_comes_whole_in_any_pieces(void **state)
 		{
 			bool more;
 
-			assert_status(
-			    replay_turn(f->replay, f->log.r, &more), ST_OK);
+			assert_status(replay_turn(f->replay, f->log.r, &more),
+			    ST_OK);
 		}
 		rig_read(&slow);
 		rig_read(&c);
@@ -255,8 +254,7 @@ an_envelope_stream_gets_envelopes_from_the_store(void **state)
 	rig_log_add(&f->log, "a", SPAN("x"), 2);
 	stand_at_head(f);
 	rig_join(&f->rig, &c,
-	    &(struct rig_wish){.channels = "a", .envelope = true,
-		.cursor = 1});
+	    &(struct rig_wish){.channels = "a", .envelope = true, .cursor = 1});
 	assert_true(settle(f));
 	assert_span(rig_text(&c),
 	    SPAN("id: 2\ndata: {\"id\":2,\"channel\":\"a\",\"event\":"
@@ -308,7 +306,7 @@ many_wishes_share_the_turns(void **state)
 	}
 }
 
-/* ---- gaps -------------------------------------------------------------------------- */
+/* ---- gaps --------------------------------------------------------------- */
 
 static void
 retention_that_passes_a_stream_is_told_with_numbers(void **state)
@@ -391,8 +389,7 @@ retention_that_passed_the_tail_waits_for_it(void **state)
 	stand_at_head(f);
 	assert_true(settle(f));
 	want_gap(f, "4", 16, 20, 15, 11);
-	assert_memory_equal(rig_text(&c).p, buf_span(&f->want).p,
-	    f->want.len);
+	assert_memory_equal(rig_text(&c).p, buf_span(&f->want).p, f->want.len);
 }
 
 static void
@@ -475,7 +472,7 @@ a_deleted_event_that_is_under_way_cuts_the_stream(void **state)
 	free(data);
 }
 
-/* ---- strange rows -------------------------------------------------------------------- */
+/* ---- strange rows ------------------------------------------------------- */
 
 static void
 an_event_that_no_frame_can_hold_is_told_and_passed(void **state)
@@ -541,7 +538,7 @@ odd_names_and_ids_do_no_harm(void **state)
 		 "\"data\":\"far\"}\n\n"));
 }
 
-/* ---- last=N ------------------------------------------------------------------------------ */
+/* ---- last=N ------------------------------------------------------------- */
 
 static void
 the_newest_n_are_counted_among_the_wanted(void **state)
@@ -551,30 +548,25 @@ the_newest_n_are_counted_among_the_wanted(void **state)
 	    &(struct rig_wish){.channels = "a"});
 	int64_t at = -1;
 
-	assert_status(
-	    replay_newest(f->replay, f->log.r, sub, 3, &at), ST_OK);
+	assert_status(replay_newest(f->replay, f->log.r, sub, 3, &at), ST_OK);
 	assert_int_equal(at, 0);
 	rig_log_add(&f->log, "a", SPAN("x"), 10);
 	/* The hub has not seen them yet: the stream will get them live. */
-	assert_status(
-	    replay_newest(f->replay, f->log.r, sub, 3, &at), ST_OK);
+	assert_status(replay_newest(f->replay, f->log.r, sub, 3, &at), ST_OK);
 	assert_int_equal(at, 0);
 	rig_log_add(&f->log, "b", SPAN("x"), 10);
 	stand_at_head(f);
-	assert_status(
-	    replay_newest(f->replay, f->log.r, sub, 3, &at), ST_OK);
+	assert_status(replay_newest(f->replay, f->log.r, sub, 3, &at), ST_OK);
 	assert_int_equal(at, 7);
-	assert_status(
-	    replay_newest(f->replay, f->log.r, sub, 100, &at), ST_OK);
+	assert_status(replay_newest(f->replay, f->log.r, sub, 100, &at), ST_OK);
 	assert_int_equal(at, 0);
 	rig_log_add(&f->log, "a", SPAN("x"), 10);
-	assert_status(
-	    replay_newest(f->replay, f->log.r, sub, 1, &at), ST_OK);
+	assert_status(replay_newest(f->replay, f->log.r, sub, 1, &at), ST_OK);
 	assert_int_equal(at, 9);
 	subs_unref(hub_subs(f->rig.hub), &sub);
 }
 
-/* ---- failures ---------------------------------------------------------------------------- */
+/* ---- failures ----------------------------------------------------------- */
 
 static void
 without_memory_a_page_comes_later(void **state)

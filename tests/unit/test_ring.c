@@ -64,8 +64,9 @@ check(struct ring *r, size_t (*bytes_of)(int64_t id))
 
 	buf_init(&want, 4 * SMALL);
 	for (n = ring_first(r); n < ring_end(r); n++) {
-		struct store_event ev = event(++id, bytes_of(id));
+		struct store_event ev = event(id + 1, bytes_of(id + 1));
 
+		id++;
 		ring_get(r, n, &e);
 		assert_int_equal(e.id, id);
 		buf_clear(&want);
@@ -73,9 +74,8 @@ check(struct ring *r, size_t (*bytes_of)(int64_t id))
 		assert_span(e.frame, buf_span(&want));
 		assert_span(e.channel, SPAN("chan"));
 		assert_span(e.event, SPAN("message"));
-		if (id <= ring_envelope_base(r)) {
+		if (id <= ring_envelope_base(r))
 			continue;
-		}
 		buf_clear(&want);
 		assert_status(frame_envelope(&want, &ev), ST_OK);
 		assert_span(e.envelope, buf_span(&want));
@@ -159,11 +159,33 @@ every_alignment_of_the_edge_is_sound(void **state)
 			ring_get(r, ring_first(r), &first);
 			assert_int_equal(first.id, ring_base(r) + 1);
 			assert_int_equal(first.frame.p[0], 'i');
-			assert_int_equal(
-			    first.frame.p[first.frame.len - 1], '\n');
-			assert_int_equal(
-			    first.frame.p[first.frame.len - 3], 'b');
+			assert_int_equal(first.frame.p[first.frame.len - 1],
+			    '\n');
+			assert_int_equal(first.frame.p[first.frame.len - 3],
+			    'b');
 		}
+	}
+}
+
+static void
+no_text_takes_a_byte_of_another(void **state)
+{
+	struct ring *r = *state;
+	uint32_t random = 1;
+	int64_t id;
+
+	/* Enough for each fit at the wrap, to the byte, to come up. */
+	for (id = 1; id <= 200000; id++) {
+		struct store_event e;
+		struct ring_entry first;
+
+		random = random * 1664525u + 1013904223u;
+		e = event(id, 1 + (random >> 16) % 900);
+		assert_status(ring_push(r, &e, false), ST_OK);
+		ring_get(r, ring_first(r), &first);
+		if (first.frame.p[0] != 'i' || first.event.p[6] != 'e')
+			fail_msg("the oldest is damaged at %lld",
+			    (long long)id);
 	}
 }
 
@@ -295,6 +317,7 @@ main(void)
 	    TEST(texts_of_all_sizes_wrap_around),
 	    TEST(envelopes_of_all_sizes_wrap_around),
 	    TEST(every_alignment_of_the_edge_is_sound),
+	    TEST(no_text_takes_a_byte_of_another),
 	    TEST(seeking_finds_the_first_above),
 	    TEST(one_that_is_too_large_becomes_the_base),
 	    TEST(without_memory_the_event_becomes_the_base),

@@ -113,9 +113,8 @@ every_short_write_is_continued_at_its_byte(void **state)
 		struct run_place p = {.cursor = 0};
 		size_t n_whole = 0;
 
-		for (len = 0; p.cursor < 40; len += run.len < sent + 1
-			 ? run.len
-			 : sent + 1) {
+		for (len = 0; p.cursor < 40;
+		     len += run.len < sent + 1 ? run.len : sent + 1) {
 			size_t n;
 
 			begin(&p, 64, false);

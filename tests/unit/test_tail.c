@@ -152,7 +152,7 @@ assert_wanted(struct fixture *f, struct rig_client *c)
 	rig_forget(c);
 }
 
-/* ---- at the start -------------------------------------------------------------- */
+/* ---- at the start ------------------------------------------------------- */
 
 static void
 an_empty_log_is_a_log(void **state)
@@ -194,8 +194,8 @@ a_log_that_is_not_there_is_named(void **state)
 	struct errmsg err = {""};
 
 	(void)strcpy(f->conf.database, "/nowhere/at/all.db");
-	assert_status(tail_new(&f->tail, f->rig.loop, f->rig.hub, &f->conf,
-			  true, &err),
+	assert_status(
+	    tail_new(&f->tail, f->rig.loop, f->rig.hub, &f->conf, true, &err),
 	    ST_NOTFOUND);
 	assert_non_null(strstr(err.text, "/nowhere"));
 	assert_null(f->tail);
@@ -214,8 +214,8 @@ starting_fails_cleanly_without_memory(void **state)
 		enum status st;
 
 		fault_alloc_at(n);
-		st = tail_new(&f->tail, f->rig.loop, f->rig.hub, &f->conf,
-		    true, &err);
+		st = tail_new(&f->tail, f->rig.loop, f->rig.hub, &f->conf, true,
+		    &err);
 		hit = fault_hit();
 		if (st == ST_OK && hit)
 			tail_free(&f->tail);
@@ -225,7 +225,7 @@ starting_fails_cleanly_without_memory(void **state)
 	assert_int_equal(hub_head(f->rig.hub), 3);
 }
 
-/* ---- new events ------------------------------------------------------------------ */
+/* ---- new events --------------------------------------------------------- */
 
 static void
 events_of_another_process_are_found_by_polling(void **state)
@@ -308,7 +308,7 @@ an_event_no_frame_can_hold_stops_nobody(void **state)
 	assert_int_equal(tail_n_errors(f->tail), 0);
 }
 
-/* ---- holes and retention ------------------------------------------------------------ */
+/* ---- holes and retention ------------------------------------------------ */
 
 static void
 ids_that_were_never_used_are_no_gap(void **state)
@@ -420,7 +420,7 @@ retention_passes_a_lagging_stream_in_the_middle_of_its_events(void **state)
 	}
 }
 
-/* ---- another log ---------------------------------------------------------------------- */
+/* ---- another log -------------------------------------------------------- */
 
 static void
 a_log_that_took_its_place_is_told_and_read_from_its_start(void **state)

@@ -17,15 +17,15 @@
 #include "record.h"
 #include "store.h"
 
-#define RIG_CLIENTS 96
+#define RIG_CLIENTS  96
 #define RIG_NO_LIMIT (-1)
 
 struct rig_client {
-	int fd;             /* our end; -1: left */
-	int server_fd;      /* the hub's end; -1: ended */
-	struct stream *s;   /* NULL: ended */
-	int64_t budget;     /* bytes that its writes still take */
-	struct buf text;    /* the content of its STDOUT records */
+	int fd;           /* our end; -1: left */
+	int server_fd;    /* the hub's end; -1: ended */
+	struct stream *s; /* NULL: ended */
+	int64_t budget;   /* bytes that its writes still take */
+	struct buf text;  /* the content of its STDOUT records */
 	unsigned char head[RECORD_HEADER_BYTES];
 	size_t n_head, left; /* of the record that is being read */
 	size_t n_records;
@@ -71,12 +71,10 @@ void rig_turn(struct rig *r);
 /* Turns until nothing is left to serve (at most `max`); all clients read. */
 void rig_settle(struct rig *r, int max);
 
-struct store_event rig_event(int64_t id, const char *channel,
-    struct span data);
+struct store_event rig_event(int64_t id, const char *channel, struct span data);
 
 /* Takes and dispatches one event. */
-void rig_push(struct rig *r, int64_t id, const char *channel,
-    struct span data);
+void rig_push(struct rig *r, int64_t id, const char *channel, struct span data);
 
 /* The subscription of a wish, and a reference on it. */
 struct sub *rig_sub(struct subs *subs, const struct rig_wish *w);

@@ -85,8 +85,7 @@ rig_log_add(struct rig_log *l, const char *channel, struct span data, int n)
 void
 rig_log_trim(struct rig_log *l, int64_t max_events)
 {
-	struct store_retain keep = {.max_events = max_events,
-	    .max_rows = 1000};
+	struct store_retain keep = {.max_events = max_events, .max_rows = 1000};
 	bool more = true;
 	int n;
 

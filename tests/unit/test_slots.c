@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/* Slots that processes share, and inherit from the dead. */
+#include "slots.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fault.h"
+#include "tmpdir.h"
+#include "unit.h"
+
+#define KEY 4711u
+
+static struct slots *
+open_slots(const char *dir)
+{
+	struct slots *s = NULL;
+	struct errmsg err = {""};
+
+	if (slots_open(&s, tmpdir_path(dir, "db"), &err) != ST_OK)
+		fail_msg("%s", err.text);
+	return s;
+}
+
+/* Shared memory outlives its users: the test cleans up behind itself. */
+static int
+teardown(void **state)
+{
+	char prefix[32];
+	DIR *shm = opendir("/dev/shm");
+	struct dirent *d;
+
+	(void)snprintf(prefix, sizeof(prefix), "walcast-%u-",
+	    (unsigned)geteuid());
+	while (shm != NULL && (d = readdir(shm)) != NULL)
+		if (strncmp(d->d_name, prefix, strlen(prefix)) == 0) {
+			struct flock fl = {.l_type = F_WRLCK};
+			int fd = shm_open(d->d_name, O_RDWR, 0);
+
+			if (fcntl(fd, F_OFD_GETLK, &fl) == 0 &&
+			    fl.l_type == F_UNLCK)
+				(void)shm_unlink(d->d_name);
+			(void)close(fd);
+		}
+	if (shm != NULL)
+		(void)closedir(shm);
+	return tmpdir_teardown(state);
+}
+
+static void
+so_many_are_given_and_no_more(void **state)
+{
+	struct slots *s = open_slots(*state);
+	int32_t slot = -7;
+	int i;
+
+	assert_status(slots_take(s, KEY, 0, &slot), ST_FULL);
+	for (i = 0; i < 130; i++) {
+		assert_status(slots_take(s, KEY, 130, &slot), ST_OK);
+		assert_int_equal(slot, i);
+	}
+	slot = -7;
+	assert_status(slots_take(s, KEY, 130, &slot), ST_FULL);
+	assert_int_equal(slot, -7);
+	slots_give(s, KEY, 64);
+	slots_give(s, KEY, 64); /* given twice: once */
+	slots_give(s, KEY, SLOT_NONE);
+	slots_give(s, KEY, 5000);
+	slots_give(s, KEY + 1, 3);
+	assert_status(slots_take(s, KEY, 130, &slot), ST_OK);
+	assert_int_equal(slot, 64);
+	assert_status(slots_take(s, KEY, 130, &slot), ST_FULL);
+	assert_status(slots_take(s, KEY, 131, &slot), ST_OK);
+	assert_status(slots_take(s, KEY + 1, 1, &slot), ST_OK);
+	assert_int_equal(slot, 0);
+	slots_close(&s);
+	assert_null(s);
+}
+
+static void
+two_processes_share_one_pool(void **state)
+{
+	/* Two openings are as two processes: the locks are the openings'. */
+	struct slots *a = open_slots(*state), *b = open_slots(*state);
+	int32_t slot[4], more;
+	int i;
+
+	for (i = 0; i < 4; i++)
+		assert_status(slots_take(i % 2 == 0 ? a : b, KEY, 4, &slot[i]),
+		    ST_OK);
+	for (i = 0; i < 4; i++)
+		assert_int_equal(slot[i], i);
+	assert_status(slots_take(a, KEY, 4, &more), ST_FULL);
+	assert_status(slots_take(b, KEY, 4, &more), ST_FULL);
+	slots_give(b, KEY, 0); /* not b's */
+	assert_status(slots_take(b, KEY, 4, &more), ST_FULL);
+	slots_give(a, KEY, 0);
+	assert_status(slots_take(b, KEY, 4, &more), ST_OK);
+	assert_int_equal(more, 0);
+	slots_close(&a);
+	assert_status(slots_take(b, KEY, 4, &more), ST_OK);
+	assert_int_equal(more, 2);
+	slots_close(&b);
+}
+
+static void
+the_dead_leave_their_slots(void **state)
+{
+	struct slots *s = open_slots(*state);
+	int32_t slot;
+	int ready[2], status;
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct slots *mine = NULL;
+		struct errmsg err;
+		int i,
+		    ok = slots_open(&mine, tmpdir_path(*state, "db"), &err) ==
+		    ST_OK;
+
+		for (i = 0; ok && i < 10; i++)
+			ok = slots_take(mine, KEY, 10, &slot) == ST_OK;
+		ok = ok && write(ready[1], "x", 1) == 1;
+		for (;;)
+			(void)pause();
+	}
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	assert_status(slots_take(s, KEY, 10, &slot), ST_FULL);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_status(slots_take(s, KEY, 10, &slot), ST_OK);
+	assert_int_equal(slot, 0);
+	slots_close(&s);
+	(void)close(ready[0]);
+	(void)close(ready[1]);
+}
+
+static void
+another_database_has_slots_of_its_own(void **state)
+{
+	struct slots *a = open_slots(*state), *b = NULL;
+	struct errmsg err;
+	int32_t slot;
+
+	assert_status(slots_open(&b, tmpdir_path(*state, "other"), &err),
+	    ST_OK);
+	assert_status(slots_take(a, KEY, 1, &slot), ST_OK);
+	assert_status(slots_take(b, KEY, 1, &slot), ST_OK);
+	slots_close(&a);
+	slots_close(&b);
+}
+
+static void
+kind_and_name_make_the_key(void **state)
+{
+	(void)state;
+	assert_true(slots_key(SPAN("a"), SPAN("b")) <= 0x7fffffff);
+	assert_int_equal(slots_key(SPAN("a"), SPAN("b")),
+	    slots_key(SPAN("a"), SPAN("b")));
+	assert_int_not_equal(slots_key(SPAN("a"), SPAN("bc")),
+	    slots_key(SPAN("ab"), SPAN("c")));
+	assert_int_not_equal(slots_key(SPAN("front"), SPAN("::1")),
+	    slots_key(SPAN("address"), SPAN("::1")));
+}
+
+static void
+without_memory_no_slot_is_held(void **state)
+{
+	struct slots *s = open_slots(*state), *other = open_slots(*state);
+	int32_t slot;
+	unsigned n;
+
+	for (n = 1;; n++) {
+		enum status st;
+
+		fault_alloc_at(n);
+		st = slots_take(s, KEY, 1, &slot);
+		if (!fault_hit()) {
+			assert_status(st, ST_OK);
+			break;
+		}
+		assert_status(st, ST_NOMEM);
+		assert_status(slots_take(other, KEY, 1, &slot), ST_OK);
+		slots_give(other, KEY, slot);
+	}
+	assert_true(n > 3);
+	slots_close(&s);
+	slots_close(&other);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, tmpdir_setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(so_many_are_given_and_no_more),
+	    TEST(two_processes_share_one_pool),
+	    TEST(the_dead_leave_their_slots),
+	    TEST(another_database_has_slots_of_its_own),
+	    cmocka_unit_test(kind_and_name_make_the_key),
+	    TEST(without_memory_no_slot_is_held),
+	};
+
+	return RUN(tests);
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/* Writing to one stream: what the kernel takes of it decides nothing. */
+#include "stream.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "fault.h"
+#include "record.h"
+#include "unit.h"
+
+ssize_t __real_write(int fd, const void *p, size_t n);
+ssize_t __wrap_write(int fd, const void *p, size_t n);
+
+static int64_t budget = -1; /* bytes that writes still take */
+static int fails_with;
+
+ssize_t
+__wrap_write(int fd, const void *p, size_t n)
+{
+	if (fails_with != 0) {
+		errno = fails_with;
+		return -1;
+	}
+	if (budget == 0) {
+		errno = EAGAIN;
+		return -1;
+	}
+	if (budget > 0 && n > (size_t)budget)
+		n = (size_t)budget;
+	if (budget > 0)
+		budget -= (int64_t)n;
+	return __real_write(fd, p, n);
+}
+
+struct fixture {
+	struct stream s;
+	struct stream_counters n;
+	int fd;
+	char got[8192];
+	size_t len;
+};
+
+static int
+setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	int fds[2];
+
+	if (f == NULL ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds) < 0)
+		return -1;
+	budget = -1;
+	fails_with = 0;
+	f->s.watch.fd = fds[1];
+	f->s.request_id = 258;
+	f->fd = fds[0];
+	*state = f;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	free(f->s.pend);
+	(void)close(f->fd);
+	(void)close(f->s.watch.fd);
+	free(f);
+	return 0;
+}
+
+static struct span
+received(struct fixture *f)
+{
+	ssize_t n = read(f->fd, f->got + f->len, sizeof(f->got) - f->len);
+
+	if (n > 0)
+		f->len += (size_t)n;
+	return span_of(f->got, f->len);
+}
+
+static void
+text_is_one_record(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_status(stream_send_text(&f->s, SPAN("hello"), &f->n), ST_OK);
+	assert_span(received(f), SPAN("\1\6\1\2\0\5\0\0hello"));
+	assert_true(stream_at_border(&f->s));
+	assert_int_equal(f->n.n_writes, 1);
+	assert_int_equal(f->n.n_bytes, 13);
+	assert_int_equal(f->n.n_short_writes, 0);
+}
+
+static void
+plain_cgi_has_no_records(void **state)
+{
+	struct fixture *f = *state;
+
+	f->s.request_id = 0;
+	assert_status(stream_send_text(&f->s, SPAN("hello"), &f->n), ST_OK);
+	assert_span(received(f), SPAN("hello"));
+}
+
+static void
+text_that_was_cut_waits_and_what_follows_waits_behind_it(void **state)
+{
+	struct fixture *f = *state;
+	int64_t cut;
+
+	for (cut = 0; cut < 13; cut++) {
+		f->len = 0;
+		budget = cut;
+		assert_status(stream_send_text(&f->s, SPAN("hello"), &f->n),
+		    ST_AGAIN);
+		assert_false(stream_at_border(&f->s));
+		assert_status(stream_send_raw(&f->s, SPAN("raw"), &f->n),
+		    ST_AGAIN);
+		budget = 2;
+		assert_status(stream_flush(&f->s, &f->n), ST_AGAIN);
+		assert_status(stream_send_text(&f->s, SPAN("!"), &f->n),
+		    ST_AGAIN);
+		budget = -1;
+		assert_status(stream_flush(&f->s, &f->n), ST_OK);
+		assert_null(f->s.pend);
+		assert_status(stream_flush(&f->s, &f->n), ST_OK);
+		assert_span(received(f),
+		    SPAN("\1\6\1\2\0\5\0\0helloraw\1\6\1\2\0\1\0\0!"));
+	}
+}
+
+static void
+what_cannot_wait_is_an_error(void **state)
+{
+	struct fixture *f = *state;
+	static char big[65536];
+
+	budget = 0;
+	fault_alloc_at(1);
+	assert_status(stream_send_text(&f->s, SPAN("x"), &f->n), ST_NOMEM);
+	assert_true(fault_hit());
+	assert_status(stream_send_raw(&f->s, span_of(big, 65536), &f->n),
+	    ST_AGAIN);
+	assert_status(stream_send_raw(&f->s, span_of(big, 1), &f->n), ST_NOMEM);
+}
+
+static void
+a_peer_that_is_gone_is_told_apart(void **state)
+{
+	struct fixture *f = *state;
+
+	fails_with = EPIPE;
+	assert_status(stream_send_text(&f->s, SPAN("x"), &f->n), ST_END);
+	fails_with = ECONNRESET;
+	assert_status(stream_send_text(&f->s, SPAN("x"), &f->n), ST_END);
+	assert_null(f->s.pend);
+	assert_true(stream_at_border(&f->s));
+}
+
+static struct run run;
+
+/* Two frames, "abc" and "defg", from where the stream stands. */
+static void
+fill(struct stream *s)
+{
+	bool exact = s->rec_left > 0;
+
+	run_begin(&run, &s->place, exact ? s->rec_left : RUN_CONTENT_BYTES,
+	    exact);
+	if (s->place.cursor < 1 && !run_add(&run, 1, SPAN("abc")))
+		return;
+	if (s->place.cursor < 2)
+		(void)run_add(&run, 2, SPAN("defg"));
+}
+
+static void
+a_run_is_continued_inside_the_record_that_was_promised(void **state)
+{
+	struct fixture *f = *state;
+	int64_t cut, again;
+
+	for (cut = 0; cut < 15; cut++) {
+		for (again = 1; again < 15; again++) {
+			f->len = 0;
+			f->s.place = (struct run_place){.cursor = 0};
+			f->n.n_events = 0;
+			budget = cut;
+			fill(&f->s);
+			assert_status(stream_send_run(&f->s, &run, &f->n),
+			    ST_AGAIN);
+			assert_true(stream_at_border(&f->s) == (cut == 0));
+			do {
+				budget = again;
+				fill(&f->s);
+			} while (stream_send_run(&f->s, &run, &f->n) != ST_OK);
+			assert_span(received(f),
+			    SPAN("\1\6\1\2\0\7\0\0abcdefg"));
+			assert_true(stream_at_border(&f->s));
+			assert_int_equal(f->s.place.cursor, 2);
+			assert_int_equal(f->n.n_events, 2);
+		}
+	}
+}
+
+static void
+an_empty_run_moves_the_place_and_sends_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	run_begin(&run, &f->s.place, RUN_CONTENT_BYTES, false);
+	run_scanned(&run, 9);
+	assert_status(stream_send_run(&f->s, &run, &f->n), ST_OK);
+	assert_int_equal(f->s.place.cursor, 9);
+	assert_int_equal(f->n.n_writes, 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(text_is_one_record),
+	    TEST(plain_cgi_has_no_records),
+	    TEST(text_that_was_cut_waits_and_what_follows_waits_behind_it),
+	    TEST(what_cannot_wait_is_an_error),
+	    TEST(a_peer_that_is_gone_is_told_apart),
+	    TEST(a_run_is_continued_inside_the_record_that_was_promised),
+	    TEST(an_empty_run_moves_the_place_and_sends_nothing),
+	};
+
+	return RUN(tests);
+}
