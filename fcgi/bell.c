@@ -86,8 +86,7 @@ take_lines(struct bell *b)
 {
 	const char *end;
 
-	while (b->in.len > 0 &&
-	    (end = memchr(buf_span(&b->in).p, '\n', b->in.len)) != NULL) {
+	while ((end = span_find(buf_span(&b->in), '\n')) != NULL) {
 		size_t len = (size_t)(end - buf_span(&b->in).p);
 
 		take_line(b, span_of(buf_span(&b->in).p, len));

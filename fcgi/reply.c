@@ -258,7 +258,7 @@ reply_send(
 {
 	struct reply *r = calloc(1, sizeof(*r));
 	enum status st;
-	uint32_t events;
+	uint32_t events = 0;
 
 	if (r == NULL) {
 		(void)close(fd);

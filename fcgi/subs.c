@@ -81,7 +81,7 @@ compare_spans(const void *a, const void *b)
 static enum status
 put_sorted(struct buf *key, const struct span *list, size_t n)
 {
-	struct span sorted[64];
+	struct span sorted[64] = {{0}};
 	enum status st = ST_OK;
 	size_t i;
 
@@ -138,6 +138,7 @@ impl_new(struct span key, const struct sub_spec *spec)
 		free(m);
 		return NULL;
 	}
+	assert(key.p != NULL);
 	memcpy(m->key, key.p, key.len);
 	m->key_len = key.len;
 	m->n_channels = spec->n_channels;
@@ -288,6 +289,7 @@ subs_ref(struct subs *s, const struct sub_spec *spec, struct sub **out)
 	if (st == ST_OK) {
 		struct span k = buf_span(&key);
 
+		assert(k.p != NULL);
 		HASH_FIND(hh, s->all, k.p, k.len, m);
 		if (m == NULL) {
 			m = impl_new(k, spec);

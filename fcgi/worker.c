@@ -165,9 +165,7 @@ fds_used(const struct worker *w)
 static enum status
 put_counter(struct buf *b, const char *name, uint64_t v)
 {
-	return buf_printf(b, "%s\"%s\":%llu",
-	    buf_span(b).p[b->len - 1] == '{' ? "" : ",", name,
-	    (unsigned long long)v);
+	return buf_printf(b, "\"%s\":%llu,", name, (unsigned long long)v);
 }
 
 static uint64_t
@@ -245,8 +243,10 @@ on_report(struct timer *t, uint64_t now_us)
 	    (long long)hub_head(w->hub), hub_n_streams(w->hub));
 	if (st == ST_OK)
 		st = put_counters(w, &b);
-	if (st == ST_OK)
+	if (st == ST_OK) {
+		buf_truncate(&b, b.len - 1); /* the last comma */
 		st = buf_append(&b, SPAN("}}"));
+	}
 	if (st == ST_OK)
 		bell_report(w->bell, buf_span(&b));
 	buf_fini(&b);

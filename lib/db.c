@@ -132,6 +132,7 @@ db_get_int(struct db *db, const char *sql, int64_t *v)
 
 	if (st != ST_OK)
 		return st;
+	assert(s != NULL);
 	st = db_step(s);
 	if (st == ST_OK)
 		*v = db_col_int(s, 0);

@@ -11,7 +11,7 @@ span_cut(struct span *rest, char sep, struct span *part)
 
 	if (rest->p == NULL)
 		return false;
-	at = rest->len == 0 ? NULL : memchr(rest->p, sep, rest->len);
+	at = span_find(*rest, sep);
 	if (at == NULL) {
 		*part = *rest;
 		*rest = SPAN_NONE;

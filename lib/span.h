@@ -35,7 +35,7 @@ span_str(const char *s)
 static inline bool
 span_eq(struct span a, struct span b)
 {
-	return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
+	return a.len == b.len && (a.p == NULL || b.p == NULL || memcmp(a.p, b.p, a.len) == 0);
 }
 
 static inline bool
@@ -50,6 +50,13 @@ static inline struct span
 span_skip(struct span s, size_t n)
 {
 	return (struct span){s.p + n, s.len - n};
+}
+
+/* The first `byte` in s, or NULL. */
+static inline const char *
+span_find(struct span s, char byte)
+{
+	return s.p == NULL ? NULL : memchr(s.p, byte, s.len);
 }
 
 /*

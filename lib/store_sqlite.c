@@ -162,6 +162,7 @@ tips_clear(struct store_writer *w)
 	struct tip *t, *tmp;
 
 	HASH_ITER (hh, w->tips, t, tmp) {
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) freed below */
 		HASH_DEL(w->tips, t);
 		free(t);
 	}
@@ -594,7 +595,7 @@ enum status
 store_trim(struct store_writer *w, const struct store_retain *r, int *n_deleted,
     bool *more)
 {
-	struct store_bounds b;
+	struct store_bounds b = {0};
 	int64_t cut = 0;
 	enum status st = find_cut(w, r, &cut);
 

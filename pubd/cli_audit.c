@@ -286,9 +286,9 @@ check_listed(void *arg, struct span name, int64_t last_id)
 		return ST_OK; /* published since the start */
 	if (c != NULL && c->last_id != last_id)
 		wrong_tip(a, name, c->last_id, last_id);
-	else if (c == NULL && last_id >= a->expected_id)
-		wrong_tip(a, name, 0, last_id);
-	else if (c == NULL && a->first_id != 0 && last_id >= a->first_id)
+	else if (c == NULL &&
+	    (last_id >= a->expected_id ||
+		(a->first_id != 0 && last_id >= a->first_id)))
 		wrong_tip(a, name, 0, last_id);
 	return ST_OK;
 }
@@ -377,6 +377,7 @@ forget_channels(struct audit *a)
 	struct channel *c, *tmp;
 
 	HASH_ITER (hh, a->channels, c, tmp) {
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) freed below */
 		HASH_DEL(a->channels, c);
 		free(c);
 	}

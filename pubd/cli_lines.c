@@ -110,8 +110,7 @@ cli_lines_next(struct cli_lines *l, struct span *line)
 		drop_taken(l);
 		rest = buf_span(&l->in);
 		if (rest.len > l->searched)
-			eol = memchr(rest.p + l->searched, '\n',
-			    rest.len - l->searched);
+			eol = span_find(span_skip(rest, l->searched), '\n');
 		if (eol == NULL)
 			return unfinished(l, rest, line);
 		l->taken = (size_t)(eol - rest.p) + 1;

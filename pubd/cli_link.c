@@ -91,7 +91,7 @@ cli_link_line(struct cli_link *l, struct span *line)
 
 	drop_taken(l);
 	s = buf_span(&l->in);
-	end = s.len == 0 ? NULL : memchr(s.p, '\n', s.len);
+	end = span_find(s, '\n');
 	if (end == NULL)
 		return ST_AGAIN;
 	*line = span_of(s.p, (size_t)(end - s.p));

@@ -70,5 +70,6 @@ esac
 [ -n "$p" ] || answer 503 "it is being started"
 # A moment later, so that lighttpd can still deliver the answer: a browser
 # that got none would send the request again.
+# shellcheck disable=SC2086
 (sleep 0.1; kill -9 $p) </dev/null >/dev/null 2>&1 &
 answer 200 "$p"

@@ -86,9 +86,10 @@ configure() {
 	cp "$here/index.html" "$here/demo.cgi" "$demo/htdocs"
 
 	# The shipped file, with our paths and no more descriptors than we may.
-	fds=$(ulimit -H -n)
+	# shellcheck disable=SC3045
+	fds=$(ulimit -H -n 2>/dev/null || echo 1024)
 	case $fds in
-	unlimited) fds=20000 ;;
+	*[!0-9]*) fds=20000 ;;
 	esac
 	[ "$fds" -lt 20000 ] || fds=20000
 	{
@@ -125,7 +126,7 @@ commands() {
 	D=$demo
 	export WALCAST_CONF=\$D/walcast.conf PATH=\$D/bin:\$PATH
 
-	# an event; lines; a row in SQL
+	# an event; lines; a row in SQL (with Debian's package sqlite3)
 	walcast publish -c demo 'from a shell'
 	seq 5 | walcast publish -c demo --lines
 	sqlite3 \$D/data/events.db "INSERT INTO \\
@@ -177,6 +178,7 @@ show() {
 # ---- the check
 
 kill_all() {
+	# shellcheck disable=SC2046
 	kill -9 $(cat "$demo/$1.pid") 2>/dev/null || :
 }
 
@@ -228,6 +230,7 @@ check() {
 
 	kill_all worker
 	kill_all pubd
+	# shellcheck disable=SC2016
 	[ "$(button publish 'from a page; $(id) "&<')" = $((head + 1)) ] ||
 	    die "the page's button gave another id than $((head + 1))"
 	[ "$(button burst)" = 1000 ] || die "not all of the burst was stored"
@@ -253,8 +256,8 @@ check() {
 	"$bin/walcast" audit >/dev/null || die "the audit finds fault"
 	curl -sS -f -o "$demo/page" "$url/" || die "there is no page"
 	cmp -s "$demo/page" "$here/index.html" || die "the page is another"
-	curl -sS -f -o "$demo/metrics" "$url/sse-metrics.fcgi" &&
-	    grep -q '^sse_streams_open' "$demo/metrics" ||
+	curl -sS -f -o "$demo/metrics" "$url/sse-metrics.fcgi" || :
+	grep -q '^sse_streams_open' "$demo/metrics" ||
 	    die "there are no metrics"
 	curl -s -o /dev/null -w '%{http_code}' -d x \
 	    "$url/demo.cgi/kill/pubd" | grep -q 403 || die "a stranger may press buttons"

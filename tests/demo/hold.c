@@ -98,19 +98,22 @@ put_pids(void)
 	put_file("pid", text);
 }
 
-/* ---- the socket ------------------------------------------------------------- */
+/* ---- the socket -------------------------------------------------------------
+ */
 
 static bool
 listen_unix(const char *path)
 {
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
 
-	if (strlen(path) >= sizeof(sun.sun_path)) {
+	size_t len = strlen(path) + 1;
+
+	if (len > sizeof(sun.sun_path)) {
 		errno = ENAMETOOLONG;
 		return false;
 	}
-	(void)strcpy(sun.sun_path, path);
-	(void)strcpy(unix_path, path);
+	memcpy(sun.sun_path, path, len);
+	memcpy(unix_path, path, len);
 	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	return listener >= 0 &&
 	    bind(listener, (struct sockaddr *)&sun, sizeof(sun)) == 0 &&
@@ -169,7 +172,8 @@ listen_on(char *addresses)
 	listen_on(next);
 }
 
-/* ---- the programs ------------------------------------------------------------- */
+/* ---- the programs
+ * ------------------------------------------------------------- */
 
 static void
 become_copy(void)
@@ -187,8 +191,7 @@ become_copy(void)
 		/* Both are without close-on-exec, unless it is 3 itself. */
 		if (dup2(listener, STDIN_FILENO) < 0 ||
 		    dup2(listener, LISTEN_FD) < 0 ||
-		    (listener == LISTEN_FD &&
-			fcntl(LISTEN_FD, F_SETFD, 0) < 0))
+		    (listener == LISTEN_FD && fcntl(LISTEN_FD, F_SETFD, 0) < 0))
 			_exit(126);
 		(void)snprintf(pid, sizeof(pid), "%ld", (long)getpid());
 		(void)setenv("LISTEN_PID", pid, 1);
@@ -300,7 +303,8 @@ options(int argc, char **argv)
 	if (files == NULL || optind == argc || copies < 1 ||
 	    copies > COPIES_MAX) {
 		(void)fputs("usage: hold [-n COPIES] [-d MS] [-l ADDRESS] -f "
-			    "FILES PROGRAM ...\n", stderr);
+			    "FILES PROGRAM ...\n",
+		    stderr);
 		exit(64);
 	}
 	command = argv + optind;

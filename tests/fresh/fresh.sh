@@ -178,7 +178,9 @@ demo_conf() {
 
 demo() {
 	say "make demo"
-	inside setsid make demo >"$root/tmp/demo.log" 2>&1 &
+	# What sh starts in the background has INT ignored; a terminal's has not.
+	inside env --default-signal=INT,QUIT setsid make demo \
+	    >"$root/tmp/demo.log" 2>&1 &
 	demo_pid=$!
 	wait_for 600 "the page" page_is_up
 	demo_log
@@ -195,10 +197,9 @@ demo() {
 
 	# Ctrl-C, as the terminal sends it: to the whole group.
 	kill -INT -"$(demo_group)"
-	wait "$demo_pid" || :
 	demo_pid=
-	wait "$stream_pid" || :
 	wait_for 20 "all of the demo to end" nothing_runs
+	kill "$stream_pid" 2>/dev/null || :
 	! demo_conf >/dev/null 2>&1 || die "the demo left its directory"
 	say "Ctrl-C: all gone"
 }
@@ -308,6 +309,7 @@ package() {
 	as walcast-sse sh -c 'echo >>/var/lib/walcast/events.db' 2>/dev/null &&
 	    die "the worker's user may write to the log"
 	inside -d / walcast doctor
+	# shellcheck disable=SC2046
 	kill $(ps_of '^pubd') $(ps_of '^/usr/lib/walcast/sse') 2>/dev/null || :
 	apt purge walcast
 	[ ! -e "$root/var/lib/walcast" ] || die "purge left the log"
@@ -385,12 +387,14 @@ finish() {
 	exit $rc
 }
 trap finish EXIT
-trap 'exit 1' HUP INT TERM
+child=
+trap '[ -z "$child" ] || kill "$child"; exit 1' HUP INT TERM
 
-set -- "$@"
 [ $command = no ] || set -- -- "$@"
 [ $check = no ] || set -- --check "$@"
 [ $package = no ] || set -- --package "$@"
 timeout -k 10 "$((${MINUTES:-60} * 60))" \
     unshare --mount --propagation private --pid --fork --kill-child \
-    --mount-proc sh "$here/fresh.sh" --stage-two --root "$root" "$@"
+    --mount-proc sh "$here/fresh.sh" --stage-two --root "$root" "$@" &
+child=$!
+wait "$child"

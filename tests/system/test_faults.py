@@ -345,7 +345,6 @@ def test_a_damaged_log_keeps_its_streams_and_a_restored_one_goes_on(parts):
     os.chmod(st.var / "new", 0o660)
     os.rename(st.var / "new", st.db)
     until(pub, ["ok"])
-    had = len(client.ids)
     last = pub.publish("c0", "restored")
     client.upto(last, timeout=60)
     assert {g["code"] for g in client.gaps} <= {"ahead"}, client.gaps

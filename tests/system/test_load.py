@@ -2,8 +2,6 @@
 """Many clients at once: everyone has everything once and in order, whoever
 reconnects, stalls, idles or comes from far behind."""
 
-import subprocess
-
 import pytest
 
 from conftest import needs

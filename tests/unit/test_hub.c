@@ -385,6 +385,39 @@ events_that_left_the_ring_undispatched_come_by_page(void **state)
 }
 
 static void
+the_last_event_to_leave_the_ring_undispatched_is_not_missed(void **state)
+{
+	struct rig r;
+	struct rig_client c;
+	size_t n_paged = 0, n_sent = 0;
+	int64_t n, id;
+
+	(void)state;
+	for (n = 190; n < 240; n++) {
+		struct store_event e = rig_event(1, "b", SPAN("x"));
+
+		open_rig(&r, 65536);
+		join(&r, &c, "b");
+		(void)hub_take(r.hub, &e);
+		for (id = 2; id <= n; id++) {
+			e = rig_event(id, "a", SPAN("x"));
+			(void)hub_take(r.hub, &e);
+		}
+		hub_dispatch(r.hub);
+		rig_settle(&r, 10);
+		if (c.s->state == STREAM_PAGING) {
+			assert_int_equal(c.s->place.cursor, 0);
+			n_paged++;
+		} else {
+			assert_span(rig_text(&c), SPAN("id: 1\ndata: x\n\n"));
+			n_sent++;
+		}
+		rig_fini(&r);
+	}
+	assert_true(n_paged > 0 && n_sent > 0);
+}
+
+static void
 an_envelope_stream_gets_older_events_by_page(void **state)
 {
 	struct rig r;
@@ -1160,6 +1193,8 @@ main(void)
 	    cmocka_unit_test(an_event_too_large_for_the_ring_is_left_to_pages),
 	    cmocka_unit_test(
 		events_that_left_the_ring_undispatched_come_by_page),
+	    cmocka_unit_test(
+		the_last_event_to_leave_the_ring_undispatched_is_not_missed),
 	    cmocka_unit_test(an_envelope_stream_gets_older_events_by_page),
 	    cmocka_unit_test(
 		a_search_through_the_ring_for_a_rare_channel_is_bounded),

@@ -450,6 +450,36 @@ a_log_that_took_its_place_is_told_and_read_from_its_start(void **state)
 }
 
 static void
+pages_of_the_old_log_are_not_given_for_the_new_one(void **state)
+{
+	struct fixture *f = *state;
+	struct store_bounds b = {.head = 3000, .oldest = 1};
+	int64_t id;
+
+	rig_log_add(&f->log, "a", SPAN("x"), 3000);
+	start(f, true);
+	join(f, &f->a, "a", 0);
+	settle(f);
+	rig_forget(&f->a);
+	rig_log_replace(&f->log);
+	rig_log_add(&f->log, "a", SPAN("new"), 3000);
+	tail_wake(f->tail);
+	while (!tail_is_open(f->tail) ||
+	    hub_counters(f->rig.hub)->n_gaps[GAP_GENERATION] == 0) {
+		assert_status(loop_turn(f->rig.loop, 10000), ST_OK);
+		(void)tail_turn(f->tail);
+	}
+	settle(f);
+	want_gap(f, GAP_GENERATION, 3000, &b, 0);
+	for (id = 1; id <= 3000; id++) {
+		struct store_event e = rig_event(id, "a", SPAN("new"));
+
+		assert_status(frame_event(&f->want, &e), ST_OK);
+	}
+	assert_wanted(f, &f->a);
+}
+
+static void
 a_log_that_went_back_is_told(void **state)
 {
 	struct fixture *f = *state;
@@ -571,6 +601,7 @@ main(void)
 	    TEST(a_log_that_was_emptied_past_live_streams_is_told),
 	    TEST(retention_passes_a_lagging_stream_in_the_middle_of_its_events),
 	    TEST(a_log_that_took_its_place_is_told_and_read_from_its_start),
+	    TEST(pages_of_the_old_log_are_not_given_for_the_new_one),
 	    TEST(a_log_that_went_back_is_told),
 	    TEST(streams_stay_open_while_the_log_is_away),
 	    TEST(a_locked_log_is_waited_for_without_spinning),
