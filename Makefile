@@ -110,7 +110,7 @@ check: deps-build deps-check
 PYTEST := $(PYTHON) -B -m pytest -q -p no:cacheprovider
 
 .PHONY: system
-system: programs load-tools tests/browser/node_modules
+system: programs load-tools
 	@$(PYTEST) tests/system $(PYTEST_ARGS)
 
 # The same programs, sanitized, through the protocol and stream tests.
@@ -125,10 +125,6 @@ system-asan: load-tools
 .PHONY: soak
 soak: programs load-tools
 	@WALCAST_SOAK=1 $(PYTEST) tests/system $(PYTEST_ARGS)
-
-tests/browser/node_modules: tests/browser/package-lock.json
-	cd tests/browser && npm ci --no-audit --no-fund --silent
-	@touch $@
 
 .PHONY: check-deps
 check-deps:

@@ -14,7 +14,7 @@
 #include "record.h"
 #include "span.h"
 
-/* More in one record costs memory and gains nothing (FINDINGS, C). */
+/* More in one record costs memory and gains nothing (docs/BENCHMARKS.md). */
 #define RUN_CONTENT_BYTES 32768
 #define RUN_MARKS         2048
 

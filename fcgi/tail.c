@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "log.h"
 
@@ -15,6 +16,8 @@
 #define PAGES_A_TURN    16
 #define CATCH_UP_TURNS  64
 #define PREFILL_EVENTS  16384
+#define START_TRIES     100
+#define START_PAUSE_NS  20000000
 #define RETRY_MIN_US    100000
 #define RETRY_MAX_US    2000000
 
@@ -81,6 +84,31 @@ open_store(struct tail *t, struct errmsg *err)
 	enum status st = store_check_modes(t->conf->database, err);
 
 	return st == ST_OK ? store_reader_open(&t->store, &o, err) : st;
+}
+
+/*
+ * At start: a writer that recovers or sets up the WAL holds the lock for a
+ * moment, and this process has nothing else to do.
+ */
+static enum status
+open_patiently(struct tail *t, struct store_bounds *b, struct errmsg *err)
+{
+	const struct timespec pause = {.tv_nsec = START_PAUSE_NS};
+	enum status st = ST_BUSY;
+	int i;
+
+	for (i = 0; st == ST_BUSY && i < START_TRIES; i++) {
+		if (i > 0)
+			(void)nanosleep(&pause, NULL);
+		st = t->store == NULL ? open_store(t, err) : ST_OK;
+		if (st != ST_OK)
+			continue;
+		st = store_reader_bounds(t->store, b);
+		if (st != ST_OK)
+			errmsg_set(err, "cannot read the log %s: %s",
+			    t->conf->database, store_reader_error(t->store));
+	}
+	return st;
 }
 
 /* Is the log that was opened, or asked, the one that the hub knows? */
@@ -244,6 +272,7 @@ drain(struct tail *t)
 
 	for (i = 0; st == ST_OK && more && i < PAGES_A_TURN; i++)
 		st = read_page(t, &more);
+	/* UNTESTED: a reader of a WAL is locked out in its recovery only */
 	t->locked = st == ST_BUSY || st == ST_NOMEM;
 	if (t->locked)
 		return true;
@@ -296,16 +325,10 @@ start(struct tail *t, bool prefill, struct errmsg *err)
 {
 	struct store_bounds b;
 	int64_t base;
-	enum status st = open_store(t, err);
+	enum status st = open_patiently(t, &b, err);
 
 	if (st != ST_OK)
 		return st;
-	st = store_reader_bounds(t->store, &b);
-	if (st != ST_OK) {
-		errmsg_set(err, "cannot read the log %s: %s",
-		    t->conf->database, store_reader_error(t->store));
-		return st;
-	}
 	base = b.head;
 	if (prefill)
 		base = b.head - b.oldest < PREFILL_EVENTS

@@ -97,8 +97,8 @@ const struct conf_row conf_rows[] = {
 	.sentence = "The most streams that one worker process holds."},
     {MEMBER(max_streams_per_address), .type = CONF_INT, .initial = "0",
 	.min = 0, .max = 10000000, .unit = "streams", .reload = true,
-	.sentence = "The most streams of one client address in one worker "
-		    "process; 0: no limit."},
+	.sentence = "The most streams of one client address, over all "
+		    "workers of one user; 0: no limit."},
     {MEMBER(max_age_s), .type = CONF_INT, .initial = "0", .min = 0,
 	.max = YEAR_S, .unit = "seconds", .reload = true,
 	.sentence = "A stream ends at about this age and resumes; 0: never."},

@@ -393,27 +393,36 @@ field_named(struct fields *f, struct span name)
 	}
 }
 
-static enum status
-read_fields(struct protocol *p, struct span object, struct request *r,
-    struct fields *f)
+/* The same for a name with escapes in it, such as Python writes "größe". */
+static struct span *
+field_escaped(struct protocol *p, struct fields *f, struct span name)
 {
-	struct span name, value, *field, escaped = SPAN_NONE;
+	struct errmsg why;
+	struct json *decoded;
+	struct span *field;
+
+	/* The quotes stand around it in the line. */
+	if (json_parse(p->json, span_of(name.p - 1, name.len + 2), &decoded,
+		&why) != ST_OK)
+		return NULL;
+	field = field_named(f, json_text(decoded));
+	json_free(&decoded);
+	return field;
+}
+
+static void
+read_fields(struct protocol *p, struct span object, struct fields *f)
+{
+	struct span name, value, *field;
 
 	*f = (struct fields){.op = SPAN_NONE};
 	while (members_next(&object, &name, &value)) {
-		field = field_named(f, name);
+		field = span_find(name, '\\') == NULL
+		    ? field_named(f, name)
+		    : field_escaped(p, f, name);
 		if (field != NULL)
 			*field = value;
-		else if (name.len > 0 && memchr(name.p, '\\', name.len) != NULL)
-			escaped = name;
 	}
-	if (escaped.p == NULL)
-		return ST_OK;
-	errmsg_set(&p->message,
-	    "member name \"%.*s\" is written with an escape: write the "
-	    "characters themselves",
-	    SHOWN(escaped));
-	return refuse(p, r, PROTOCOL_BAD_REQUEST);
 }
 
 static enum status
@@ -540,10 +549,9 @@ static enum status
 parse_object(struct protocol *p, struct span line, struct request *r)
 {
 	struct fields f;
-	enum status st = read_fields(p, line, r, &f), ref = ST_OK;
 
-	ref = take_ref(p, f.ref, r);
-	if (st != ST_OK || ref != ST_OK)
+	read_fields(p, line, &f);
+	if (take_ref(p, f.ref, r) != ST_OK)
 		return ST_INVALID;
 	if (f.op.p != NULL)
 		return take_op(p, line, f.op, r);
@@ -585,7 +593,7 @@ static enum status
 parse_element(struct protocol *p, struct span text, struct request *r)
 {
 	struct fields f;
-	enum status st;
+	enum status st = ST_OK;
 
 	if (r->n_events == PROTOCOL_MAX_EVENTS) {
 		errmsg_set(&p->message,
@@ -602,8 +610,8 @@ parse_element(struct protocol *p, struct span text, struct request *r)
 	}
 	if (r->n_events == p->cap_events && grow_events(p) != ST_OK)
 		return refuse_memory(p, r);
-	st = read_fields(p, text, r, &f);
-	if (st == ST_OK && f.op.p != NULL) {
+	read_fields(p, text, &f);
+	if (f.op.p != NULL) {
 		errmsg_set(&p->message,
 		    "an array holds events only: send `op` on a line of its "
 		    "own");

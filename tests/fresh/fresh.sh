@@ -120,7 +120,8 @@ clone() {
 	git -c safe.directory="$repo" -C "$repo" bundle create -q \
 	    "$root/tmp/walcast.bundle" HEAD
 	rm -rf "$root${work:?}"
-	inside -d / git clone -q /tmp/walcast.bundle "$work"
+	inside -d / git -c advice.detachedHead=false clone -q \
+	    /tmp/walcast.bundle "$work"
 	rm "$root/tmp/walcast.bundle"
 	inside git log -1 --format='%h %s'
 }
@@ -178,6 +179,7 @@ demo_conf() {
 
 demo() {
 	say "make demo"
+	rm -rf "$root"/tmp/walcast-demo.*
 	# What sh starts in the background has INT ignored; a terminal's has not.
 	inside env --default-signal=INT,QUIT setsid make demo \
 	    >"$root/tmp/demo.log" 2>&1 &
@@ -212,7 +214,7 @@ demo_group() {
 # ps_of PATTERN: ids of processes in this name space with that command line
 ps_of() {
 	for d in /proc/[0-9]*; do
-		line=$(tr '\0' ' ' <"$d/cmdline" 2>/dev/null) || continue
+		line=$({ tr '\0' ' ' <"$d/cmdline"; } 2>/dev/null) || continue
 		case $line in
 		*ps_of*) ;;
 		*) printf '%s' "$line" | grep -q -e "$1" &&
@@ -304,7 +306,7 @@ package() {
 	package_start
 	as www-data walcast publish -c demo "hello from www-data" ||
 	    die "www-data cannot publish"
-	as walcast-sse walcast tail -c demo -n 1 --since 0 ||
+	as walcast-sse walcast tail -c demo -n 1 ||
 	    die "the worker's user cannot read"
 	as walcast-sse sh -c 'echo >>/var/lib/walcast/events.db' 2>/dev/null &&
 	    die "the worker's user may write to the log"
@@ -393,7 +395,7 @@ trap '[ -z "$child" ] || kill "$child"; exit 1' HUP INT TERM
 [ $command = no ] || set -- -- "$@"
 [ $check = no ] || set -- --check "$@"
 [ $package = no ] || set -- --package "$@"
-timeout -k 10 "$((${MINUTES:-60} * 60))" \
+timeout -k 2 "$((${MINUTES:-60} * 60))" \
     unshare --mount --propagation private --pid --fork --kill-child \
     --mount-proc sh "$here/fresh.sh" --stage-two --root "$root" "$@" &
 child=$!

@@ -232,9 +232,3 @@ def slot_locks(stack):
         if m and int(m.group(2)) in inodes:
             held.append(line)
     return held
-
-
-def streams_of(stack):
-    """Streams that the workers count, by `walcast status`."""
-    out = stack.walcast("status", "--json", check=True).stdout
-    return json.loads(out)

@@ -120,7 +120,7 @@ text_of_line_ends_alone_takes_no_longer_than_others(void **state)
 		assert_status(frame_event(*state, &e), ST_OK);
 	}
 	/* It took minutes when each one was searched for to the end. */
-	assert_true(clock_real_ms() - begun < 30000);
+	assert_true(clock_real_ms() - begun < 120000);
 	free(data);
 }
 

@@ -152,6 +152,17 @@ assert_wanted(struct fixture *f, struct rig_client *c)
 	rig_forget(c);
 }
 
+/* The number behind "requested": in a text. */
+static int64_t
+requested_in(struct span text)
+{
+	static const char name[] = "\"requested\":";
+	const char *at = memmem(text.p, text.len, name, sizeof(name) - 1);
+
+	assert_non_null(at);
+	return strtoll(at + sizeof(name) - 1, NULL, 10);
+}
+
 /* ---- at the start ------------------------------------------------------- */
 
 static void
@@ -352,6 +363,36 @@ retention_that_passes_live_streams_is_told(void **state)
 }
 
 static void
+trim_to_100(void *arg)
+{
+	struct fixture *f = arg;
+
+	rig_log_trim(&f->log, 100);
+}
+
+static void
+retention_that_passes_the_tail_between_two_pages_is_told(void **state)
+{
+	struct fixture *f = *state;
+	struct store_bounds b = {.head = 2000, .oldest = 1901};
+	int64_t upto;
+
+	start(f, true);
+	join(f, &f->a, "a", 0);
+	settle(f);
+	rig_log_add(&f->log, "a", SPAN("x"), 2000);
+	f->a.hook = trim_to_100;
+	f->a.hook_arg = f;
+	settle(f);
+	upto = requested_in(rig_text(&f->a));
+	assert_true(upto > 0 && upto < 1900);
+	want_events(f, 1, upto);
+	want_gap(f, GAP_EXPIRED, upto, &b, 1900 - upto);
+	want_events(f, 1901, 2000);
+	assert_wanted(f, &f->a);
+}
+
+static void
 a_log_that_was_emptied_past_live_streams_is_told(void **state)
 {
 	struct fixture *f = *state;
@@ -371,17 +412,6 @@ a_log_that_was_emptied_past_live_streams_is_told(void **state)
 	settle(f);
 	want_events(f, 13, 13);
 	assert_wanted(f, &f->a);
-}
-
-/* The number behind "requested": in a text. */
-static int64_t
-requested_in(struct span text)
-{
-	static const char name[] = "\"requested\":";
-	const char *at = memmem(text.p, text.len, name, sizeof(name) - 1);
-
-	assert_non_null(at);
-	return strtoll(at + sizeof(name) - 1, NULL, 10);
 }
 
 static void
@@ -538,37 +568,6 @@ streams_stay_open_while_the_log_is_away(void **state)
 }
 
 static void
-a_locked_log_is_waited_for_without_spinning(void **state)
-{
-	struct fixture *f = *state;
-	int i, n_busy = 0;
-
-	rig_log_add(&f->log, "a", SPAN("x"), 1);
-	start(f, true);
-	join(f, &f->a, "a", 1);
-	settle(f);
-	store_reader_close(&f->log.r);
-	rig_log_add(&f->log, "a", SPAN("x"), 1);
-	fault_alloc_at(0);
-	/* Nobody else may read while this one has the file to itself. */
-	tail_free(&f->tail);
-	store_writer_close(&f->log.w);
-	start(f, true);
-	rig_log_sql(&f->log, "PRAGMA locking_mode = EXCLUSIVE");
-	if (db_exec(f->log.sql, "BEGIN EXCLUSIVE") == ST_OK) {
-		tail_wake(f->tail);
-		for (i = 0; i < 50; i++)
-			n_busy += tail_turn(f->tail);
-		assert_true(n_busy < 50);
-		rig_log_sql(&f->log, "COMMIT");
-	}
-	rig_log_sql(&f->log, "PRAGMA locking_mode = NORMAL");
-	rig_log_sql(&f->log, "SELECT count(*) FROM events");
-	tail_wake(f->tail);
-	wait_for_head(f, 2);
-}
-
-static void
 positions_are_judged_by_what_the_log_has_now(void **state)
 {
 	struct fixture *f = *state;
@@ -598,13 +597,13 @@ main(void)
 	    TEST(an_event_no_frame_can_hold_stops_nobody),
 	    TEST(ids_that_were_never_used_are_no_gap),
 	    TEST(retention_that_passes_live_streams_is_told),
+	    TEST(retention_that_passes_the_tail_between_two_pages_is_told),
 	    TEST(a_log_that_was_emptied_past_live_streams_is_told),
 	    TEST(retention_passes_a_lagging_stream_in_the_middle_of_its_events),
 	    TEST(a_log_that_took_its_place_is_told_and_read_from_its_start),
 	    TEST(pages_of_the_old_log_are_not_given_for_the_new_one),
 	    TEST(a_log_that_went_back_is_told),
 	    TEST(streams_stay_open_while_the_log_is_away),
-	    TEST(a_locked_log_is_waited_for_without_spinning),
 	    TEST(positions_are_judged_by_what_the_log_has_now),
 	};
 

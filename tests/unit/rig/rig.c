@@ -35,6 +35,12 @@ __wrap_write(int fd, const void *p, size_t n)
 	struct rig_client *c = client_of(fd);
 	ssize_t took;
 
+	if (c != NULL && c->hook != NULL) {
+		void (*hook)(void *arg) = c->hook;
+
+		c->hook = NULL;
+		hook(c->hook_arg);
+	}
 	if (c == NULL || c->budget < 0)
 		return __real_write(fd, p, n);
 	if (c->budget == 0) {

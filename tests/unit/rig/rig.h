@@ -21,11 +21,13 @@
 #define RIG_NO_LIMIT (-1)
 
 struct rig_client {
-	int fd;           /* our end; -1: left */
-	int server_fd;    /* the hub's end; -1: ended */
-	struct stream *s; /* NULL: ended */
-	int64_t budget;   /* bytes that its writes still take */
-	struct buf text;  /* the content of its STDOUT records */
+	int fd;                  /* our end; -1: left */
+	int server_fd;           /* the hub's end; -1: ended */
+	struct stream *s;        /* NULL: ended */
+	int64_t budget;          /* bytes that its writes still take */
+	void (*hook)(void *arg); /* called once, before the next write */
+	void *hook_arg;
+	struct buf text; /* the content of its STDOUT records */
 	unsigned char head[RECORD_HEADER_BYTES];
 	size_t n_head, left; /* of the record that is being read */
 	size_t n_records;

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Prints walcast.conf as the package ships it: every key of the table with
+ * its sentence and its default, commented out.  Blocks on nothing.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "conf.h"
+
+#define COLUMNS 76
+
+/* As comment lines, broken at spaces. */
+static void
+comment(const char *text)
+{
+	size_t column = 0, n;
+
+	for (; *text != '\0'; text += n + (text[n] == ' ')) {
+		n = strcspn(text, " ");
+		if (column == 0 || column + 1 + n > COLUMNS)
+			column = (size_t)printf("%s# %.*s",
+			    column == 0 ? "" : "\n", (int)n, text);
+		else
+			column += (size_t)printf(" %.*s", (int)n, text);
+	}
+	(void)printf("\n");
+}
+
+static void
+values(const struct conf_row *row)
+{
+	int i;
+
+	(void)printf("# One of:");
+	for (i = 0; row->values[i] != NULL; i++)
+		(void)printf("%s %s", i == 0 ? "" : ",", row->values[i]);
+	(void)printf(".\n");
+}
+
+int
+main(void)
+{
+	const struct conf_row *row;
+
+	comment("Configuration of Walcast: pubd, the workers and walcast(1). "
+		"See walcast.conf(5).");
+	(void)printf("#\n");
+	comment("Every key stands here with its default. `pubd -n` checks this "
+		"file. pubd rereads it on reload; the workers read it when "
+		"they start: systemctl reload walcast; systemctl restart "
+		"walcast-sse walcast-metrics");
+	for (row = conf_rows; row->key != NULL; row++) {
+		(void)printf("\n");
+		comment(row->sentence);
+		if (row->type == CONF_ENUM)
+			values(row);
+		else if (row->unit[0] != '\0')
+			(void)printf("# In %s.\n", row->unit);
+		(void)printf("#%s =%s%s\n", row->key,
+		    row->initial[0] == '\0' ? "" : " ", row->initial);
+	}
+	return 0;
+}
