@@ -53,7 +53,8 @@ drop(struct entry *e)
 	e->fd = -1;
 }
 
-/* ---- refusals --------------------------------------------------------------- */
+/* ---- refusals ---------------------------------------------------------------
+ */
 
 static void
 refuse(struct entry *e, const struct http_error *error)
@@ -106,7 +107,23 @@ reject(struct entry *e, enum frame_reason reason, int hard_status)
 		reject_soft(e, reason, retry_ms);
 }
 
-/* ---- limits ------------------------------------------------------------------ */
+/* ---- limits
+ * ------------------------------------------------------------------ */
+
+/* Has the web server had the time to add threads for one more stream? */
+static bool
+ramp_allows(struct entry *e)
+{
+	int64_t rate = e->req.ramp;
+
+	if (rate < 0)
+		rate = e->req.thread_per_stream
+		    ? ramp_default(e->req.max_streams)
+		    : 0;
+	return rate == 0 ||
+	    ramp_admits(&e->a->ramp, loop_now_us(e->a->loop),
+		(int64_t)hub_n_streams(e->a->hub), rate);
+}
 
 /* Takes a slot of the web server's, if it said how many there are. */
 static bool
@@ -116,6 +133,8 @@ take_front_slot(struct entry *e)
 
 	if (e->req.max_streams < 0 || e->a->slots == NULL)
 		return true;
+	if (!ramp_allows(e))
+		return false;
 	s->pool_key = slots_key(SPAN("front"), e->req.slot_pool);
 	return slots_take(e->a->slots, s->pool_key, e->req.max_streams,
 		   &s->slot) == ST_OK;
@@ -130,8 +149,8 @@ take_address_slot(struct entry *e)
 	if (max == 0 || e->a->slots == NULL || e->req.remote.len == 0)
 		return true;
 	s->address_key = slots_key(SPAN("address"), e->req.remote);
-	return slots_take(e->a->slots, s->address_key, max,
-		   &s->address_slot) == ST_OK;
+	return slots_take(e->a->slots, s->address_key, max, &s->address_slot) ==
+	    ST_OK;
 }
 
 void
@@ -170,7 +189,8 @@ within_limits(struct entry *e)
 	return true;
 }
 
-/* ---- the position ------------------------------------------------------------- */
+/* ---- the position
+ * ------------------------------------------------------------- */
 
 static void
 set_gap(struct entry *e, enum frame_gap_code code, int64_t position,
@@ -234,11 +254,9 @@ place_last(struct entry *e)
 static bool
 foreign_generation(const struct entry *e)
 {
-	struct span ours =
-	    span_str(hub_bounds(e->a->hub)->generation);
+	struct span ours = span_str(hub_bounds(e->a->hub)->generation);
 
-	return e->req.generation.len > 0 &&
-	    !span_eq(e->req.generation, ours) &&
+	return e->req.generation.len > 0 && !span_eq(e->req.generation, ours) &&
 	    e->req.position != POSITION_LIVE &&
 	    e->req.position != POSITION_LAST;
 }
@@ -281,19 +299,18 @@ static bool
 know_the_log(struct entry *e)
 {
 	struct admit *a = e->a;
-	int64_t head;
+	int64_t head = INT64_MAX; /* without the store nobody knows */
 
-	if (tail_refresh(a->tail) != ST_OK)
-		return true; /* without the store: from what we know */
-	head = hub_bounds(a->hub)->head;
-	if (head > hub_head(a->hub))
+	if (tail_refresh(a->tail) == ST_OK)
+		head = hub_bounds(a->hub)->head;
+	if (head != INT64_MAX && head > hub_head(a->hub))
 		tail_catch_up(a->tail, head);
-	return hub_head(a->hub) >= head ||
-	    e->req.position != POSITION_AFTER ||
+	return hub_head(a->hub) >= head || e->req.position != POSITION_AFTER ||
 	    e->req.after_id <= hub_head(a->hub);
 }
 
-/* ---- the first bytes ------------------------------------------------------------ */
+/* ---- the first bytes
+ * ------------------------------------------------------------ */
 
 static void
 name_stream(struct entry *e)
@@ -376,8 +393,7 @@ start(struct entry *e)
 		s->end_us = loop_now_us(a->loop) +
 		    random_jitter(hub_random(a->hub),
 			(uint64_t)a->conf->max_age_s * 1000000);
-	st = stream_send_text(s, buf_span(&e->out),
-	    &hub_counters(a->hub)->out);
+	st = stream_send_text(s, buf_span(&e->out), &hub_counters(a->hub)->out);
 	if (st != ST_OK && st != ST_AGAIN)
 		return st;
 	st = hub_add(a->hub, s);
@@ -411,8 +427,8 @@ static void
 open_stream(struct entry *e)
 {
 	struct admit *a = e->a;
-	struct sub_spec spec = {e->req.channel, e->req.n_channels,
-	    e->req.event, e->req.n_events, e->req.envelope};
+	struct sub_spec spec = {e->req.channel, e->req.n_channels, e->req.event,
+	    e->req.n_events, e->req.envelope};
 
 	e->s = calloc(1, sizeof(*e->s));
 	if (e->s == NULL)
@@ -435,7 +451,8 @@ open_stream(struct entry *e)
 		log_debug("stream %s could not be opened", e->id);
 }
 
-/* ---- requests -------------------------------------------------------------------- */
+/* ---- requests
+ * -------------------------------------------------------------------- */
 
 static void
 answer(struct entry *e)

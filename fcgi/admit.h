@@ -11,6 +11,7 @@
 #include "conf.h"
 #include "hub.h"
 #include "params.h"
+#include "ramp.h"
 #include "reply.h"
 #include "slots.h"
 #include "tail.h"
@@ -22,6 +23,7 @@ struct admit {
 	struct tail *tail;
 	struct reply_set *replies;
 	struct slots *slots;
+	struct ramp ramp;
 	bool draining;
 	/* counters */
 	uint64_t n_rejected_overload, n_rejected_address, n_rejected_drain;

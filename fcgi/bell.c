@@ -14,10 +14,10 @@
 #include "random.h"
 #include "sock.h"
 
-#define RETRY_MIN_US   100000
-#define RETRY_MAX_US   2000000
-#define IN_BYTES_MAX   65536
-#define OUT_BYTES_MAX  65536
+#define RETRY_MIN_US  100000
+#define RETRY_MAX_US  2000000
+#define IN_BYTES_MAX  65536
+#define OUT_BYTES_MAX 65536
 
 struct bell {
 	struct watch watch;
@@ -46,8 +46,7 @@ hang_up(struct bell *b)
 	buf_clear(&b->in);
 	buf_clear(&b->out);
 	status_ignore(timer_set(b->loop, &b->retry,
-	    loop_now_us(b->loop) + random_jitter(&b->random,
-				       b->back_off_us)));
+	    loop_now_us(b->loop) + random_jitter(&b->random, b->back_off_us)));
 	b->back_off_us *= 2;
 	if (b->back_off_us > RETRY_MAX_US)
 		b->back_off_us = RETRY_MAX_US;

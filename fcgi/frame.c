@@ -76,8 +76,7 @@ add_data(struct buf *out, enum status *st, struct span s)
 			add(out, st, SPAN("\xef\xbf\xbd"));
 			s = span_skip(s, 1);
 		} else if (s.p[0] == '\n' || s.p[0] == '\r') {
-			s = span_skip(s,
-			    span_starts(s, SPAN("\r\n")) ? 2 : 1);
+			s = span_skip(s, span_starts(s, SPAN("\r\n")) ? 2 : 1);
 			add(out, st, SPAN("\ndata: "));
 		}
 	}
@@ -130,8 +129,8 @@ is_json(const struct store_event *e)
 		return false;
 	while (s.len > 0 && memchr(" \t\r\n", s.p[0], 4) != NULL)
 		s = span_skip(s, 1);
-	if (s.len == 0 || (e->kind == STORE_DATA_UNKNOWN && s.p[0] != '{' &&
-			      s.p[0] != '['))
+	if (s.len == 0 ||
+	    (e->kind == STORE_DATA_UNKNOWN && s.p[0] != '{' && s.p[0] != '['))
 		return false;
 	return jsontext_check(s, &at) == ST_OK;
 }
@@ -236,8 +235,8 @@ frame_gap(struct buf *out, const struct frame_gap *g)
 const char *
 frame_reason_name(enum frame_reason reason)
 {
-	static const char *const names[] = {"drain", "max_age",
-	    "auth_expired", "overload", "lagging", "revoked"};
+	static const char *const names[] = {"drain", "max_age", "auth_expired",
+	    "overload", "lagging", "revoked"};
 
 	return names[reason];
 }

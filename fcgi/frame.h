@@ -18,8 +18,7 @@
 /* All append to `out` and return ST_OK, ST_FULL or ST_NOMEM; on failure the
  * end of `out` holds part of a frame: truncate it. */
 
-MUST_USE enum status frame_event(struct buf *out,
-    const struct store_event *e);
+MUST_USE enum status frame_event(struct buf *out, const struct store_event *e);
 
 /*
  * The same event as one line of JSON: {"id","channel","event","ts","trace",
@@ -29,10 +28,10 @@ MUST_USE enum status frame_envelope(struct buf *out,
     const struct store_event *e);
 
 struct frame_open {
-	struct span stream;      /* the stream's id */
+	struct span stream; /* the stream's id */
 	struct span generation;
-	int64_t position;        /* -1: no id: line, a gap gives it */
-	int64_t resumed_from;    /* -1: null */
+	int64_t position;     /* -1: no id: line, a gap gives it */
+	int64_t resumed_from; /* -1: null */
 	int64_t head, oldest;
 	int64_t retry_ms, heartbeat_ms, server_time_ms;
 };

@@ -92,19 +92,19 @@ http_stream_head(struct buf *out, struct span stream, struct span origin)
 	size_t start = out->len;
 	enum status st;
 
-	st = buf_append(
-	    out, SPAN("Status: 200 OK\r\n"
-		      "Content-Type: text/event-stream\r\n"
-		      "Cache-Control: no-store, no-cache, no-transform\r\n"
-		      "X-Accel-Buffering: no\r\n"
-		      "X-Content-Type-Options: nosniff\r\n"));
+	st = buf_append(out,
+	    SPAN("Status: 200 OK\r\n"
+		 "Content-Type: text/event-stream\r\n"
+		 "Cache-Control: no-store, no-cache, no-transform\r\n"
+		 "X-Accel-Buffering: no\r\n"
+		 "X-Content-Type-Options: nosniff\r\n"));
 	if (st == ST_OK)
 		st = field(out, "X-SSE-Stream", stream);
 	if (st == ST_OK)
 		st = cors(out, origin);
 	if (st == ST_OK && origin.len > 0)
-		st = field(
-		    out, "Access-Control-Expose-Headers", SPAN("X-SSE-Stream"));
+		st = field(out, "Access-Control-Expose-Headers",
+		    SPAN("X-SSE-Stream"));
 	if (st == ST_OK)
 		st = buf_append(out, SPAN("\r\n"));
 	return settle(out, start, st);
@@ -181,9 +181,10 @@ http_preflight(struct buf *out, struct span origin)
 	size_t start = out->len;
 	enum status st;
 
-	st = buf_append(out, SPAN("Status: 204 No Content\r\n"
-				  "Allow: " CORS_METHODS "\r\n"
-				  "Cache-Control: no-store\r\n"));
+	st = buf_append(out,
+	    SPAN("Status: 204 No Content\r\n"
+		 "Allow: " CORS_METHODS "\r\n"
+		 "Cache-Control: no-store\r\n"));
 	if (st == ST_OK)
 		st = cors(out, origin);
 	if (st == ST_OK && origin.len > 0)

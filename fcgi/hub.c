@@ -20,16 +20,16 @@
 #include "random.h"
 #include "record.h"
 
-#define WHEEL_SLOTS    64
-#define MATCHES_MAX    (1u << 18) /* of events with subscriptions, a batch */
-#define NO_MATCH       UINT32_MAX
-#define SERVE_STREAMS  1024       /* streams served in one turn */
-#define SERVE_RUNS     8          /* runs for one stream in one turn */
-#define RING_SCAN      8192       /* entries looked at for one run */
-#define SERVE_BYTES    (4u << 20) /* written by one hub_serve */
-#define SERVE_SCAN     (1u << 20) /* entries looked at by one hub_serve */
-#define TAKE_OVERHEAD  512        /* what an event needs beside its data */
-#define INPUT_SCRATCH  512
+#define WHEEL_SLOTS   64
+#define MATCHES_MAX   (1u << 18) /* of events with subscriptions, a batch */
+#define NO_MATCH      UINT32_MAX
+#define SERVE_STREAMS 1024       /* streams served in one turn */
+#define SERVE_RUNS    8          /* runs for one stream in one turn */
+#define RING_SCAN     8192       /* entries looked at for one run */
+#define SERVE_BYTES   (4u << 20) /* written by one hub_serve */
+#define SERVE_SCAN    (1u << 20) /* entries looked at by one hub_serve */
+#define TAKE_OVERHEAD 512        /* what an event needs beside its data */
+#define INPUT_SCRATCH 512
 
 struct match {
 	uint64_t entry; /* number in the ring */
@@ -67,7 +67,8 @@ struct hub {
 static void on_stream(struct watch *w, uint32_t events);
 static void on_tick(struct timer *t, uint64_t now_us);
 
-/* ---- lists ---------------------------------------------------------------- */
+/* ---- lists ----------------------------------------------------------------
+ */
 
 static struct stream_list *
 list_of(struct hub *h, struct stream *s)
@@ -124,7 +125,8 @@ fall_behind(struct hub *h, struct stream *s, int64_t cursor,
 	move(h, s, state);
 }
 
-/* ---- ending ---------------------------------------------------------------- */
+/* ---- ending ----------------------------------------------------------------
+ */
 
 static void
 end(struct hub *h, struct stream *s)
@@ -223,8 +225,7 @@ close_stream(struct hub *h, struct stream *s, enum frame_reason reason)
 	st = frame_close(&h->text, reason,
 	    (int64_t)random_jitter(&h->random, (uint64_t)h->o.retry_ms));
 	if (st == ST_OK)
-		st = stream_send_text(s, buf_span(&h->text),
-		    &h->counters.out);
+		st = stream_send_text(s, buf_span(&h->text), &h->counters.out);
 	if ((st == ST_OK || st == ST_AGAIN) && s->request_id != 0) {
 		record_end(tail, s->request_id, 0);
 		st = stream_send_raw(s, span_of(tail, sizeof(tail)),
@@ -233,7 +234,8 @@ close_stream(struct hub *h, struct stream *s, enum frame_reason reason)
 	(void)wrote(h, s, st);
 }
 
-/* ---- making --------------------------------------------------------------- */
+/* ---- making ---------------------------------------------------------------
+ */
 
 enum status
 hub_new(struct hub **out, struct loop *l, const struct hub_options *o)
@@ -319,7 +321,8 @@ hub_reap(struct hub *h)
 	}
 }
 
-/* ---- taking events --------------------------------------------------------- */
+/* ---- taking events ---------------------------------------------------------
+ */
 
 void
 hub_set_bounds(struct hub *h, const struct store_bounds *b)
@@ -443,7 +446,8 @@ hub_head(const struct hub *h)
 	return ring_head(h->ring);
 }
 
-/* ---- dispatch --------------------------------------------------------------- */
+/* ---- dispatch ---------------------------------------------------------------
+ */
 
 static struct span
 text_for(const struct sub *sub, const struct ring_entry *e)
@@ -526,7 +530,8 @@ hub_dispatch(struct hub *h)
 	h->head = ring_head(h->ring);
 }
 
-/* ---- streams that are behind ------------------------------------------------ */
+/* ---- streams that are behind ------------------------------------------------
+ */
 
 /* Does the ring hold everything after this place, as this stream wants it? */
 static bool
@@ -583,8 +588,7 @@ tell_epoch(struct hub *h, struct stream *s)
 		hub_break(h, s);
 		return;
 	}
-	g.requested = span_of(requested,
-	    fmt_int64(requested, s->place.cursor));
+	g.requested = span_of(requested, fmt_int64(requested, s->place.cursor));
 	s->epoch = h->epoch;
 	hub_give_gap(h, s, &g);
 }
@@ -603,8 +607,7 @@ hub_give_gap(struct hub *h, struct stream *s, const struct frame_gap *g)
 	buf_clear(&h->text);
 	st = frame_gap(&h->text, g);
 	if (st == ST_OK)
-		st = stream_send_text(s, buf_span(&h->text),
-		    &h->counters.out);
+		st = stream_send_text(s, buf_span(&h->text), &h->counters.out);
 	if (wrote(h, s, st) && s->state != STREAM_READY)
 		move(h, s, STREAM_READY);
 }
@@ -721,7 +724,8 @@ hub_give_page(struct hub *h, struct stream *s, struct run *r)
 		move(h, s, STREAM_READY);
 }
 
-/* ---- a stream's descriptor --------------------------------------------------- */
+/* ---- a stream's descriptor
+ * --------------------------------------------------- */
 
 /* What a web server sends on a running request: an abort, or it leaves. */
 static void
@@ -762,7 +766,8 @@ on_stream(struct watch *w, uint32_t events)
 		move(h, s, STREAM_READY);
 }
 
-/* ---- heartbeats, age, lag ----------------------------------------------------- */
+/* ---- heartbeats, age, lag
+ * ----------------------------------------------------- */
 
 static void
 wheel_insert(struct hub *h, struct stream *s, uint64_t due_us)
@@ -803,8 +808,7 @@ send_heartbeat(struct hub *h, struct stream *s, int64_t position)
 	else
 		st = frame_heartbeat(&h->text, position);
 	if (st == ST_OK)
-		st = stream_send_text(s, buf_span(&h->text),
-		    &h->counters.out);
+		st = stream_send_text(s, buf_span(&h->text), &h->counters.out);
 	h->counters.n_heartbeats++;
 	(void)wrote(h, s, st);
 }
@@ -863,7 +867,8 @@ on_tick(struct timer *t, uint64_t now_us)
 	status_ignore(timer_set(h->loop, &h->tick, now_us + h->tick_us));
 }
 
-/* ---- joining and leaving -------------------------------------------------------- */
+/* ---- joining and leaving
+ * -------------------------------------------------------- */
 
 enum status
 hub_add(struct hub *h, struct stream *s)

@@ -46,7 +46,7 @@ struct hub_counters {
 	uint64_t n_events_in;
 	uint64_t n_heartbeats;
 	uint64_t n_gaps[GAP_INVALID + 1];
-	uint64_t n_replayed;   /* events out of the store */
+	uint64_t n_replayed; /* events out of the store */
 	struct stream_counters out;
 };
 

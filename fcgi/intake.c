@@ -105,8 +105,9 @@ hand_over(struct arrival *a, const struct record_scan *scan)
 	st = a->in.len > 0 ? read_pieces(a)
 			   : fcgx_read(a->watch.fd, &in->params);
 	if (st != ST_OK) {
-		refuse(a, st == ST_FULL ? "too many parameters"
-					: "libfcgi does not accept it");
+		refuse(a,
+		    st == ST_FULL ? "too many parameters"
+				  : "libfcgi does not accept it");
 	} else {
 		fd = release(a);
 		in->o.ready(in->o.arg, fd, scan->request_id, &in->params);
@@ -160,8 +161,8 @@ read_on(struct arrival *a)
 	size_t n;
 
 	while (st == ST_OK && a->in.len < RECORD_REQUEST_MAX) {
-		st = sock_read(a->watch.fd, buf_tail(&a->in),
-		    buf_room(&a->in), &n);
+		st = sock_read(a->watch.fd, buf_tail(&a->in), buf_room(&a->in),
+		    &n);
 		if (st == ST_OK)
 			buf_grew(&a->in, n);
 	}
@@ -233,8 +234,8 @@ arrive(struct intake *in, int fd)
 	a->deadline.fn = on_deadline;
 	if (timer_set(in->loop, &a->deadline,
 		loop_now_us(in->loop) + in->o.timeout_us) != ST_OK ||
-	    loop_add(in->loop, &a->watch,
-		EPOLLIN | EPOLLRDHUP | EPOLLET) != ST_OK)
+	    loop_add(in->loop, &a->watch, EPOLLIN | EPOLLRDHUP | EPOLLET) !=
+		ST_OK)
 		(void)close(release(a));
 }
 
@@ -246,8 +247,8 @@ pause_accept(struct intake *in, const char *why)
 	if (log_gate(&in->gate, loop_now_us(in->loop)))
 		log_warnx("accept paused: %s", why);
 	loop_del(in->loop, &in->watch);
-	if (timer_set(in->loop, &in->pause,
-		loop_now_us(in->loop) + PAUSE_US) != ST_OK)
+	if (timer_set(in->loop, &in->pause, loop_now_us(in->loop) + PAUSE_US) !=
+	    ST_OK)
 		log_error("no memory for a timer: no more connections");
 }
 
@@ -260,8 +261,9 @@ on_listener(struct watch *w, uint32_t events)
 	(void)events;
 	for (i = 0; i < ACCEPTS_PER_TURN; i++) {
 		if (in->n_waiting >= in->o.max_waiting) {
-			pause_accept(in, "too many connections without a "
-					 "whole request");
+			pause_accept(in,
+			    "too many connections without a "
+			    "whole request");
 			return;
 		}
 		switch (sock_accept(w->fd, &fd)) {
@@ -271,8 +273,9 @@ on_listener(struct watch *w, uint32_t events)
 		case ST_AGAIN:
 			return;
 		default:
-			pause_accept(in, "no more descriptors or memory: "
-					 "raise the limit on open files");
+			pause_accept(in,
+			    "no more descriptors or memory: "
+			    "raise the limit on open files");
 			return;
 		}
 	}

@@ -17,8 +17,8 @@
 struct intake;
 
 struct intake_options {
-	int listener;        /* non-blocking; stays the caller's */
-	uint64_t timeout_us; /* a request must be whole by then */
+	int listener;         /* non-blocking; stays the caller's */
+	uint64_t timeout_us;  /* a request must be whole by then */
 	unsigned max_waiting; /* connections whose request is not whole */
 	/*
 	 * Takes over fd; params are valid during the call only.

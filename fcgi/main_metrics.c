@@ -71,7 +71,7 @@ form_of(const struct params *p)
 		if (span_eq(pair.value, SPAN("json")))
 			form = FORM_JSON;
 		else if (span_eq(pair.value, SPAN("prometheus")) ||
-			 pair.value.len == 0)
+		    pair.value.len == 0)
 			form = FORM_TEXT;
 		else
 			form = FORM_UNKNOWN;
@@ -111,8 +111,8 @@ answer_ready(struct program *pr, struct buf *out, bool head_only)
 }
 
 static enum status
-answer_metrics(
-    struct program *pr, struct buf *out, enum form form, bool head_only)
+answer_metrics(struct program *pr, struct buf *out, enum form form,
+    bool head_only)
 {
 	struct scrape s;
 	struct buf body;
@@ -189,8 +189,8 @@ respond(struct program *pr, int fd, uint16_t request_id, const struct params *p)
 	buf_init(&out, RESPONSE_MAX + 4096);
 	st = answer(pr, p, &out);
 	if (st != ST_OK) {
-		log_warnx(
-		    "a request could not be answered: %s", status_name(st));
+		log_warnx("a request could not be answered: %s",
+		    status_name(st));
 		st = answer_error(&out, 503,
 		    SPAN("There is not enough memory to answer."), false);
 	}
@@ -319,7 +319,7 @@ run_fastcgi(struct program *pr, int listener)
 	while (pr->end_us == 0)
 		turn(pr, LOOP_FOREVER);
 	while (reply_set_count(pr->replies) > 0 &&
-	       loop_now_us(pr->loop) < pr->end_us)
+	    loop_now_us(pr->loop) < pr->end_us)
 		turn(pr, 100000);
 	intake_free(&pr->intake);
 	(void)close(pr->signals.fd);
@@ -342,8 +342,8 @@ run(struct program *pr, const char *address, struct errmsg *err)
 	enum status st;
 
 	if (address != NULL) {
-		st = sock_listen(
-		    address, (unsigned)pr->conf.socket_mode, &fd, err);
+		st = sock_listen(address, (unsigned)pr->conf.socket_mode, &fd,
+		    err);
 		if (st != ST_OK)
 			return st;
 	} else if (!is_listening(fd)) {
@@ -370,8 +370,8 @@ start(struct program *pr, const char *address)
 	if (st == ST_OK)
 		st = run(pr, address, &err);
 	if (st != ST_OK)
-		log_error(
-		    "%s", err.text[0] != '\0' ? err.text : status_name(st));
+		log_error("%s",
+		    err.text[0] != '\0' ? err.text : status_name(st));
 	reply_set_free(&pr->replies);
 	loop_free(&pr->loop);
 	return st == ST_OK ? 0 : 1;

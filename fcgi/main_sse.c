@@ -19,8 +19,8 @@
 #include "store.h"
 #include "worker.h"
 
-#define EX_USAGE_      64 /* sysexits(3) */
-#define SYSTEMD_FIRST  3  /* sd_listen_fds(3) */
+#define EX_USAGE_     64 /* sysexits(3) */
+#define SYSTEMD_FIRST 3  /* sd_listen_fds(3) */
 
 struct options {
 	const char *conf_path;

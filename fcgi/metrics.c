@@ -156,7 +156,7 @@ metrics_new(struct metrics **out, int64_t now_ms)
 	/* A counter that nobody has counted yet is 0, and so is an absence. */
 	for (i = 0; i < N_ENTRIES; i++)
 		m->known[i] = metrics_catalogue[i].type == METRICS_COUNTER ||
-			      metrics_catalogue[i].source == METRICS_LIVE;
+		    metrics_catalogue[i].source == METRICS_LIVE;
 	*out = m;
 	return ST_OK;
 }
@@ -225,7 +225,7 @@ value_of(const struct metrics *m, const struct metrics_entry *e,
 		return true;
 	case METRICS_MEMBER:
 		return counters != NULL &&
-		       json_int(json_get(counters, e->member), v) && *v >= 0;
+		    json_int(json_get(counters, e->member), v) && *v >= 0;
 	case METRICS_TOLD:
 		break;
 	}
@@ -274,8 +274,9 @@ note_pubd(struct metrics *m, const struct statusdb_row *row)
 		return;
 	if (m->pubd.age_ms >= 0 && m->pubd.age_ms <= age)
 		return;
-	m->pubd = (struct metrics_pubd){
-	    .alive = is_live(m, row), .age_ms = age, .lease_ms = row->lease_ms};
+	m->pubd = (struct metrics_pubd){.alive = is_live(m, row),
+	    .age_ms = age,
+	    .lease_ms = row->lease_ms};
 }
 
 /* "NAME":TEXT */
@@ -288,8 +289,8 @@ put_text(struct buf *out, const char *name, struct span text)
 }
 
 static enum status
-put_process(
-    const struct metrics *m, struct buf *out, const struct statusdb_row *row)
+put_process(const struct metrics *m, struct buf *out,
+    const struct statusdb_row *row)
 {
 	enum status st = buf_append(out, out->len > 0 ? SPAN(",{") : SPAN("{"));
 
@@ -374,9 +375,9 @@ is_shown(const struct metrics *m, size_t i)
 {
 	const struct metrics_entry *e = &metrics_catalogue[i];
 
-	return m->known[i] || (m->pubd.alive && e->add == METRICS_SUM &&
-				  (e->source == METRICS_MEMBER ||
-				      e->source == METRICS_STREAMS));
+	return m->known[i] ||
+	    (m->pubd.alive && e->add == METRICS_SUM &&
+		(e->source == METRICS_MEMBER || e->source == METRICS_STREAMS));
 }
 
 static enum status
@@ -385,8 +386,8 @@ put_value(struct buf *out, const struct metrics_entry *e, int64_t v)
 	if (e->per == 1)
 		return buf_put_int64(out, v);
 	assert(e->per == 1000);
-	return buf_printf(
-	    out, "%lld.%03d", (long long)(v / e->per), (int)(v % e->per));
+	return buf_printf(out, "%lld.%03d", (long long)(v / e->per),
+	    (int)(v % e->per));
 }
 
 /* The first entry after i that has another name. */
@@ -426,8 +427,8 @@ text_series(const struct metrics *m, struct buf *out, size_t i)
 	if (e->label == NULL)
 		st = buf_printf(out, "%s ", e->name);
 	else
-		st = buf_printf(
-		    out, "%s{%s=\"%s\"} ", e->name, e->label, e->value);
+		st = buf_printf(out, "%s{%s=\"%s\"} ", e->name, e->label,
+		    e->value);
 	if (st == ST_OK)
 		st = put_value(out, e, m->value[i]);
 	if (st == ST_OK)
@@ -485,9 +486,9 @@ json_family(const struct metrics *m, struct buf *out, size_t i, size_t end)
 	bool first = true;
 	enum status st;
 
-	st =
-	    buf_printf(out, "{\"name\":\"%s\",\"type\":\"%s\",\"unit\":\"%s\",",
-		e->name, type_name(e), e->unit);
+	st = buf_printf(out,
+	    "{\"name\":\"%s\",\"type\":\"%s\",\"unit\":\"%s\",", e->name,
+	    type_name(e), e->unit);
 	if (st == ST_OK)
 		st = put_text(out, "help", span_str(e->sentence));
 	if (st == ST_OK)
@@ -506,8 +507,8 @@ metrics_json(const struct metrics *m, struct buf *out)
 	enum status st;
 	size_t i, end;
 
-	st = buf_printf(
-	    out, "{\"generated_ms\":%lld,\"metrics\":[", (long long)m->now_ms);
+	st = buf_printf(out, "{\"generated_ms\":%lld,\"metrics\":[",
+	    (long long)m->now_ms);
 	for (i = 0; st == ST_OK && i < N_ENTRIES; i = end) {
 		end = family_end(i);
 		if (!family_is_shown(m, i, end))

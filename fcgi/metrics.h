@@ -57,8 +57,8 @@ void metrics_free(struct metrics **m);
  * none.
  * Returns  ST_OK or ST_NOMEM
  */
-MUST_USE enum status
-metrics_add_row(struct metrics *m, const struct statusdb_row *row);
+MUST_USE enum status metrics_add_row(struct metrics *m,
+    const struct statusdb_row *row);
 
 /* Gives a value whose source is METRICS_TOLD; the name must be such a one. */
 void metrics_tell(struct metrics *m, const char *name, int64_t value);

@@ -48,10 +48,11 @@ params_get(const struct params *p, const char *name)
 	size_t i;
 
 	for (i = 0; i < p->n; i++) {
-		if (span_eq(want, span_of(text.p + p->item[i].name_at,
-				      p->item[i].name_len)))
-			return span_of(
-			    text.p + p->item[i].value_at, p->item[i].value_len);
+		if (span_eq(want,
+			span_of(text.p + p->item[i].name_at,
+			    p->item[i].name_len)))
+			return span_of(text.p + p->item[i].value_at,
+			    p->item[i].value_len);
 	}
 	return SPAN_NONE;
 }

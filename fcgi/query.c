@@ -35,7 +35,7 @@ is_encoded(struct span raw, enum query_plus plus)
 	if (raw.len == 0)
 		return false;
 	return memchr(raw.p, '%', raw.len) != NULL ||
-	       (plus == QUERY_PLUS_IS_SPACE && memchr(raw.p, '+', raw.len));
+	    (plus == QUERY_PLUS_IS_SPACE && memchr(raw.p, '+', raw.len));
 }
 
 enum status
@@ -56,8 +56,8 @@ query_decode(struct buf *out, struct span raw, enum query_plus plus,
 		int hi, lo;
 
 		if (raw.p[i] != '%') {
-			bool space =
-			    raw.p[i] == '+' && plus == QUERY_PLUS_IS_SPACE;
+			bool space = raw.p[i] == '+' &&
+			    plus == QUERY_PLUS_IS_SPACE;
 
 			to[n++] = space ? ' ' : raw.p[i];
 			continue;

@@ -43,15 +43,14 @@ record_encode(char out[RECORD_HEADER_BYTES], enum record_type type,
 }
 
 void
-record_end(char out[RECORD_END_BYTES], uint16_t request_id,
-    uint32_t app_status)
+record_end(char out[RECORD_END_BYTES], uint16_t request_id, uint32_t app_status)
 {
 	char *body = out + 2 * RECORD_HEADER_BYTES;
 	int i;
 
 	record_encode(out, RECORD_STDOUT, request_id, 0);
-	record_encode(out + RECORD_HEADER_BYTES, RECORD_END_REQUEST,
-	    request_id, RECORD_HEADER_BYTES);
+	record_encode(out + RECORD_HEADER_BYTES, RECORD_END_REQUEST, request_id,
+	    RECORD_HEADER_BYTES);
 	for (i = 0; i < 4; i++)
 		body[i] = (char)(app_status >> (24 - 8 * i) & 0xff);
 	for (i = 4; i < RECORD_HEADER_BYTES; i++)

@@ -16,10 +16,10 @@
 #include "span.h"
 #include "status.h"
 
-#define RECORD_HEADER_BYTES  8
-#define RECORD_CONTENT_MAX   65535
-#define RECORD_REQUEST_MAX   (64 * 1024) /* a whole request, in bytes */
-#define RECORD_END_BYTES     (RECORD_HEADER_BYTES * 3) /* see record_end */
+#define RECORD_HEADER_BYTES 8
+#define RECORD_CONTENT_MAX  65535
+#define RECORD_REQUEST_MAX  (64 * 1024) /* a whole request, in bytes */
+#define RECORD_END_BYTES    (RECORD_HEADER_BYTES * 3) /* see record_end */
 
 enum record_type {
 	RECORD_BEGIN_REQUEST = 1,
@@ -55,8 +55,8 @@ void record_end(char out[RECORD_END_BYTES], uint16_t request_id,
 struct record_scan {
 	size_t request_bytes; /* ST_OK: the request's length */
 	uint16_t request_id;
-	bool aborted;         /* ST_OK: its last record is ABORT_REQUEST */
-	const char *reason;   /* ST_INVALID, ST_TOOLARGE: for the log */
+	bool aborted;       /* ST_OK: its last record is ABORT_REQUEST */
+	const char *reason; /* ST_INVALID, ST_TOOLARGE: for the log */
 };
 
 /*

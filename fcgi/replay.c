@@ -10,14 +10,14 @@
 #include "fmt.h"
 #include "frame.h"
 
-#define PAGES          8
-#define PAGE_BYTES     (256u * 1024) /* of text; one event may be larger */
-#define PAGE_ROWS      4096          /* looked at for one page */
-#define PAGE_KEEP      (512u * 1024) /* memory a page may keep */
-#define FRAME_MAX      (40u << 20)   /* of one event, all escapes counted */
-#define SERVES_A_TURN  256
-#define READS_A_TURN   16
-#define NEWEST_ROWS    65536
+#define PAGES         8
+#define PAGE_BYTES    (256u * 1024) /* of text; one event may be larger */
+#define PAGE_ROWS     4096          /* looked at for one page */
+#define PAGE_KEEP     (512u * 1024) /* memory a page may keep */
+#define FRAME_MAX     (40u << 20)   /* of one event, all escapes counted */
+#define SERVES_A_TURN 256
+#define READS_A_TURN  16
+#define NEWEST_ROWS   65536
 
 struct place {
 	int64_t id;
@@ -223,8 +223,7 @@ tell_gap(struct replay *r, struct stream *s, const struct store_bounds *b,
 	    .lost = lost,
 	};
 
-	g.requested = span_of(requested,
-	    fmt_int64(requested, s->place.cursor));
+	g.requested = span_of(requested, fmt_int64(requested, s->place.cursor));
 	hub_give_gap(r->hub, s, &g);
 }
 

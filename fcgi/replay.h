@@ -36,9 +36,8 @@ MUST_USE enum status replay_turn(struct replay *r, struct store_reader *store,
  * The position from which the newest n events that the subscription wants
  * follow, none beyond the hub's head.
  */
-MUST_USE enum status replay_newest(struct replay *r,
-    struct store_reader *store, const struct sub *sub, int n,
-    int64_t *position);
+MUST_USE enum status replay_newest(struct replay *r, struct store_reader *store,
+    const struct sub *sub, int n, int64_t *position);
 
 uint64_t replay_n_pages(const struct replay *r);
 

@@ -118,12 +118,12 @@ wrap(struct buf *out, uint16_t request_id, struct span response)
 	size_t n_records = response.len / RECORD_CONTENT_MAX + 1;
 	enum status st;
 
-	st = buf_reserve(
-	    out, response.len + sizeof(last) + n_records * sizeof(header));
+	st = buf_reserve(out,
+	    response.len + sizeof(last) + n_records * sizeof(header));
 	while (st == ST_OK && response.len > 0) {
 		size_t n = response.len < RECORD_CONTENT_MAX
-			       ? response.len
-			       : RECORD_CONTENT_MAX;
+		    ? response.len
+		    : RECORD_CONTENT_MAX;
 
 		record_encode(header, RECORD_STDOUT, request_id, n);
 		st = buf_append(out, span_of(header, sizeof(header)));
@@ -230,8 +230,8 @@ ready(struct watch *w, uint32_t events)
 static void
 expired(struct timer *t, uint64_t now_us)
 {
-	struct reply *r =
-	    (struct reply *)((char *)t - offsetof(struct reply, deadline));
+	struct reply *r = (struct reply *)((char *)t -
+	    offsetof(struct reply, deadline));
 
 	(void)now_us;
 	end(r);
@@ -253,8 +253,8 @@ wait_for(struct reply *r, uint32_t events)
 }
 
 void
-reply_send(
-    struct reply_set *rs, int fd, uint16_t request_id, struct span response)
+reply_send(struct reply_set *rs, int fd, uint16_t request_id,
+    struct span response)
 {
 	struct reply *r = calloc(1, sizeof(*r));
 	enum status st;

@@ -407,8 +407,8 @@ read_position(struct reading *g)
 	else if (id.len > MAX_ID_BYTES || !span_to_int64(id, &r->after_id))
 		r->position = POSITION_INVALID;
 	else
-		r->position =
-		    r->after_id == 0 ? POSITION_EARLIEST : POSITION_AFTER;
+		r->position = r->after_id == 0 ? POSITION_EARLIEST
+					       : POSITION_AFTER;
 }
 
 /* The origin to answer with: ours is a list, or "*" for all. */
@@ -425,8 +425,8 @@ allowed_origin(struct span rules, struct span origin)
 		if (i < rules.len && rules.p[i] != ' ' && rules.p[i] != ',' &&
 		    rules.p[i] != '\t')
 			continue;
-		rule =
-		    span_of(rules.p == NULL ? "" : rules.p + start, i - start);
+		rule = span_of(rules.p == NULL ? "" : rules.p + start,
+		    i - start);
 		start = i + 1;
 		if (span_eq(rule, SPAN("*")))
 			return SPAN("*");
@@ -482,12 +482,16 @@ request_read(struct request *r, const struct params *p,
 	if (st != ST_OK)
 		return ST_NOMEM;
 	r->kind = REQUEST_STREAM;
-	r->origin =
-	    allowed_origin(rules->allow_origin, params_get(p, "HTTP_ORIGIN"));
+	r->origin = allowed_origin(rules->allow_origin,
+	    params_get(p, "HTTP_ORIGIN"));
 	r->remote = params_get(p, "REMOTE_ADDR");
-	if (!span_to_int64(
-		params_get(p, "WALCAST_MAX_STREAMS"), &r->max_streams))
+	if (!span_to_int64(params_get(p, "WALCAST_MAX_STREAMS"),
+		&r->max_streams))
 		r->max_streams = -1;
+	if (!span_to_int64(params_get(p, "WALCAST_RAMP"), &r->ramp))
+		r->ramp = -1;
+	r->thread_per_stream = span_starts(params_get(p, "SERVER_SOFTWARE"),
+	    SPAN("Apache"));
 	r->slot_pool = pool_of(r, p);
 	if (!read_method(&g) || !read_accept(&g) || !read_path(&g) ||
 	    !read_query(&g) || !need_channel(r, rules))

@@ -59,10 +59,12 @@ struct request {
 	bool heartbeat_events;
 	bool padding;
 
-	struct span remote;       /* REMOTE_ADDR */
-	int64_t max_streams;      /* WALCAST_MAX_STREAMS; -1: not given */
-	struct span slot_pool;    /* which slots it counts in, see slots.h */
-	struct buf text;          /* decoded strings */
+	struct span remote;     /* REMOTE_ADDR */
+	int64_t max_streams;    /* WALCAST_MAX_STREAMS; -1: not given */
+	int64_t ramp;           /* WALCAST_RAMP; -1: not given */
+	bool thread_per_stream; /* the web server is known for it */
+	struct span slot_pool;  /* which slots it counts in, see slots.h */
+	struct buf text;        /* decoded strings */
 };
 
 void request_init(struct request *r);

@@ -6,8 +6,8 @@
 
 /* REQUEST_URI may be a whole URL: its segments are looked at all the same. */
 static enum status
-path_of_uri(
-    struct buf *text, struct span uri, struct span program, struct span *info)
+path_of_uri(struct buf *text, struct span uri, struct span program,
+    struct span *info)
 {
 	struct span raw, rest, segment;
 	size_t at;
@@ -35,8 +35,8 @@ route_path(struct buf *text, const struct params *p, struct span program,
 	struct span path = params_get(p, "PATH_INFO");
 
 	if (path.len == 0)
-		return path_of_uri(
-		    text, params_get(p, "REQUEST_URI"), program, info);
+		return path_of_uri(text, params_get(p, "REQUEST_URI"), program,
+		    info);
 	*info = path.p[0] == '/' ? span_skip(path, 1) : path;
 	return ST_OK;
 }
@@ -59,5 +59,5 @@ route_room(const struct params *p)
 {
 	/* The query may have to be taken from the URI too. */
 	return params_get(p, "QUERY_STRING").len +
-	       2 * params_get(p, "REQUEST_URI").len;
+	    2 * params_get(p, "REQUEST_URI").len;
 }

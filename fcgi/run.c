@@ -6,8 +6,7 @@
 #include <string.h>
 
 void
-run_begin(struct run *r, const struct run_place *from, size_t limit,
-    bool exact)
+run_begin(struct run *r, const struct run_place *from, size_t limit, bool exact)
 {
 	r->len = 0;
 	r->limit = limit < RUN_CONTENT_BYTES ? limit : RUN_CONTENT_BYTES;
@@ -97,8 +96,7 @@ run_advance(const struct run *r, size_t sent, struct run_place *p)
 	if (p->off == 0)
 		p->part_id = 0;
 	else if (sent > whole)
-		p->part_id = next < r->n_marks ? r->mark[next].id
-					       : r->part_id;
+		p->part_id = next < r->n_marks ? r->mark[next].id : r->part_id;
 	/* Also an empty run has looked further for the event under way. */
 	if (sent == r->len && r->part_id == 0)
 		p->cursor = r->scanned_id;

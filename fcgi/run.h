@@ -26,12 +26,12 @@ struct run_mark {
 struct run {
 	char head[RECORD_HEADER_BYTES]; /* stands right before content */
 	char content[RUN_CONTENT_BYTES];
-	size_t len;     /* of the content */
-	size_t limit;   /* content may grow to this */
-	size_t skip;    /* bytes of the first frame that went out before */
+	size_t len;      /* of the content */
+	size_t limit;    /* content may grow to this */
+	size_t skip;     /* bytes of the first frame that went out before */
 	int64_t skip_id; /* whose frame that is */
-	bool broken;    /* that event is not there any more */
-	bool exact;     /* fill up to the limit, through a frame if need be */
+	bool broken;     /* that event is not there any more */
+	bool exact;      /* fill up to the limit, through a frame if need be */
 	struct run_mark mark[RUN_MARKS];
 	size_t n_marks;
 	int64_t part_id;    /* the event whose frame is cut at the end; or 0 */

@@ -140,8 +140,8 @@ put_reason(struct buf *out, const char *part, const char *reason, int *n)
 {
 	enum status st;
 
-	st = buf_printf(
-	    out, "%s{\"part\":\"%s\",\"reason\":", (*n)++ > 0 ? "," : "", part);
+	st = buf_printf(out,
+	    "%s{\"part\":\"%s\",\"reason\":", (*n)++ > 0 ? "," : "", part);
 	if (st == ST_OK)
 		st = jsontext_quote(out, span_str(reason));
 	if (st == ST_OK)
@@ -160,8 +160,9 @@ put_pubd_reason(const struct scrape *s, struct buf *out, int *n)
 	if (pubd.alive)
 		return ST_OK;
 	if (pubd.age_ms < 0)
-		errmsg_set(&why, "pubd does not run: status.db has no row of "
-				 "it; start it");
+		errmsg_set(&why,
+		    "pubd does not run: status.db has no row of "
+		    "it; start it");
 	else
 		errmsg_set(&why,
 		    "pubd is silent: its last heartbeat is %lld.%03d s old, "

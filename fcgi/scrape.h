@@ -26,8 +26,8 @@ struct scrape {
  *
  * Returns  ST_OK or ST_NOMEM; after ST_OK call scrape_fini
  */
-MUST_USE enum status
-scrape_read(struct scrape *s, const char *database, int64_t now_ms);
+MUST_USE enum status scrape_read(struct scrape *s, const char *database,
+    int64_t now_ms);
 void scrape_fini(struct scrape *s);
 
 /* Can the log be read, and is pubd's heartbeat fresh? */

@@ -68,8 +68,8 @@ stream_send_run(struct stream *s, struct run *r, struct stream_counters *c)
 	}
 	head = lay_header(s, r);
 	assert(s->request_id == 0 || r->len <= s->rec_left);
-	st = put(s, r->head + RECORD_HEADER_BYTES - head, head + r->len,
-	    &sent, c);
+	st = put(s, r->head + RECORD_HEADER_BYTES - head, head + r->len, &sent,
+	    c);
 	if (sent < head) {
 		s->head_left = (uint8_t)(head - sent);
 		if (s->head_left == RECORD_HEADER_BYTES) {
@@ -110,8 +110,7 @@ keep(struct stream *s, struct span bytes)
 }
 
 enum status
-stream_send_raw(struct stream *s, struct span bytes,
-    struct stream_counters *c)
+stream_send_raw(struct stream *s, struct span bytes, struct stream_counters *c)
 {
 	enum status st;
 	size_t n;
@@ -124,8 +123,7 @@ stream_send_raw(struct stream *s, struct span bytes,
 }
 
 enum status
-stream_send_text(struct stream *s, struct span text,
-    struct stream_counters *c)
+stream_send_text(struct stream *s, struct span text, struct stream_counters *c)
 {
 	char record[RECORD_HEADER_BYTES + 8192];
 

@@ -27,7 +27,7 @@ enum stream_state {
 
 struct stream {
 	struct watch watch;
-	void *hub;       /* for callbacks: the struct hub it belongs to */
+	void *hub; /* for callbacks: the struct hub it belongs to */
 	struct sub *sub;
 	TAILQ_ENTRY(stream) link;  /* in the list of its state */
 	TAILQ_ENTRY(stream) wheel; /* in the list of its next check */
@@ -39,18 +39,18 @@ struct stream {
 	uint8_t head_left;   /* bytes of its header that are not out */
 	uint8_t state;       /* enum stream_state */
 	uint16_t wheel_slot;
-	bool ending;         /* closed when pend is out */
-	bool wants_out;      /* EPOLLOUT is asked for */
+	bool ending;    /* closed when pend is out */
+	bool wants_out; /* EPOLLOUT is asked for */
 	bool heartbeat_events;
-	uint32_t epoch;      /* which log its place is in: see hub.h */
-	int32_t slot;        /* of the front end's slots; -1: none */
+	uint32_t epoch; /* which log its place is in: see hub.h */
+	int32_t slot;   /* of the front end's slots; -1: none */
 	int32_t address_slot;
 	uint32_t address_key;
 	uint32_t pool_key;
-	uint64_t id;         /* what X-SSE-Stream says */
+	uint64_t id; /* what X-SSE-Stream says */
 	uint64_t last_write_us;
 	uint64_t behind_since_us; /* 0: is up to date */
-	uint64_t end_us;     /* max_age, or cut when ending; 0: none */
+	uint64_t end_us;          /* max_age, or cut when ending; 0: none */
 };
 
 struct stream_counters {
@@ -92,7 +92,6 @@ MUST_USE enum status stream_send_raw(struct stream *s, struct span bytes,
     struct stream_counters *c);
 
 /* Sends what waits.  ST_OK when nothing is left; ST_AGAIN, ST_END. */
-MUST_USE enum status stream_flush(struct stream *s,
-    struct stream_counters *c);
+MUST_USE enum status stream_flush(struct stream *s, struct stream_counters *c);
 
 #endif

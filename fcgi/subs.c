@@ -31,7 +31,7 @@ struct sub_impl {
 	struct sub sub; /* first: freed through here */
 	UT_hash_handle hh;
 	size_t n_refs;
-	uint64_t asked; /* subs_find that asked it last */
+	uint64_t asked;               /* subs_find that asked it last */
 	struct span *channel, *event; /* into key */
 	size_t n_channels, n_events;
 	size_t key_len;
@@ -103,8 +103,8 @@ put_sorted(struct buf *key, const struct span *list, size_t n)
 static enum status
 make_key(struct buf *key, const struct sub_spec *spec)
 {
-	enum status st = buf_append(key, spec->envelope ? SPAN("e")
-							: SPAN("p"));
+	enum status st = buf_append(key,
+	    spec->envelope ? SPAN("e") : SPAN("p"));
 
 	if (st == ST_OK)
 		st = put_sorted(key, spec->channel, spec->n_channels);
@@ -169,8 +169,7 @@ count_prefix(struct subs *s, struct span pattern, int by)
 	s->n_prefixes[len] += (size_t)by;
 	if (by > 0 && len > s->longest_prefix)
 		s->longest_prefix = len;
-	while (s->longest_prefix > 0 &&
-	    s->n_prefixes[s->longest_prefix] == 0)
+	while (s->longest_prefix > 0 && s->n_prefixes[s->longest_prefix] == 0)
 		s->longest_prefix--;
 }
 

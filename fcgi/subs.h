@@ -35,7 +35,7 @@ struct sub {
 	size_t n_live;
 	uint64_t serial; /* never given twice */
 	bool envelope;
-	bool dirty;          /* there are matches to send */
+	bool dirty; /* there are matches to send */
 	STAILQ_ENTRY(sub) dirty_link;
 	uint32_t first_match, last_match; /* in the hub's list */
 	struct sub_impl *impl;
@@ -53,8 +53,7 @@ MUST_USE enum status subs_ref(struct subs *s, const struct sub_spec *spec,
 void subs_unref(struct subs *s, struct sub **sub);
 
 /* Does it want this event? */
-bool subs_match(const struct sub *sub, struct span channel,
-    struct span event);
+bool subs_match(const struct sub *sub, struct span channel, struct span event);
 
 /* Calls fn once for each subscription that wants the event. */
 void subs_find(struct subs *s, struct span channel, struct span event,

@@ -12,14 +12,14 @@
 
 #include "log.h"
 
-#define PAGE_ROWS       512
-#define PAGES_A_TURN    16
-#define CATCH_UP_TURNS  64
-#define PREFILL_EVENTS  16384
-#define START_TRIES     100
-#define START_PAUSE_NS  20000000
-#define RETRY_MIN_US    100000
-#define RETRY_MAX_US    2000000
+#define PAGE_ROWS      512
+#define PAGES_A_TURN   16
+#define CATCH_UP_TURNS 64
+#define PREFILL_EVENTS 16384
+#define START_TRIES    100
+#define START_PAUSE_NS 20000000
+#define RETRY_MIN_US   100000
+#define RETRY_MAX_US   2000000
 
 struct tail {
 	struct loop *loop;
@@ -301,8 +301,9 @@ tail_catch_up(struct tail *t, int64_t id)
 {
 	int i;
 
-	for (i = 0; i < CATCH_UP_TURNS && t->store != NULL &&
-	     hub_head(t->hub) < id; i++) {
+	for (i = 0;
+	     i < CATCH_UP_TURNS && t->store != NULL && hub_head(t->hub) < id;
+	     i++) {
 		t->awake = drain(t);
 		if (!t->awake)
 			break;
@@ -340,8 +341,8 @@ start(struct tail *t, bool prefill, struct errmsg *err)
 }
 
 enum status
-tail_new(struct tail **out, struct loop *l, struct hub *h,
-    const struct conf *c, bool prefill, struct errmsg *err)
+tail_new(struct tail **out, struct loop *l, struct hub *h, const struct conf *c,
+    bool prefill, struct errmsg *err)
 {
 	struct tail *t = calloc(1, sizeof(*t));
 	enum status st;

@@ -24,8 +24,8 @@ struct tail;
  *
  * Returns  ST_OK, or why it cannot be used: err names the remedy
  */
-MUST_USE enum status tail_new(struct tail **out, struct loop *l,
-    struct hub *h, const struct conf *c, bool prefill, struct errmsg *err);
+MUST_USE enum status tail_new(struct tail **out, struct loop *l, struct hub *h,
+    const struct conf *c, bool prefill, struct errmsg *err);
 void tail_free(struct tail **t);
 
 /* There may be something new. */

@@ -36,12 +36,12 @@
 #include "sock.h"
 #include "tail.h"
 
-#define REPORT_US     1000000
-#define DRAIN_STEP_US 50000
+#define REPORT_US      1000000
+#define DRAIN_STEP_US  50000
 #define DRAIN_GRACE_US 1000000 /* for what is still being written */
 #define CGI_RING_BYTES (1 << 20)
-#define MAX_WAITING   4096 /* connections whose request is not whole */
-#define COUNTERS_MAX  4096
+#define MAX_WAITING    4096 /* connections whose request is not whole */
+#define COUNTERS_MAX   4096
 
 extern char **environ;
 
@@ -64,13 +64,13 @@ struct worker {
 	bool stopping, stop;
 };
 
-/* ---- stopping ----------------------------------------------------------------- */
+/* ---- stopping
+ * ----------------------------------------------------------------- */
 
 static bool
 all_done(const struct worker *w)
 {
-	return hub_n_streams(w->hub) == 0 &&
-	    reply_set_count(w->replies) == 0 &&
+	return hub_n_streams(w->hub) == 0 && reply_set_count(w->replies) == 0 &&
 	    (w->intake == NULL || intake_waiting(w->intake) == 0);
 }
 
@@ -152,7 +152,8 @@ watch_signals(struct worker *w)
 	return loop_add(w->loop, &w->signals, EPOLLIN);
 }
 
-/* ---- reports ------------------------------------------------------------------- */
+/* ---- reports
+ * ------------------------------------------------------------------- */
 
 static unsigned long
 fds_used(const struct worker *w)
@@ -191,8 +192,9 @@ put_counters(const struct worker *w, struct buf *b)
 	} row[] = {
 	    {"streams_opened", c->n_opened},
 	    {"streams_closed", closed(c)},
-	    {"streams_rejected", a->n_rejected_overload +
-		    a->n_rejected_address + a->n_rejected_drain},
+	    {"streams_rejected",
+		a->n_rejected_overload + a->n_rejected_address +
+		    a->n_rejected_drain},
 	    {"requests_refused", a->n_refused},
 	    {"events_sent", c->out.n_events},
 	    {"bytes_sent", c->out.n_bytes},
@@ -239,8 +241,8 @@ on_report(struct timer *t, uint64_t now_us)
 	    "\"streams\":%zu,\"counters\":{",
 	    role, (long)getpid(), (long long)w->started_ms, role,
 	    (long)getpid(), (long long)w->started_ms,
-	    (long long)hub_bounds(w->hub)->head,
-	    (long long)hub_head(w->hub), hub_n_streams(w->hub));
+	    (long long)hub_bounds(w->hub)->head, (long long)hub_head(w->hub),
+	    hub_n_streams(w->hub));
 	if (st == ST_OK)
 		st = put_counters(w, &b);
 	if (st == ST_OK) {
@@ -252,7 +254,8 @@ on_report(struct timer *t, uint64_t now_us)
 	buf_fini(&b);
 }
 
-/* ---- making --------------------------------------------------------------------- */
+/* ---- making
+ * --------------------------------------------------------------------- */
 
 static void
 on_ring(void *arg, int64_t head)
@@ -264,8 +267,7 @@ on_ring(void *arg, int64_t head)
 }
 
 static void
-on_request(void *arg, int fd, uint16_t request_id,
-    const struct params *params)
+on_request(void *arg, int fd, uint16_t request_id, const struct params *params)
 {
 	struct worker *w = arg;
 
@@ -330,8 +332,8 @@ set_up(struct worker *w, int listener, struct errmsg *err)
 	if (st == ST_OK)
 		st = slots_open(&w->slots, w->conf->database, err);
 	if (st == ST_OK)
-		st = tail_new(&w->tail, w->loop, w->hub, w->conf,
-		    listener >= 0, err);
+		st = tail_new(&w->tail, w->loop, w->hub, w->conf, listener >= 0,
+		    err);
 	if (st == ST_OK)
 		st = bell_new(&w->bell, w->loop, w->conf->socket, on_ring, w);
 	if (st == ST_OK)
@@ -397,7 +399,8 @@ worker_free(struct worker **wp)
 	*wp = NULL;
 }
 
-/* ---- running --------------------------------------------------------------------- */
+/* ---- running
+ * --------------------------------------------------------------------- */
 
 static enum status
 turn(struct worker *w, bool more)

@@ -35,7 +35,8 @@ span_str(const char *s)
 static inline bool
 span_eq(struct span a, struct span b)
 {
-	return a.len == b.len && (a.p == NULL || b.p == NULL || memcmp(a.p, b.p, a.len) == 0);
+	return a.len == b.len &&
+	    (a.p == NULL || b.p == NULL || memcmp(a.p, b.p, a.len) == 0);
 }
 
 static inline bool

@@ -28,7 +28,8 @@ SELECT max(name) FROM (
 	SELECT name FROM channels WHERE name > ?1 ORDER BY name LIMIT ?2);
 
 -- name: bounds
-SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0),
+SELECT max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0),
+           coalesce((SELECT max(id) FROM events), 0)),
        coalesce((SELECT min(id) FROM events), 0),
        coalesce((SELECT value FROM meta WHERE name = 'generation'), '');
 

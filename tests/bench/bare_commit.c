@@ -129,8 +129,8 @@ set_up(struct bare *b)
 	run_sql(b, "PRAGMA journal_mode=WAL");
 	snprintf(sql, sizeof(sql), "PRAGMA synchronous=%s", b->synchronous);
 	run_sql(b, sql);
-	run_sql(
-	    b, b->schema != NULL ? read_schema(b->schema) : fallback_schema);
+	run_sql(b,
+	    b->schema != NULL ? read_schema(b->schema) : fallback_schema);
 	/* As pubd's own connection: it has checked what it appends. */
 	sqlite3_db_config(b->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
 	run_sql(b, "PRAGMA ignore_check_constraints=ON");

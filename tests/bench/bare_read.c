@@ -86,8 +86,8 @@ put_row(struct bare *b, sqlite3_int64 id)
 		flush(b);
 	b->len += (size_t)sprintf(b->out + b->len, "id: %lld\n", (long long)id);
 	if (strcmp(event, "message") != 0)
-		b->len += (size_t)snprintf(
-		    b->out + b->len, 160, "event: %s\n", event);
+		b->len += (size_t)snprintf(b->out + b->len, 160, "event: %s\n",
+		    event);
 	put(b, "data: ", 6);
 	put(b, data, n);
 	put(b, "\n\n", 2);

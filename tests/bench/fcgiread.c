@@ -234,7 +234,7 @@ main(int argc, char **argv)
 	end_us = begin_us + (uint64_t)(r.max_s * 1e6);
 	open_stream(&r);
 	while (r.order.last < r.until && n > 0 && !r.ended &&
-	       tool_now_us() < end_us) {
+	    tool_now_us() < end_us) {
 		n = read(r.fd, buf, sizeof(buf));
 		if (n > 0)
 			take_bytes(&r, buf, (size_t)n);

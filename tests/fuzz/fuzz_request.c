@@ -121,7 +121,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	params_init(&params);
 	MUST(params_add(&params, SPAN("REQUEST_METHOD=GET")) == ST_OK ||
-	     size == 0);
+	    size == 0);
 	if (size > 0 && data[0] == '!')
 		params_fini(&params); /* the input says the method */
 	while (span_cut(&rest, '\n', &line))

@@ -136,11 +136,11 @@ put_request(struct nchan *c, uint64_t now_us)
 	    "\"p\":\"",
 	    (unsigned long long)now_us, (unsigned long long)c->sent);
 	pad = c->data_bytes > len + 2 ? c->data_bytes - len - 2 : 0;
-	c->out_len +=
-	    (size_t)snprintf(c->out + c->out_len, FRAME + c->data_bytes,
-		"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
-		"Content-Length: %zu\r\n\r\n%s%.*s\"}",
-		c->path, len + pad + 2, data, (int)pad, c->pad);
+	c->out_len += (size_t)snprintf(c->out + c->out_len,
+	    FRAME + c->data_bytes,
+	    "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
+	    "Content-Length: %zu\r\n\r\n%s%.*s\"}",
+	    c->path, len + pad + 2, data, (int)pad, c->pad);
 	c->sent_us[c->sent++ % c->window] = now_us;
 }
 
@@ -150,8 +150,8 @@ fill(struct nchan *c, uint64_t now_us)
 	uint64_t may = c->n_events;
 
 	if (c->rate > 0)
-		may =
-		    (uint64_t)((double)(now_us - c->start_us) / 1e6 * c->rate) +
+		may = (uint64_t)((double)(now_us - c->start_us) / 1e6 *
+			  c->rate) +
 		    1;
 	if (may > c->n_events)
 		may = c->n_events;
@@ -184,8 +184,8 @@ whole_response(const char *p, size_t len)
 	head = (size_t)(end - p) + 4;
 	cl = memmem(p, head, "Content-Length: ", 16);
 	if (cl != NULL)
-		body = (size_t)tool_digits(
-		    cl + 16, head - (size_t)(cl + 16 - p), &used);
+		body = (size_t)tool_digits(cl + 16,
+		    head - (size_t)(cl + 16 - p), &used);
 	return len - head >= body ? head + body : 0;
 }
 
@@ -202,8 +202,8 @@ take_answers(struct nchan *c)
 	while ((len = whole_response(c->in + at, c->in_len - at)) > 0) {
 		if (len < 13 || c->in[at + 9] != '2')
 			c->not_2xx++;
-		hist_add(
-		    &c->hist, now_us - c->sent_us[c->answered % c->window]);
+		hist_add(&c->hist,
+		    now_us - c->sent_us[c->answered % c->window]);
 		c->answered++;
 		at += len;
 	}

@@ -206,7 +206,7 @@ due_us(const struct pub *p, uint64_t request)
 	if (p->o.rate <= 0)
 		return 0;
 	return p->start_us +
-	       (uint64_t)((double)(request * p->o.array) / p->o.rate * 1e6);
+	    (uint64_t)((double)(request * p->o.array) / p->o.rate * 1e6);
 }
 
 static bool
@@ -237,14 +237,13 @@ fill(struct pub *p, struct conn *c)
 	struct pub_request r;
 
 	/* `again` is counted too, so that neither queue can overflow */
-	while (
-	    c->out_len < OUT_BYTES && c->sent.len < p->o.pipeline &&
+	while (c->out_len < OUT_BYTES && c->sent.len < p->o.pipeline &&
 	    (c->again.len > 0 || c->sent.len + c->again.len < p->o.pipeline) &&
 	    next_request(p, c, &r)) {
 		r.sent_us = p->now_us;
 		queue_push(&c->sent, &r);
-		c->out_len +=
-		    pubwire_request(&p->o.shape, &r, c->out + c->out_len);
+		c->out_len += pubwire_request(&p->o.shape, &r,
+		    c->out + c->out_len);
 	}
 }
 
@@ -425,7 +424,7 @@ wait_ms(const struct pub *p)
 		if (c->fd < 0 || (c->again.len > 0 && c->out_len == 0))
 			t = c->retry_at_us;
 		else if (c->next < p->n_requests &&
-			 c->sent.len < p->o.pipeline && c->out_len == 0)
+		    c->sent.len < p->o.pipeline && c->out_len == 0)
 			t = due_us(p, c->next);
 		else
 			continue;
@@ -593,8 +592,8 @@ init_conn(struct pub *p, size_t i)
 	c->sent.cap = c->again.cap = o->pipeline;
 	c->sent.ring = tool_alloc(o->pipeline, sizeof(*c->sent.ring));
 	c->again.ring = tool_alloc(o->pipeline, sizeof(*c->again.ring));
-	c->out = tool_alloc(
-	    1, OUT_BYTES + pubwire_event_max(&o->shape) * o->array + 2);
+	c->out = tool_alloc(1,
+	    OUT_BYTES + pubwire_event_max(&o->shape) * o->array + 2);
 }
 
 static void
@@ -633,8 +632,8 @@ report(struct pub *p)
 {
 	uint64_t end_us = p->last_ack_us > 0 ? p->last_ack_us : p->now_us;
 	double s = (double)(end_us - p->start_us) / 1e6;
-	bool ok =
-	    p->n_acked == p->o.n_events && p->nonsense == 0 && p->disorder == 0;
+	bool ok = p->n_acked == p->o.n_events && p->nonsense == 0 &&
+	    p->disorder == 0;
 	size_t i;
 
 	printf("{\"complete\":%s", ok ? "true" : "false");
@@ -696,7 +695,7 @@ main(int argc, char **argv)
 	p.start_us = p.now_us = tool_now_us();
 	max_us = (uint64_t)(p.o.max_s * 1e6);
 	while (p.settled < p.o.n_events && !p.stopped &&
-	       p.now_us - p.start_us < max_us)
+	    p.now_us - p.start_us < max_us)
 		turn(&p);
 	rc = report(&p);
 	fini(&p);

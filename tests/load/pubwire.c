@@ -18,8 +18,8 @@ size_t
 pubwire_event_max(const struct pub_shape *shape)
 {
 	return EVENT_FRAME + shape->data_bytes +
-	       (shape->channel != NULL ? strlen(shape->channel) : 0) +
-	       (shape->keys != NULL ? strlen(shape->keys) : 0);
+	    (shape->channel != NULL ? strlen(shape->channel) : 0) +
+	    (shape->keys != NULL ? strlen(shape->keys) : 0);
 }
 
 /* printf would be most of this program's work */
@@ -95,8 +95,8 @@ put_event(const struct pub_shape *shape, const struct pub_request *r,
 }
 
 size_t
-pubwire_request(
-    const struct pub_shape *shape, const struct pub_request *r, char *out)
+pubwire_request(const struct pub_shape *shape, const struct pub_request *r,
+    char *out)
 {
 	char *p = out;
 	uint32_t i;
@@ -126,7 +126,7 @@ ref_fits(const struct pub_shape *shape, const struct pub_request *r,
 	if (!tool_json_str(line, len, "ref", &ref, &n) || n < 2)
 		return false;
 	return *ref == 'r' && tool_digits(ref + 1, n - 1, &used) == r->first &&
-	       used == n - 1;
+	    used == n - 1;
 }
 
 static enum pub_answer_kind

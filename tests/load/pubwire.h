@@ -33,8 +33,8 @@ struct pub_shape {
 size_t pubwire_event_max(const struct pub_shape *shape);
 
 /* Writes the line of a request; returns its length. */
-size_t pubwire_request(
-    const struct pub_shape *shape, const struct pub_request *r, char *out);
+size_t pubwire_request(const struct pub_shape *shape,
+    const struct pub_request *r, char *out);
 
 enum pub_answer_kind {
 	PUB_OK,
@@ -49,9 +49,9 @@ struct pub_answer {
 	char code[PUBWIRE_MAX_CODE];
 };
 
-enum pub_answer_kind
-pubwire_answer(const struct pub_shape *shape, const struct pub_request *r,
-    const char *line, size_t len, struct pub_answer *a);
+enum pub_answer_kind pubwire_answer(const struct pub_shape *shape,
+    const struct pub_request *r, const char *line, size_t len,
+    struct pub_answer *a);
 
 /* Takes the next id; false: none is left. */
 bool pubwire_next_id(struct pub_answer *a, uint64_t *id);

@@ -101,8 +101,8 @@ put_json_text(FILE *out, struct wire_text t)
 static void
 dump_block(FILE *out, const struct stream *s, const struct wire_block *b)
 {
-	fprintf(
-	    out, "{\"stream\":%zu,\"connection\":%u", s->number, s->n_connects);
+	fprintf(out, "{\"stream\":%zu,\"connection\":%u", s->number,
+	    s->n_connects);
 	if (b->has_id) {
 		fputs(",\"id\":", out);
 		put_json_text(out, b->id);
@@ -116,8 +116,8 @@ dump_block(FILE *out, const struct stream *s, const struct wire_block *b)
 		put_json_text(out, b->data);
 	}
 	if (b->has_retry)
-		fprintf(
-		    out, ",\"retry\":%llu", (unsigned long long)b->retry_ms);
+		fprintf(out, ",\"retry\":%llu",
+		    (unsigned long long)b->retry_ms);
 	fputs("}\n", out);
 }
 
@@ -214,8 +214,8 @@ check_event(struct stream *s, const struct wire_block *b)
 }
 
 static void
-check_gap(
-    struct stream *s, const struct wire_block *b, bool has_id, uint64_t id)
+check_gap(struct stream *s, const struct wire_block *b, bool has_id,
+    uint64_t id)
 {
 	struct tally *t = &s->load->tally;
 	const char *code;
@@ -240,8 +240,8 @@ check_control(struct stream *s, const struct wire_block *b)
 	size_t len;
 
 	if (text_is(b->event, "control.close")) {
-		if (!tool_json_str(
-			b->data.p, b->data.len, "reason", &reason, &len)) {
+		if (!tool_json_str(b->data.p, b->data.len, "reason", &reason,
+			&len)) {
 			reason = "none";
 			len = 4;
 		}

@@ -137,9 +137,9 @@ build_request(const struct stream *s, const struct url *u, char *p, size_t size)
 		n += (size_t)snprintf(p + n, size - n,
 		    "Last-Event-ID: %.*s\r\n", (int)s->last_id_len, s->last_id);
 	else if (n < size && s->order.has_pos)
-		n +=
-		    (size_t)snprintf(p + n, size - n, "Last-Event-ID: %llu\r\n",
-			(unsigned long long)s->order.pos);
+		n += (size_t)snprintf(p + n, size - n,
+		    "Last-Event-ID: %llu\r\n",
+		    (unsigned long long)s->order.pos);
 	if (n < size)
 		n += (size_t)snprintf(p + n, size - n, "\r\n");
 	if (n >= size)
@@ -172,8 +172,8 @@ open_socket(const struct stream *s, const struct url *u)
 	if (c->n_sources > 0)
 		bind_source(fd, (unsigned)(s->number % c->n_sources));
 	if (c->rcvbuf > 0)
-		setsockopt(
-		    fd, SOL_SOCKET, SO_RCVBUF, &c->rcvbuf, sizeof(c->rcvbuf));
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &c->rcvbuf,
+		    sizeof(c->rcvbuf));
 	if (c->churn_rst)
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &rst, sizeof(rst));
 	if (connect(fd, (const struct sockaddr *)&u->addr, sizeof(u->addr)) !=
@@ -237,8 +237,8 @@ stall_if_due(struct loop *lp, struct stream *s)
 	s->state = STREAM_STALLED;
 	/* out of the set: a hang-up would be told again and again */
 	epoll_ctl(lp->epoll, EPOLL_CTL_DEL, s->fd, NULL);
-	due_set(
-	    lp->due, s->number, tool_now_us() + (uint64_t)(c->stall_s * 1e6));
+	due_set(lp->due, s->number,
+	    tool_now_us() + (uint64_t)(c->stall_s * 1e6));
 }
 
 static void
@@ -341,14 +341,14 @@ start_new(struct loop *lp, uint64_t now_us)
 	size_t may = c->n_streams;
 
 	if (c->connects_per_s > 0) {
-		double owed =
-		    (double)(now_us - l->start_us) / 1e6 * c->connects_per_s +
+		double owed = (double)(now_us - l->start_us) / 1e6 *
+			c->connects_per_s +
 		    1;
 
 		may = owed < (double)may ? (size_t)owed : may;
 	}
 	while (lp->n_started < may &&
-	       (c->connects_per_s > 0 || lp->in_flight < MAX_IN_FLIGHT))
+	    (c->connects_per_s > 0 || lp->in_flight < MAX_IN_FLIGHT))
 		start_connect(lp, &l->streams[lp->n_started++]);
 }
 
@@ -387,7 +387,7 @@ churn(struct loop *lp, uint64_t now_us)
 	if (lp->churn_us == 0)
 		lp->churn_us = now_us;
 	lp->churn_owed += (double)(now_us - lp->churn_us) / 1e6 *
-			  l->conf.churn_pct / 100 * (double)n;
+	    l->conf.churn_pct / 100 * (double)n;
 	lp->churn_us = now_us;
 	while (lp->churn_owed >= 1) {
 		lp->churn_owed--;

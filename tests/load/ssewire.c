@@ -303,8 +303,8 @@ frame_byte(struct wire *w, char c)
 		return WIRE_OK;
 	case CHUNK_EXT:
 		if (c == '\n')
-			w->chunk_state =
-			    w->chunk_left > 0 ? CHUNK_DATA : CHUNK_TRAILER;
+			w->chunk_state = w->chunk_left > 0 ? CHUNK_DATA
+							   : CHUNK_TRAILER;
 		return WIRE_OK;
 	case CHUNK_CR:
 		w->chunk_state = CHUNK_LF;
@@ -363,11 +363,10 @@ head_line(struct wire *w, const char *p, size_t len)
 		n = sizeof(type) - 1;
 		while (n < len && p[n] == ' ')
 			n++;
-		w->event_stream =
-		    len - n >= 17 &&
+		w->event_stream = len - n >= 17 &&
 		    strncasecmp(p + n, "text/event-stream", 17) == 0;
 	} else if (len >= sizeof(te) - 1 &&
-		   strncasecmp(p, te, sizeof(te) - 1) == 0) {
+	    strncasecmp(p, te, sizeof(te) - 1) == 0) {
 		w->chunked = true;
 	}
 }

@@ -169,7 +169,7 @@ tool_cpu_s(void)
 
 	getrusage(RUSAGE_SELF, &ru);
 	return (double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) +
-	       (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6;
+	    (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6;
 }
 
 static _Noreturn void
@@ -205,8 +205,8 @@ tool_next_opt(const char *tool, const struct tool_opt *opts, char **argv,
 			break;
 	}
 	if (o->help == NULL)
-		tool_die(
-		    "%s: unknown option %s (--help lists them)", tool, word);
+		tool_die("%s: unknown option %s (--help lists them)", tool,
+		    word);
 	*arg = o->arg != NULL ? argv[*at + 1] : NULL;
 	if (o->arg != NULL && *arg == NULL)
 		tool_die("%s: %s needs %s", tool, word, o->arg);

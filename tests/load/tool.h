@@ -22,8 +22,8 @@ struct tool_opt {
 };
 
 /* Prints the message and ends the program with status 2. */
-void
-tool_die(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
+void tool_die(const char *fmt, ...)
+    __attribute__((noreturn, format(printf, 1, 2)));
 
 /* Microseconds of CLOCK_MONOTONIC. */
 uint64_t tool_now_us(void);
@@ -36,8 +36,8 @@ double tool_double(const char *what, const char *text);
 uint64_t tool_digits(const char *p, size_t len, size_t *used);
 
 /* Finds `"name":` in JSON text and reads the number after it. */
-bool
-tool_json_u64(const char *json, size_t len, const char *name, uint64_t *value);
+bool tool_json_u64(const char *json, size_t len, const char *name,
+    uint64_t *value);
 
 /* The string after `"name":"`, without unescaping; false: none. */
 bool tool_json_str(const char *json, size_t len, const char *name,

@@ -45,14 +45,15 @@ a_stream_head_says_that_nothing_may_hold_it_back(void **state)
 	struct buf *b = *state;
 
 	assert_int_equal(http_stream_head(b, SPAN("s1"), SPAN_NONE), ST_OK);
-	assert_text(b, "Status: 200 OK\r\n"
-		       "Content-Type: text/event-stream\r\n"
-		       "Cache-Control: no-store, no-cache, no-transform\r\n"
-		       "X-Accel-Buffering: no\r\n"
-		       "X-Content-Type-Options: nosniff\r\n"
-		       "X-SSE-Stream: s1\r\n"
-		       "Vary: Origin\r\n"
-		       "\r\n");
+	assert_text(b,
+	    "Status: 200 OK\r\n"
+	    "Content-Type: text/event-stream\r\n"
+	    "Cache-Control: no-store, no-cache, no-transform\r\n"
+	    "X-Accel-Buffering: no\r\n"
+	    "X-Content-Type-Options: nosniff\r\n"
+	    "X-SSE-Stream: s1\r\n"
+	    "Vary: Origin\r\n"
+	    "\r\n");
 }
 
 static void
@@ -61,8 +62,8 @@ a_stream_head_names_the_origin_that_may_read_it(void **state)
 	struct buf *b = *state;
 	struct span s;
 
-	assert_int_equal(
-	    http_stream_head(b, SPAN("s1"), SPAN("https://a.b")), ST_OK);
+	assert_int_equal(http_stream_head(b, SPAN("s1"), SPAN("https://a.b")),
+	    ST_OK);
 	assert_int_equal(buf_append(b, SPAN("\0")), ST_OK);
 	s = buf_span(b);
 	assert_non_null(strstr(s.p, "\r\nVary: Origin\r\n"));
@@ -104,19 +105,21 @@ an_error_is_a_problem_document(void **state)
 static void
 an_error_for_head_has_no_body_but_its_length(void **state)
 {
-	const struct http_error e = {
-	    .status = 503, .detail = SPAN("x"), .retry_after_s = 7};
+	const struct http_error e = {.status = 503,
+	    .detail = SPAN("x"),
+	    .retry_after_s = 7};
 	struct buf *b = *state;
 
 	assert_int_equal(http_error(b, &e, SPAN("*"), true), ST_OK);
-	assert_text(b, "Status: 503 Service Unavailable\r\n"
-		       "Content-Type: application/problem+json\r\n"
-		       "Content-Length: 79\r\n"
-		       "Cache-Control: no-store\r\n"
-		       "X-Content-Type-Options: nosniff\r\n"
-		       "Retry-After: 7\r\n"
-		       "Access-Control-Allow-Origin: *\r\n"
-		       "\r\n");
+	assert_text(b,
+	    "Status: 503 Service Unavailable\r\n"
+	    "Content-Type: application/problem+json\r\n"
+	    "Content-Length: 79\r\n"
+	    "Cache-Control: no-store\r\n"
+	    "X-Content-Type-Options: nosniff\r\n"
+	    "Retry-After: 7\r\n"
+	    "Access-Control-Allow-Origin: *\r\n"
+	    "\r\n");
 }
 
 static void
@@ -144,11 +147,12 @@ a_preflight_of_others_has_no_cors_headers(void **state)
 	struct buf *b = *state;
 
 	assert_int_equal(http_preflight(b, SPAN_NONE), ST_OK);
-	assert_text(b, "Status: 204 No Content\r\n"
-		       "Allow: GET, HEAD, OPTIONS\r\n"
-		       "Cache-Control: no-store\r\n"
-		       "Vary: Origin\r\n"
-		       "\r\n");
+	assert_text(b,
+	    "Status: 204 No Content\r\n"
+	    "Allow: GET, HEAD, OPTIONS\r\n"
+	    "Cache-Control: no-store\r\n"
+	    "Vary: Origin\r\n"
+	    "\r\n");
 }
 
 static void
@@ -159,21 +163,23 @@ a_whole_response_carries_its_length(void **state)
 	assert_int_equal(
 	    http_ok(b, 503, SPAN("application/json"), SPAN("{}"), false),
 	    ST_OK);
-	assert_text(b, "Status: 503 Service Unavailable\r\n"
-		       "Content-Type: application/json\r\n"
-		       "Content-Length: 2\r\n"
-		       "Cache-Control: no-store\r\n"
-		       "X-Content-Type-Options: nosniff\r\n"
-		       "\r\n{}");
+	assert_text(b,
+	    "Status: 503 Service Unavailable\r\n"
+	    "Content-Type: application/json\r\n"
+	    "Content-Length: 2\r\n"
+	    "Cache-Control: no-store\r\n"
+	    "X-Content-Type-Options: nosniff\r\n"
+	    "\r\n{}");
 	buf_clear(b);
-	assert_int_equal(
-	    http_ok(b, 200, SPAN("text/plain"), SPAN("abc"), true), ST_OK);
-	assert_text(b, "Status: 200 OK\r\n"
-		       "Content-Type: text/plain\r\n"
-		       "Content-Length: 3\r\n"
-		       "Cache-Control: no-store\r\n"
-		       "X-Content-Type-Options: nosniff\r\n"
-		       "\r\n");
+	assert_int_equal(http_ok(b, 200, SPAN("text/plain"), SPAN("abc"), true),
+	    ST_OK);
+	assert_text(b,
+	    "Status: 200 OK\r\n"
+	    "Content-Type: text/plain\r\n"
+	    "Content-Length: 3\r\n"
+	    "Cache-Control: no-store\r\n"
+	    "X-Content-Type-Options: nosniff\r\n"
+	    "\r\n");
 }
 
 static void
@@ -185,8 +191,8 @@ a_response_that_does_not_fit_leaves_the_buffer_as_it_was(void **state)
 	(void)state;
 	buf_init(&small, 80);
 	assert_int_equal(buf_append(&small, SPAN("before")), ST_OK);
-	assert_int_equal(
-	    http_stream_head(&small, SPAN("s"), SPAN("*")), ST_FULL);
+	assert_int_equal(http_stream_head(&small, SPAN("s"), SPAN("*")),
+	    ST_FULL);
 	assert_int_equal(http_error(&small, &e, SPAN_NONE, false), ST_FULL);
 	assert_int_equal(http_preflight(&small, SPAN("https://a.b")), ST_FULL);
 	assert_int_equal(

@@ -231,12 +231,12 @@ the_catalogue_is_fit_for_prometheus(void **state)
 		bool total = n > 6 && strcmp(e->name + n - 6, "_total") == 0;
 
 		assert_int_equal(strncmp(e->name, "sse_", 4), 0);
-		assert_int_equal(
-		    strspn(e->name, "abcdefghijklmnopqrstuvwxyz_"), n);
+		assert_int_equal(strspn(e->name, "abcdefghijklmnopqrstuvwxyz_"),
+		    n);
 		assert_int_equal(total, e->type == METRICS_COUNTER);
 		assert_int_equal(e->label == NULL, e->value == NULL);
-		assert_int_equal(
-		    e->source == METRICS_MEMBER, e->member != NULL);
+		assert_int_equal(e->source == METRICS_MEMBER,
+		    e->member != NULL);
 		assert_non_null(e->unit);
 		if (e->sentence != NULL) {
 			const struct metrics_entry *other;
@@ -244,8 +244,8 @@ the_catalogue_is_fit_for_prometheus(void **state)
 			first = e;
 			for (other = metrics_catalogue; other != e; other++)
 				assert_string_not_equal(other->name, e->name);
-			assert_int_equal(
-			    e->sentence[strlen(e->sentence) - 1], '.');
+			assert_int_equal(e->sentence[strlen(e->sentence) - 1],
+			    '.');
 			assert_null(strpbrk(e->sentence, "\\\n"));
 		}
 		assert_non_null(first);
@@ -320,8 +320,8 @@ the_json_has_the_same_figures_and_the_processes(void **state)
 	add(f, STATUSDB_TOTALS, 0, "{}");
 	assert_status(metrics_json(f->m, &f->out), ST_OK);
 	assert_status(json_parser_new(&parser), ST_OK);
-	assert_status(
-	    json_parse(parser, buf_span(&f->out), &root, &err), ST_OK);
+	assert_status(json_parse(parser, buf_span(&f->out), &root, &err),
+	    ST_OK);
 	assert_true(json_int(json_get(root, "generated_ms"), &v));
 	assert_int_equal(v, NOW);
 	metrics = json_get(root, "metrics");

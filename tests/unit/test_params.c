@@ -108,11 +108,11 @@ bytes_past_the_bound_are_refused(void **state)
 	memset(big, 'v', PARAMS_MAX_BYTES);
 	memcpy(big, "B=", 2);
 	assert_int_equal(params_add(p, SPAN("A=1")), ST_OK);
-	assert_int_equal(
-	    params_add(p, span_of(big, PARAMS_MAX_BYTES)), ST_FULL);
+	assert_int_equal(params_add(p, span_of(big, PARAMS_MAX_BYTES)),
+	    ST_FULL);
 	assert_null(params_get(p, "B").p);
-	assert_int_equal(
-	    params_add(p, span_of(big, PARAMS_MAX_BYTES - 3)), ST_OK);
+	assert_int_equal(params_add(p, span_of(big, PARAMS_MAX_BYTES - 3)),
+	    ST_OK);
 	assert_int_equal(params_get(p, "B").len, PARAMS_MAX_BYTES - 5);
 	assert_true(span_eq(params_get(p, "A"), SPAN("1")));
 	assert_int_equal(params_add(p, SPAN("C=")), ST_FULL);

@@ -251,7 +251,8 @@ static void
 member_names_may_be_escaped_and_unknown_ones_are_ignored(void **state)
 {
 	struct store_event e = event_of(
-	    "{\"ch\\u0061nnel\":\"a\",\"gr\\u00f6\\u00dfe\":1,\"d\\u0061ta\":2}");
+	    "{\"ch\\u0061nnel\":\"a\",\"gr\\u00f6\\u00dfe\":1,\"d\\u0061ta\":"
+	    "2}");
 
 	(void)state;
 	assert_span(e.channel, SPAN("a"));

@@ -74,13 +74,13 @@ text_without_escapes_is_not_copied(void **state)
 	struct span raw = SPAN("plain-text"), out;
 	size_t at;
 
-	assert_int_equal(
-	    query_decode(b, raw, QUERY_PLUS_IS_SPACE, &out, &at), ST_OK);
+	assert_int_equal(query_decode(b, raw, QUERY_PLUS_IS_SPACE, &out, &at),
+	    ST_OK);
 	assert_ptr_equal(out.p, raw.p);
 	assert_int_equal(b->len, 0);
 	raw = SPAN("a+b");
-	assert_int_equal(
-	    query_decode(b, raw, QUERY_PLUS_STAYS, &out, &at), ST_OK);
+	assert_int_equal(query_decode(b, raw, QUERY_PLUS_STAYS, &out, &at),
+	    ST_OK);
 	assert_ptr_equal(out.p, raw.p);
 	assert_int_equal(
 	    query_decode(b, SPAN_NONE, QUERY_PLUS_STAYS, &out, &at), ST_OK);
@@ -181,12 +181,12 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(pairs_are_cut_at_ampersand_and_first_equals_sign),
 	    cmocka_unit_test(an_empty_query_has_no_pairs),
-	    cmocka_unit_test_setup_teardown(
-		text_without_escapes_is_not_copied, setup, teardown),
-	    cmocka_unit_test_setup_teardown(
-		escapes_of_either_case_are_decoded, setup, teardown),
-	    cmocka_unit_test_setup_teardown(
-		a_nul_is_a_byte_like_others, setup, teardown),
+	    cmocka_unit_test_setup_teardown(text_without_escapes_is_not_copied,
+		setup, teardown),
+	    cmocka_unit_test_setup_teardown(escapes_of_either_case_are_decoded,
+		setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_nul_is_a_byte_like_others, setup,
+		teardown),
 	    cmocka_unit_test_setup_teardown(
 		a_broken_escape_is_told_with_its_place, setup, teardown),
 	    cmocka_unit_test_setup_teardown(

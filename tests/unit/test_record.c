@@ -150,8 +150,8 @@ want(const struct buf *b, enum status st)
 static void
 a_header_is_read_byte_by_byte(void **state)
 {
-	struct record_header h =
-	    record_decode(SPAN("\1\6\x12\x34\xab\xcd\7\0"));
+	struct record_header h = record_decode(
+	    SPAN("\1\6\x12\x34\xab\xcd\7\0"));
 
 	(void)state;
 	assert_int_equal(h.version, 1);
@@ -385,8 +385,8 @@ types_that_a_request_has_no_use_for_are_refused(void **state)
 static void
 a_request_begins_with_begin(void **state)
 {
-	static const unsigned types[] = {
-	    RECORD_PARAMS, RECORD_STDIN, RECORD_STDOUT, GET_VALUES, 0, 255};
+	static const unsigned types[] = {RECORD_PARAMS, RECORD_STDIN,
+	    RECORD_STDOUT, GET_VALUES, 0, 255};
 	struct buf *b = *state;
 	size_t i;
 

@@ -111,13 +111,13 @@ check_records(const char *got, size_t len, const char *want)
 	size_t at = 0, body = 0, n_records = 0;
 
 	while (at < len) {
-		struct record_header h =
-		    record_decode(span_of(got + at, len - at));
+		struct record_header h = record_decode(
+		    span_of(got + at, len - at));
 
 		at += RECORD_HEADER_BYTES;
 		if (h.type == RECORD_STDOUT) {
-			assert_memory_equal(
-			    got + at, want + body, h.content_len);
+			assert_memory_equal(got + at, want + body,
+			    h.content_len);
 			body += h.content_len;
 		}
 		at += h.content_len;

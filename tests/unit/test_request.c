@@ -122,7 +122,7 @@ a_get_is_a_live_stream_with_nothing_special(void **state)
 	assert_int_equal(f->r.n_events, 0);
 	assert_int_equal(f->r.max_streams, -1);
 	assert_false(f->r.head_only || f->r.envelope || f->r.padding ||
-		     f->r.heartbeat_events);
+	    f->r.heartbeat_events);
 	assert_int_equal(f->r.origin.len, 0);
 	assert_int_equal(f->r.requested.len, 0);
 	assert_int_equal(f->r.generation.len, 0);
@@ -160,8 +160,8 @@ options_is_a_preflight_whatever_else_it_says(void **state)
 static void
 other_methods_are_refused_with_those_allowed(void **state)
 {
-	static const char *const methods[] = {
-	    "POST", "PUT", "DELETE", "PATCH", "get", "", "GETS", "TRACE"};
+	static const char *const methods[] = {"POST", "PUT", "DELETE", "PATCH",
+	    "get", "", "GETS", "TRACE"};
 	struct fixture *f = *state;
 	size_t i;
 
@@ -364,8 +364,8 @@ many_channels(char *query, size_t cap, int n)
 	int i;
 
 	for (i = 0; i < n; i++)
-		len +=
-		    (size_t)snprintf(query + len, cap - len, "channel=c%d&", i);
+		len += (size_t)snprintf(query + len, cap - len, "channel=c%d&",
+		    i);
 }
 
 static void
@@ -429,8 +429,8 @@ an_id_is_read_from_header_and_parameters_in_order(void **state)
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		clear(f);
 		set(f, "REQUEST_METHOD", "GET");
-		(void)snprintf(
-		    query, sizeof(query), "channel=a&last=5&%s", rows[i].query);
+		(void)snprintf(query, sizeof(query), "channel=a&last=5&%s",
+		    rows[i].query);
 		set(f, "QUERY_STRING", query);
 		if (rows[i].header != NULL)
 			set(f, "HTTP_LAST_EVENT_ID", rows[i].header);
@@ -502,8 +502,8 @@ a_foreign_id_in_the_query_is_no_error_either(void **state)
 	size_t i;
 
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		(void)snprintf(
-		    query, sizeof(query), "channel=a&%s", rows[i].query);
+		(void)snprintf(query, sizeof(query), "channel=a&%s",
+		    rows[i].query);
 		get(f, query);
 		want_kind(f, REQUEST_STREAM, query);
 		assert_int_equal(f->r.position, POSITION_INVALID);
@@ -527,9 +527,10 @@ what_is_echoed_of_an_id_is_short_and_whole_characters(void **state)
 	get(f, query);
 	assert_int_equal(f->r.position, POSITION_INVALID);
 	assert_int_equal(f->r.requested.len, 63);
-	get(f, "channel=a&last_event_id="
-	       "99999999999999999999999999999999999999999999999999999999999999"
-	       "999999999");
+	get(f,
+	    "channel=a&last_event_id="
+	    "99999999999999999999999999999999999999999999999999999999999999"
+	    "999999999");
 	assert_int_equal(f->r.position, POSITION_INVALID);
 	assert_int_equal(f->r.requested.len, 64);
 }
@@ -565,8 +566,8 @@ last_begins_with_the_newest(void **state)
 static void
 a_last_that_is_no_number_is_refused(void **state)
 {
-	static const char *const bad[] = {
-	    "-1", "x", "1.5", "1000001", "1 ", "99999999999999999999"};
+	static const char *const bad[] = {"-1", "x", "1.5", "1000001", "1 ",
+	    "99999999999999999999"};
 	struct fixture *f = *state;
 	char query[128];
 	size_t i;
@@ -621,15 +622,15 @@ bad_event_names_are_refused(void **state)
 	size_t i, len;
 
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		(void)snprintf(
-		    query, sizeof(query), "channel=a&%s", rows[i].query);
+		(void)snprintf(query, sizeof(query), "channel=a&%s",
+		    rows[i].query);
 		get(f, query);
 		want_refused(f, 400, rows[i].part);
 	}
 	len = (size_t)sprintf(query, "channel=a&events=e");
 	for (i = 0; i < REQUEST_MAX_EVENTS; i++)
-		len += (size_t)snprintf(
-		    query + len, sizeof(query) - len, ",e%zu", i);
+		len += (size_t)snprintf(query + len, sizeof(query) - len,
+		    ",e%zu", i);
 	get(f, query);
 	want_refused(f, 400, "64");
 }

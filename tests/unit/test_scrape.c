@@ -65,9 +65,9 @@ want(void **state, bool ready, const char *part)
 		memmem(text.p, text.len, part, strlen(part)) == NULL))
 		fail_msg("%.*s (expected %s, \"%s\")", (int)text.len, text.p,
 		    ready ? "ready" : "not ready", part);
-	assert_true(span_starts(
-	    text, ready ? SPAN("{\"ready\":true,\"reasons\":[]}")
-			: SPAN("{\"ready\":false,\"reasons\":[{\"part\":\"")));
+	assert_true(span_starts(text,
+	    ready ? SPAN("{\"ready\":true,\"reasons\":[]}")
+		  : SPAN("{\"ready\":false,\"reasons\":[{\"part\":\"")));
 	buf_fini(&out);
 	scrape_fini(&s);
 }
