@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cgi.h"
 #include "clock.h"
 #include "conf.h"
 #include "fcgx.h"
@@ -37,8 +38,6 @@
 
 #define TEXT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 #define JSON_TYPE "application/json"
-
-extern char **environ;
 
 struct program {
 	struct conf conf;
@@ -224,7 +223,6 @@ static enum status
 run_cgi(struct program *pr, struct errmsg *err)
 {
 	struct params p;
-	char **e;
 
 	if (getenv("REQUEST_METHOD") == NULL) {
 		errmsg_set(err,
@@ -234,9 +232,8 @@ run_cgi(struct program *pr, struct errmsg *err)
 	}
 	(void)signal(SIGPIPE, SIG_IGN);
 	params_init(&p);
-	for (e = environ; *e != NULL; e++)
-		if (params_add(&p, span_str(*e)) == ST_NOMEM)
-			return ST_NOMEM;
+	if (cgi_read(&p) != ST_OK)
+		return ST_NOMEM;
 	respond(pr, STDOUT_FILENO, REPLY_RAW, &p);
 	params_fini(&p);
 	while (reply_set_count(pr->replies) > 0)

@@ -25,6 +25,7 @@
 
 #include "admit.h"
 #include "bell.h"
+#include "cgi.h"
 #include "clock.h"
 #include "fcgx.h"
 #include "hub.h"
@@ -42,8 +43,6 @@
 #define CGI_RING_BYTES (1 << 20)
 #define MAX_WAITING    4096 /* connections whose request is not whole */
 #define COUNTERS_MAX   4096
-
-extern char **environ;
 
 struct worker {
 	const struct conf *conf;
@@ -418,18 +417,13 @@ static enum status
 read_environment(struct worker *w)
 {
 	struct params *p = calloc(1, sizeof(*p));
-	char **env;
 	int flags = fcntl(STDOUT_FILENO, F_GETFL);
-	enum status st = ST_OK;
+	enum status st;
 
 	if (p == NULL)
 		return ST_NOMEM;
 	params_init(p);
-	for (env = environ; st == ST_OK && *env != NULL; env++) {
-		st = params_add(p, span_str(*env));
-		if (st == ST_INVALID)
-			st = ST_OK; /* not a variable */
-	}
+	st = cgi_read(p);
 	if (st == ST_OK) {
 		(void)fcntl(STDOUT_FILENO, F_SETFL, flags | O_NONBLOCK);
 		admit_request(&w->admit, STDOUT_FILENO, 0, p);

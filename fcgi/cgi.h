@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* What plain CGI (RFC 3875) needs and FastCGI does not. */
+#ifndef WALCAST_CGI_H
+#define WALCAST_CGI_H
+
+#include "params.h"
+
+/*
+ * Takes the variables out of the environment, and reads the request's body
+ * (CONTENT_LENGTH bytes of fd 0) away, a bounded part of it and for a bounded
+ * time: where input and output are one socket (mod_cgid), closing it with
+ * input unread would reset it, and the answer would be lost.
+ *
+ * Returns  ST_OK, ST_NOMEM
+ */
+MUST_USE enum status cgi_read(struct params *params);
+
+#endif
