@@ -389,36 +389,46 @@ past_value(const char *p, const char *end)
 	return p;
 }
 
+bool
+jsontext_next_member(struct span *rest, struct span *name, struct span *value)
+{
+	const char *p, *begin, *end;
+
+	if (rest->len == 0)
+		return false;
+	end = rest->p + rest->len;
+	/* Between calls *rest begins with the comma or the brace. */
+	begin = past_space(rest->p + 1, end);
+	if (*rest->p == '}' || begin == end || *begin != '"')
+		return false;
+	p = past_string(begin, end);
+	*name = span_of(begin + 1, (size_t)(p - begin) - 2);
+	p = past_space(p, end);
+	if (p == end)
+		return false;
+	begin = past_space(p + 1, end); /* behind the colon */
+	p = past_value(begin, end);
+	*value = span_of(begin, (size_t)(p - begin));
+	p = past_space(p, end);
+	*rest = span_of(p, (size_t)(end - p));
+	return true;
+}
+
 enum status
 jsontext_member(struct span text, struct span name, struct span *value)
 {
-	const char *p, *end, *begin;
 	enum status st = ST_NOTFOUND;
+	struct span found, found_value;
 
-	if (text.len == 0)
+	while (text.len > 0 && is_space((unsigned char)*text.p))
+		text = span_skip(text, 1);
+	if (text.len == 0 || *text.p != '{')
 		return ST_NOTFOUND;
-	end = text.p + text.len;
-	p = past_space(text.p, end);
-	if (p == end || *p != '{')
-		return ST_NOTFOUND;
-	while (p < end && *p != '}') {
-		struct span found;
-
-		begin = past_space(p + 1, end); /* behind { or a comma */
-		if (begin == end || *begin != '"')
-			break;
-		p = past_string(begin, end);
-		found = span_of(begin + 1, (size_t)(p - begin) - 2);
-		p = past_space(p, end);
-		if (p == end)
-			break;
-		begin = past_space(p + 1, end); /* behind the colon */
-		p = past_value(begin, end);
+	while (jsontext_next_member(&text, &found, &found_value)) {
 		if (span_eq(found, name)) {
-			*value = span_of(begin, (size_t)(p - begin));
+			*value = found_value;
 			st = ST_OK;
 		}
-		p = past_space(p, end);
 	}
 	return st;
 }

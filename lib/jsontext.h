@@ -34,6 +34,17 @@ MUST_USE enum status jsontext_member(struct span text, struct span name,
     struct span *value);
 
 /*
+ * Walks the members of checked text in one pass.  Start with *rest = the
+ * text from its '{' on; each call gives one member.
+ *
+ * name     between its quotes, as written (escapes not decoded)
+ * value    its text, without white space around it
+ * Returns  false when there are no more
+ */
+bool jsontext_next_member(struct span *rest, struct span *name,
+    struct span *value);
+
+/*
  * Walks the elements of checked text whose value is an array.  Start with
  * *rest = the text; each call gives one element's text.
  *

@@ -14,7 +14,6 @@
 
 #include "json.h"
 #include "jsontext.h"
-#include "members.h"
 #include "name.h"
 
 #define SHOW_MAX     60                /* bytes of a value in a message */
@@ -416,7 +415,7 @@ read_fields(struct protocol *p, struct span object, struct fields *f)
 	struct span name, value, *field;
 
 	*f = (struct fields){.op = SPAN_NONE};
-	while (members_next(&object, &name, &value)) {
+	while (jsontext_next_member(&object, &name, &value)) {
 		field = span_find(name, '\\') == NULL
 		    ? field_named(f, name)
 		    : field_escaped(p, f, name);
