@@ -126,6 +126,11 @@ system-asan: load-tools
 soak: programs load-tools
 	@WALCAST_SOAK=1 $(PYTEST) tests/system $(PYTEST_ARGS)
 
+# The promise to a newcomer: a bare Debian root with nothing but make and git.
+.PHONY: fresh
+fresh:
+	@tests/fresh/fresh.sh --check --package
+
 .PHONY: check-deps
 check-deps:
 	@CC="$(CC)" tests/lint/check-deps.sh

@@ -355,7 +355,7 @@ metrics_tell(struct metrics *m, const char *name, int64_t value)
 		m->known[i] = true;
 		return;
 	}
-	assert(!"a metric that is not in the catalogue");
+	assert(0 && "a metric that is not in the catalogue");
 }
 
 struct metrics_pubd

@@ -178,7 +178,7 @@ KINDS[ApacheWait.kind] = ApacheWait
 class Walcast:
     """pubd, one worker and a web server, as shipped."""
 
-    def __init__(self, kind, cap=5000, window=100):
+    def __init__(self, kind, cap=5000, window=100, **opts):
         self.name = kind
         self.window = window
         self.stack = Stack(config={"ring_bytes": None, "retry_ms": None,
@@ -186,7 +186,8 @@ class Walcast:
         self.front = None
         try:
             self.stack.start(metrics=False)
-            opts = {"mpm": "5000"} if kind.startswith("apache") else {}
+            if kind.startswith("apache"):
+                opts["mpm"] = "5000"
             self.front = self.stack.front(kind, cap=cap, **opts)
         except BaseException:
             self.stack.close()
@@ -316,26 +317,33 @@ class Bench:
     def latency(self):
         seconds = 4 if self.quick else 8
         for kind, floor in (("lighttpd", -1), ("apache-proxy", None)):
+            # Both sides with one process of the web server and with two.
+            two_of_ours = (dict(extra="\nserver.max-worker = 2\n")
+                           if kind == "lighttpd" else {})
             with running(lambda: Nchan(1), lambda: Nchan(2),
-                         lambda k=kind: Walcast(k)) as (one, two, us):
+                         lambda k=kind: Walcast(k),
+                         lambda k=kind, o=two_of_ours: Walcast(k, **o)
+                         ) as sides:
                 for rate in (50, 100):
-                    got = {one: [], two: [], us: []}
+                    got = [[] for _ in sides]
                     for _ in range(self.rounds):
-                        for side, rows in got.items():
+                        for side, rows in zip(sides, got):
                             rows.append(self.latency_once(side, rate,
                                                           seconds))
-                    self.latency_rows(kind, rate, floor, got[us],
-                                      [got[one], got[two]])
+                    self.latency_rows(kind, rate, floor, got[2:], got[:2])
 
     def latency_rows(self, kind, rate, floor, ours, peers):
         def mid(rows, key):
             return statistics.median(r[key] for r in rows)
-        best = min(peers, key=lambda rows: mid(rows, "p99"))
+        def best(sides):
+            return min(sides, key=lambda rows: mid(rows, "p99"))
+        us, peer = best(ours), best(peers)
         name = "us at %d/s, %s, " % (rate, kind)
         self.raw[name] = dict(ours=ours, peers=peers)
-        self.ratio(name + "p50", mid(ours, "p50"), mid(best, "p50"), None)
-        self.ratio(name + "p99", mid(ours, "p99"), mid(best, "p99"), floor,
-                   note="%d Nchan worker(s)" % (1 + peers.index(best)))
+        self.ratio(name + "p50", mid(us, "p50"), mid(peer, "p50"), None)
+        self.ratio(name + "p99", mid(us, "p99"), mid(peer, "p99"), floor,
+                   note="%d %s process(es), %d Nchan worker(s)" % (
+                       1 + ours.index(us), kind, 1 + peers.index(peer)))
 
     # -- idle streams
 
