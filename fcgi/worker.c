@@ -130,20 +130,37 @@ on_signal(struct watch *watch, uint32_t events)
 	}
 }
 
+static void
+our_signals(sigset_t *set)
+{
+	(void)sigemptyset(set);
+	(void)sigaddset(set, SIGTERM);
+	(void)sigaddset(set, SIGINT);
+	(void)sigaddset(set, SIGUSR1); /* FastCGI: finish and go */
+	(void)sigaddset(set, SIGHUP);
+}
+
+/*
+ * Before libfcgi puts its handlers in place, one of which swallows SIGTERM:
+ * what comes from now on waits for watch_signals.
+ */
+static enum status
+block_signals(void)
+{
+	sigset_t set;
+
+	our_signals(&set);
+	return sigprocmask(SIG_BLOCK, &set, NULL) < 0 ? ST_IO : ST_OK;
+}
+
 static enum status
 watch_signals(struct worker *w)
 {
 	sigset_t set;
 
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGTERM);
-	(void)sigaddset(&set, SIGINT);
-	(void)sigaddset(&set, SIGUSR1); /* FastCGI: finish and go */
-	(void)sigaddset(&set, SIGHUP);
+	our_signals(&set);
 	/* libfcgi has put a handler on SIGPIPE: ours comes after it. */
 	(void)signal(SIGPIPE, SIG_IGN);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return ST_IO;
 	w->signals.fn = on_signal;
 	w->signals.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (w->signals.fd < 0)
@@ -357,7 +374,9 @@ worker_new(struct worker **out, const struct conf *conf, int listener,
 	w->drain.fn = on_drain;
 	w->started_ms = clock_real_ms();
 	w->fd_limit = sock_raise_fd_limit();
-	st = fcgx_init();
+	st = block_signals();
+	if (st == ST_OK)
+		st = fcgx_init();
 	if (st == ST_OK)
 		st = set_up(w, listener, err);
 	if (st != ST_OK) {
