@@ -273,14 +273,13 @@ on_signal(struct watch *w, uint32_t events)
 	}
 }
 
-/* After fcgx_init(), which sets handlers of its own. */
+/* Before fcgx_init(), whose handler would swallow a SIGTERM. */
 static enum status
 watch_signals(struct program *pr)
 {
 	sigset_t set;
 	int fd;
 
-	(void)signal(SIGPIPE, SIG_IGN);
 	(void)sigemptyset(&set);
 	(void)sigaddset(&set, SIGTERM);
 	(void)sigaddset(&set, SIGINT);
@@ -306,9 +305,10 @@ run_fastcgi(struct program *pr, int listener)
 	    .arg = pr};
 	enum status st;
 
-	st = fcgx_init();
+	st = watch_signals(pr);
 	if (st == ST_OK)
-		st = watch_signals(pr);
+		st = fcgx_init();
+	(void)signal(SIGPIPE, SIG_IGN); /* libfcgi has put its own there */
 	if (st == ST_OK)
 		st = intake_new(&pr->intake, pr->loop, &o);
 	if (st != ST_OK)
