@@ -29,12 +29,14 @@ extern char **environ;
 static const char *const sync_values[] = {"full", "normal", NULL};
 static const char *const reject_values[] = {"soft", "hard", NULL};
 static const char *const format_values[] = {"text", "json", NULL};
+static const char *const switch_values[] = {"off", "on", NULL};
 static const char *const level_values[] = {"error", "warning", "info", "debug",
     NULL};
 
 static_assert(CONF_SYNC_FULL == 0 && CONF_SYNC_NORMAL == 1 &&
 	CONF_REJECT_SOFT == 0 && CONF_REJECT_HARD == 1 && LOG_TEXT == 0 &&
-	LOG_JSON == 1 && LOG_ERROR_ == 0 && LOG_DEBUG_ == 3,
+	LOG_JSON == 1 && CONF_OFF == 0 && CONF_ON == 1 && LOG_ERROR_ == 0 &&
+	LOG_DEBUG_ == 3,
     "an enum value is its index in the list of names");
 
 #define MEMBER(name)                                                           \
@@ -132,6 +134,34 @@ const struct conf_row conf_rows[] = {
     {MEMBER(log_level), .type = CONF_ENUM, .initial = "info",
 	.values = level_values, .unit = "", .reload = true,
 	.sentence = "The least weighty lines that are logged."},
+    {MEMBER(log_rate), .type = CONF_INT, .initial = "50", .min = 0,
+	.max = 1000000, .unit = "lines", .reload = true,
+	.sentence = "The most log lines in a second, of each kind that a "
+		    "peer can cause; 0: all of them."},
+    {MEMBER(metrics), .type = CONF_ENUM, .initial = "on",
+	.values = switch_values, .unit = "", .reload = false,
+	.sentence = "Whether processes measure times and report their "
+		    "figures to pubd."},
+    {MEMBER(metrics_channels), .type = CONF_TEXT, .initial = "", .unit = "",
+	.reload = true,
+	.sentence = "Channels whose events are counted by name, at most 32; "
+		    "empty: none."},
+    {MEMBER(beacon), .type = CONF_ENUM, .initial = "off",
+	.values = switch_values, .unit = "", .reload = true,
+	.sentence = "Whether browsers may report what they see, at "
+		    "`/sse-metrics.fcgi/beacon`."},
+    {MEMBER(beacon_sample), .type = CONF_INT, .initial = "100", .min = 0,
+	.max = 100, .unit = "percent", .reload = true,
+	.sentence = "How many of the browsers' reports are counted."},
+    {MEMBER(beacon_rate), .type = CONF_INT, .initial = "30", .min = 0,
+	.max = 1000000, .unit = "reports", .reload = true,
+	.sentence = "The most reports that one client address may send in a "
+		    "minute; 0: no limit."},
+    {MEMBER(otlp_endpoint), .type = CONF_TEXT, .initial = "", .unit = "",
+	.reload = false,
+	.sentence = "Where pubd sends trace spans (OTLP over HTTP, JSON), "
+		    "such as `http://127.0.0.1:4318/v1/traces`; empty: "
+		    "nowhere."},
     {.key = NULL},
 };
 
@@ -296,6 +326,13 @@ static const struct list_rule channel_list = {
     .should_be = "a channel, or the beginning of one and *",
 };
 
+static const struct list_rule counted_list = {
+    .joined_by = ',',
+    .max_parts = 32,
+    .part_ok = name_channel_ok,
+    .should_be = "the name of a channel",
+};
+
 static const struct list_rule origin_list = {
     .joined_by = ' ',
     .max_parts = INT_MAX,
@@ -348,12 +385,47 @@ set_list(struct conf *c, const struct conf_row *row, struct span value,
 	return ST_OK;
 }
 
+/* http://HOST... or https://HOST..., without white space. */
+static enum status
+set_url(struct conf *c, const struct conf_row *row, struct span value,
+    struct errmsg *err)
+{
+	char *out = text_member(c, row);
+	size_t n = 0;
+
+	if (value.len > 7 && memcmp(value.p, "http://", 7) == 0)
+		n = 7;
+	else if (value.len > 8 && memcmp(value.p, "https://", 8) == 0)
+		n = 8;
+	if (value.len > 0 &&
+	    (n == 0 || memchr(value.p, ' ', value.len) != NULL)) {
+		errmsg_set(err,
+		    "%s: \"%.*s\" is not a URL that begins with http:// or "
+		    "https://",
+		    row->key, SHOWN(value));
+		return ST_INVALID;
+	}
+	if (value.len >= row->size) {
+		errmsg_set(err, "%s: a URL may have %zu bytes, not %zu",
+		    row->key, row->size - 1, value.len);
+		return ST_INVALID;
+	}
+	if (value.len > 0)
+		memcpy(out, value.p, value.len);
+	out[value.len] = '\0';
+	return ST_OK;
+}
+
 static enum status
 set_text(struct conf *c, const struct conf_row *row, struct span value,
     struct errmsg *err)
 {
 	if (row->offset == offsetof(struct conf, default_channel))
 		return set_list(c, row, value, &channel_list, err);
+	if (row->offset == offsetof(struct conf, metrics_channels))
+		return set_list(c, row, value, &counted_list, err);
+	if (row->offset == offsetof(struct conf, otlp_endpoint))
+		return set_url(c, row, value, err);
 	assert(row->offset == offsetof(struct conf, allow_origin));
 	if (!span_eq(value, SPAN("*")))
 		return set_list(c, row, value, &origin_list, err);

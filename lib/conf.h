@@ -26,6 +26,7 @@
 
 enum conf_synchronous { CONF_SYNC_FULL, CONF_SYNC_NORMAL };
 enum conf_reject { CONF_REJECT_SOFT, CONF_REJECT_HARD };
+enum conf_switch { CONF_OFF, CONF_ON };
 
 struct conf {
 	char database[CONF_PATH_MAX];
@@ -54,6 +55,13 @@ struct conf {
 	int64_t drain_ms;
 	int64_t log_format; /* enum log_format */
 	int64_t log_level;  /* enum log_level */
+	int64_t log_rate;   /* lines a second of a kind that a peer drives */
+	int64_t metrics;    /* enum conf_switch */
+	char metrics_channels[1024]; /* comma separated; "" none */
+	int64_t beacon;              /* enum conf_switch */
+	int64_t beacon_sample;       /* percent that is counted */
+	int64_t beacon_rate;         /* a minute and address; 0: no limit */
+	char otlp_endpoint[1024];    /* a URL; "" off */
 };
 
 /* One row of the table; conf_rows ends with a row whose key is NULL. */

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "db_vfs.h"
+
 struct db {
 	sqlite3 *handle;
 	int wal_pages;
@@ -76,8 +78,8 @@ open_flags(enum db_mode mode)
 	return mode == DB_CREATE ? flags | SQLITE_OPEN_CREATE : flags;
 }
 
-enum status
-db_open(struct db **out, const char *path, enum db_mode mode,
+static enum status
+open_by(const char *vfs, struct db **out, const char *path, enum db_mode mode,
     struct errmsg *err)
 {
 	struct db *db = calloc(1, sizeof(*db));
@@ -86,7 +88,7 @@ db_open(struct db **out, const char *path, enum db_mode mode,
 
 	if (db == NULL)
 		return ST_NOMEM;
-	rc = sqlite3_open_v2(path, &db->handle, open_flags(mode), NULL);
+	rc = sqlite3_open_v2(path, &db->handle, open_flags(mode), vfs);
 	if (rc == SQLITE_OK)
 		/* Opening is lazy: this reads the first page. */
 		rc = sqlite3_exec(db->handle, "PRAGMA schema_version", NULL,
@@ -106,6 +108,20 @@ db_open(struct db **out, const char *path, enum db_mode mode,
 		(void)sqlite3_wal_hook(db->handle, count_wal_pages, db);
 	*out = db;
 	return ST_OK;
+}
+
+enum status
+db_open(struct db **out, const char *path, enum db_mode mode,
+    struct errmsg *err)
+{
+	return open_by(NULL, out, path, mode, err);
+}
+
+enum status
+db_open_timed(struct db **out, const char *path, enum db_mode mode,
+    struct hist *syncs, struct errmsg *err)
+{
+	return open_by(db_vfs_timing(syncs), out, path, mode, err);
 }
 
 void
@@ -311,6 +327,8 @@ db_checkpoint(struct db *db, int *wal_pages, int *done_pages)
 	int rc = sqlite3_wal_checkpoint_v2(db->handle, NULL,
 	    SQLITE_CHECKPOINT_PASSIVE, wal_pages, done_pages);
 
+	if (rc == SQLITE_OK && *wal_pages == *done_pages)
+		db->wal_pages = 0; /* none that wait, until the next commit */
 	return map(rc);
 }
 

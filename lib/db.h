@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * SQLite, thinly: connections, prepared statements, and the mapping of its
- * result codes to ours.  The only module that includes sqlite3.h.
+ * result codes to ours.  The only module that includes sqlite3.h, with its
+ * layer db_vfs.c.
  *
  * A connection must never be carried over fork(2), and a process that has one
  * must never open(2) and close(2) the database file, its -wal or its -shm
@@ -21,6 +22,7 @@
 
 struct db;
 struct db_stmt;
+struct hist;
 
 enum db_mode {
 	DB_READ,  /* read only; the file must be there */
@@ -37,6 +39,15 @@ enum db_synchronous { DB_SYNC_OFF, DB_SYNC_NORMAL, DB_SYNC_FULL };
  */
 MUST_USE enum status db_open(struct db **out, const char *path,
     enum db_mode mode, struct errmsg *err);
+
+/*
+ * The same for the one connection of this process whose syncs are timed.
+ *
+ * syncs   counts the time of each sync of its files, in microseconds; lives
+ *         as long as the connection
+ */
+MUST_USE enum status db_open_timed(struct db **out, const char *path,
+    enum db_mode mode, struct hist *syncs, struct errmsg *err);
 void db_close(struct db **db);
 
 /* Runs statements that return no rows. */
@@ -90,7 +101,10 @@ void db_persist_wal(struct db *db);
  */
 void db_trust_writer(struct db *db);
 
-/* Pages in the WAL after the last commit of this connection. */
+/*
+ * Pages in the WAL after the last commit of this connection; 0 when all of
+ * them were moved since.
+ */
 int db_wal_pages(struct db *db);
 
 /*

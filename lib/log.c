@@ -15,15 +15,20 @@
 #include "clock.h"
 #include "jsontext.h"
 
-#define LINE_MAX_BYTES 2048
-#define GATE_LINES     10
-#define GATE_US        1000000
+#define TEXT_MAX_BYTES  2048 /* of a message */
+#define FIELD_MAX_BYTES 512
+#define LINE_MAX_BYTES  16384 /* a message of controls, escaped, fits */
+#define GATE_LINES      10    /* until log_limit() */
+#define GATE_US         1000000
 
 static struct {
 	const char *program;
 	enum log_format format;
 	enum log_level level;
-} self = {"walcast", LOG_TEXT, LOG_INFO_};
+	unsigned gate_lines;
+	uint64_t n_dropped;
+	struct log_last last;
+} self = {"walcast", LOG_TEXT, LOG_INFO_, GATE_LINES, 0, {0, ""}};
 
 static const char *const level_names[] = {"error", "warning", "info", "debug"};
 
@@ -35,12 +40,21 @@ log_init(const char *program, enum log_format format, enum log_level level)
 	self.level = level;
 }
 
+/*
+ * Masks control characters from `first` on: C0, DEL, and C1 in UTF-8, which
+ * terminals obey as well.
+ */
 static void
-escape_controls(char *text)
+mask_controls(char *text, size_t n, unsigned char first)
 {
-	for (; *text != '\0'; text++)
-		if ((unsigned char)*text < 0x20 || *text == 0x7f)
-			*text = '?';
+	unsigned char *p = (unsigned char *)text, *end = p + n;
+
+	for (; p < end; p++) {
+		if ((*p < ' ' && *p >= first) || *p == 0x7f)
+			*p = '?';
+		if (*p == 0xc2 && p + 1 < end && p[1] >= 0x80 && p[1] < 0xa0)
+			p[0] = p[1] = '?';
+	}
 }
 
 static void
@@ -54,37 +68,68 @@ write_line(struct span line)
 }
 
 static void
+remember(struct span text)
+{
+	self.last.ts_ms = clock_real_ms();
+	(void)snprintf(self.last.text, sizeof(self.last.text), "%.*s",
+	    (int)text.len, text.p);
+}
+
+const struct log_last *
+log_last_error(void)
+{
+	return &self.last;
+}
+
+/* What every line begins with. */
+static enum status
+begin_line(struct buf *line, enum log_level level)
+{
+	buf_init(line, LINE_MAX_BYTES);
+	if (self.format == LOG_JSON)
+		return buf_printf(line,
+		    "{\"ts_ms\":%lld,\"level\":\"%s\",\"program\":\"%s\","
+		    "\"pid\":%ld",
+		    (long long)clock_real_ms(), level_names[level],
+		    self.program, (long)getpid());
+	return buf_printf(line, "%s[%ld]: %s%s", self.program, (long)getpid(),
+	    level <= LOG_WARN_ ? level_names[level] : "",
+	    level <= LOG_WARN_ ? ": " : "");
+}
+
+static void
+end_line(struct buf *line, enum status st)
+{
+	if (st == ST_OK)
+		st = buf_append(line,
+		    self.format == LOG_JSON ? SPAN("}\n") : SPAN("\n"));
+	if (st == ST_OK)
+		write_line(buf_span(line));
+	buf_fini(line);
+}
+
+static void
 emit(enum log_level level, const char *text)
 {
 	struct buf line;
-	enum status st;
+	enum status st = begin_line(&line, level);
 
-	buf_init(&line, 3 * LINE_MAX_BYTES);
-	if (self.format == LOG_JSON) {
-		st = buf_printf(&line,
-		    "{\"ts_ms\":%lld,\"level\":\"%s\",\"program\":\"%s\","
-		    "\"pid\":%ld,\"msg\":",
-		    (long long)clock_real_ms(), level_names[level],
-		    self.program, (long)getpid());
+	if (level <= LOG_WARN_)
+		remember(span_str(text));
+	if (st == ST_OK && self.format == LOG_JSON) {
+		st = buf_append(&line, SPAN(",\"msg\":"));
 		if (st == ST_OK)
 			st = jsontext_quote(&line, span_str(text));
-		if (st == ST_OK)
-			st = buf_append(&line, SPAN("}\n"));
-	} else {
-		st = buf_printf(&line, "%s[%ld]: %s%s%s\n", self.program,
-		    (long)getpid(),
-		    level <= LOG_WARN_ ? level_names[level] : "",
-		    level <= LOG_WARN_ ? ": " : "", text);
+	} else if (st == ST_OK) {
+		st = buf_append(&line, span_str(text));
 	}
-	if (st == ST_OK)
-		write_line(buf_span(&line));
-	buf_fini(&line);
+	end_line(&line, st);
 }
 
 static void
 vlog(enum log_level level, int err, const char *fmt, va_list ap)
 {
-	char text[LINE_MAX_BYTES];
+	char text[TEXT_MAX_BYTES];
 	size_t n;
 
 	if (level > self.level)
@@ -94,7 +139,7 @@ vlog(enum log_level level, int err, const char *fmt, va_list ap)
 	if (err != 0)
 		(void)snprintf(text + n, sizeof(text) - n, ": %s",
 		    strerror(err));
-	escape_controls(text);
+	mask_controls(text, strlen(text), 0);
 	emit(level, text);
 }
 
@@ -139,19 +184,150 @@ log_debug(const char *fmt, ...)
 	LOG_BODY(LOG_DEBUG_, 0);
 }
 
+/* ---- events ------------------------------------------------------------- */
+
+bool
+log_wants(enum log_level level)
+{
+	return level <= self.level;
+}
+
+/* As it can be read back: quoted when it holds more than printable ASCII. */
+static enum status
+put_plain(struct buf *out, struct span text)
+{
+	size_t i;
+
+	for (i = 0; i < text.len; i++)
+		if (text.p[i] <= ' ' || text.p[i] >= 0x7f || text.p[i] == '"' ||
+		    text.p[i] == '=')
+			return jsontext_quote(out, text);
+	return buf_append(out, text);
+}
+
+/* Quoting escapes C0 and what is not UTF-8; the other controls are masked. */
+static enum status
+put_text(struct buf *out, bool json, struct span text)
+{
+	char copy[FIELD_MAX_BYTES];
+	size_t n = text.len;
+
+	if (n > sizeof(copy)) {
+		n = sizeof(copy);
+		/* Not inside a character, which has four bytes at most. */
+		while (n > sizeof(copy) - 4 && (text.p[n] & 0xc0) == 0x80)
+			n--;
+	}
+	memcpy(copy, text.p, n);
+	mask_controls(copy, n, ' ');
+	text = span_of(copy, n);
+	return json ? jsontext_quote(out, text) : put_plain(out, text);
+}
+
+static enum status
+put_field(struct buf *out, bool json, const struct log_field *f)
+{
+	enum status st;
+
+	if (!f->is_number && f->text.len == 0)
+		return ST_OK;
+	st = buf_printf(out, json ? ",\"%s\":" : " %s=", f->name);
+	if (st != ST_OK)
+		return st;
+	return f->is_number ? buf_put_int64(out, f->number)
+			    : put_text(out, json, f->text);
+}
+
+/* A field that does not fit is left out, so that the line is not lost. */
+static enum status
+put_event(struct buf *out, bool json, const char *event,
+    const struct log_field *fields, size_t n)
+{
+	enum status st = buf_printf(out, json ? ",\"event\":\"%s\"" : "%s",
+	    event);
+	size_t i, before;
+
+	for (i = 0; st == ST_OK && i < n; i++) {
+		before = out->len;
+		st = put_field(out, json, &fields[i]);
+		if (st == ST_FULL || out->len > LINE_MAX_BYTES - 2) {
+			buf_truncate(out, before);
+			st = ST_OK;
+		}
+	}
+	return st;
+}
+
+static void
+remember_event(const char *event, const struct log_field *fields, size_t n)
+{
+	struct buf text;
+
+	buf_init(&text, sizeof(self.last.text) - 1);
+	if (put_event(&text, false, event, fields, n) == ST_OK)
+		remember(buf_span(&text));
+	else
+		remember(span_str(event));
+	buf_fini(&text);
+}
+
+void
+log_fields(enum log_level level, const char *event,
+    const struct log_field *fields, size_t n)
+{
+	int saved = errno;
+	struct buf line;
+	enum status st;
+
+	if (!log_wants(level))
+		return;
+	if (level <= LOG_WARN_)
+		remember_event(event, fields, n);
+	st = begin_line(&line, level);
+	if (st == ST_OK)
+		st = put_event(&line, self.format == LOG_JSON, event, fields,
+		    n);
+	end_line(&line, st);
+	errno = saved;
+}
+
+/* ---- gates -------------------------------------------------------------- */
+
+void
+log_limit(unsigned lines)
+{
+	self.gate_lines = lines;
+}
+
+uint64_t
+log_n_dropped(void)
+{
+	return self.n_dropped;
+}
+
+/* No error of ours: what was the last one stays it. */
+static void
+tell_held(const struct log_gate *g)
+{
+	struct log_last last = self.last;
+
+	log_warnx("%u lines like the next were left out", g->n_held);
+	self.last = last;
+}
+
 bool
 log_gate(struct log_gate *g, uint64_t now_us)
 {
 	if (now_us - g->since_us >= GATE_US) {
 		if (g->n_held > 0)
-			log_warnx("%u lines like the next were left out",
-			    g->n_held);
+			tell_held(g);
 		g->since_us = now_us;
 		g->n_passed = 0;
 		g->n_held = 0;
 	}
-	if (g->n_passed >= GATE_LINES) {
+	if (self.gate_lines > 0 && g->n_passed >= self.gate_lines) {
 		g->n_held++;
+		self.n_dropped++;
 		return false;
 	}
 	g->n_passed++;

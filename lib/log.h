@@ -7,8 +7,10 @@
 #define WALCAST_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
+#include "span.h"
 #include "status.h"
 
 enum log_level { LOG_ERROR_, LOG_WARN_, LOG_INFO_, LOG_DEBUG_ };
@@ -25,16 +27,67 @@ void log_warnx(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void log_info(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void log_debug(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
-/*
- * A gate for lines that a peer can drive: at most ten lines a second; when
- * it opens again it says how many were left out.
+/* ---- events --------------------------------------------------------------
+ * What happened to a stream or a publisher, with fields that can be searched:
+ * `EVENT name=value name=value` in text, members of the object in JSON.
+ * Never an event's payload, never a token.
  */
+
+struct log_field {
+	const char *name;
+	struct span text; /* a field without text is left out */
+	int64_t number;   /* when is_number */
+	bool is_number;
+};
+
+#define LOG_STR(n, s) ((struct log_field){.name = (n), .text = (s)})
+#define LOG_INT(n, v)                                                          \
+	((struct log_field){.name = (n),                                       \
+	    .number = (int64_t)(v),                                            \
+	    .is_number = true})
+
+/*
+ * event   such as "stream.open"
+ *
+ * A field's text is cut at 512 bytes; fields for which the line (16 KiB) has
+ * no room are left out.
+ */
+void log_fields(enum log_level level, const char *event,
+    const struct log_field *fields, size_t n);
+
+#define LOG_EVENT(level, event, ...)                                           \
+	log_fields((level), (event), (const struct log_field[]){__VA_ARGS__},  \
+	    sizeof((const struct log_field[]){__VA_ARGS__}) /                  \
+		sizeof(struct log_field))
+
+/* Would a line of this level be written? */
+bool log_wants(enum log_level level);
+
+/* The last error or warning that was written; ts_ms 0 when there was none. */
+struct log_last {
+	int64_t ts_ms;  /* Unix time */
+	char text[256]; /* as in a line of text; cut to fit */
+};
+const struct log_last *log_last_error(void);
+
+/* ---- gates --------------------------------------------------------------
+ * For lines that a peer can drive: so many a second; when a gate opens again
+ * it says how many were left out.
+ */
+
 struct log_gate {
 	uint64_t since_us;
 	unsigned n_passed;
 	unsigned n_held;
 };
 
+/* May the line be written?  now_us is monotonic time. */
 bool log_gate(struct log_gate *g, uint64_t now_us);
+
+/* lines   for each gate; 0: no limit.  Ten until it is called. */
+void log_limit(unsigned lines);
+
+/* How many lines all gates have left out. */
+uint64_t log_n_dropped(void);
 
 #endif

@@ -2,6 +2,8 @@
 /* Rules for names and channel patterns.  Pure. */
 #include "name.h"
 
+#include "traceparent.h"
+
 static bool
 channel_byte(unsigned char c)
 {
@@ -118,36 +120,12 @@ name_event_ok(struct span s)
 	return name_key_ok(s) && !name_reserved(s);
 }
 
-static bool
-lower_hex(struct span s, bool *all_zero)
-{
-	size_t i;
-
-	*all_zero = true;
-	for (i = 0; i < s.len; i++) {
-		char c = s.p[i];
-
-		if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
-			return false;
-		if (c != '0')
-			*all_zero = false;
-	}
-	return true;
-}
-
 bool
 name_trace_ok(struct span s)
 {
-	bool zero;
+	struct traceparent t;
 
-	if (s.len != 55 || !span_starts(s, SPAN("00-")) || s.p[35] != '-' ||
-	    s.p[52] != '-')
-		return false;
-	if (!lower_hex(span_of(s.p + 3, 32), &zero) || zero)
-		return false;
-	if (!lower_hex(span_of(s.p + 36, 16), &zero) || zero)
-		return false;
-	return lower_hex(span_of(s.p + 53, 2), &zero);
+	return traceparent_parse(s, &t) == ST_OK && t.version == 0;
 }
 
 bool

@@ -25,10 +25,7 @@ bool name_event_ok(struct span s);
 /* 1-128 bytes of valid UTF-8 without control characters. */
 bool name_key_ok(struct span s);
 
-/*
- * A W3C Trace Context traceparent (section 3.2, version 00):
- * 00-<32 hex>-<16 hex>-<2 hex>, lower case, ids not all zero.
- */
+/* A W3C traceparent of version 00, as the log stores it: traceparent.h. */
 bool name_trace_ok(struct span s);
 
 /*

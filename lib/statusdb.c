@@ -19,14 +19,16 @@
 #include "db.h"
 #include "sql_text.h"
 
-#define VERSION     1
+#define VERSION     2
 #define REMEMBER_MS 3600000 /* for how long a folded process may come back */
+#define REMEMBER    1000    /* and how many others may be folded meanwhile */
 
 struct statusdb {
 	struct db *db;
-	struct db_stmt *each;
+	struct db_stmt *each, *errors;
 	/* Of a writer only: */
 	struct db_stmt *put, *expired, *gone, *back, *sum, *unmark, *forget;
+	struct db_stmt *less, *drop, *error, *errors_trim;
 };
 
 /* ---- the file ----------------------------------------------------------- */
@@ -197,6 +199,7 @@ prepare(struct statusdb *s, bool writable)
 		const char *sql;
 	} list[] = {
 	    {&s->each, sql_status_each},
+	    {&s->errors, sql_status_errors},
 	    {&s->put, sql_status_put},
 	    {&s->expired, sql_status_mark_expired},
 	    {&s->gone, sql_status_mark_gone},
@@ -204,8 +207,12 @@ prepare(struct statusdb *s, bool writable)
 	    {&s->sum, sql_status_sum},
 	    {&s->unmark, sql_status_unmark},
 	    {&s->forget, sql_status_forget},
+	    {&s->less, sql_status_less},
+	    {&s->drop, sql_status_drop},
+	    {&s->error, sql_status_error},
+	    {&s->errors_trim, sql_status_errors_trim},
 	};
-	size_t i, n = writable ? sizeof(list) / sizeof(list[0]) : 1;
+	size_t i, n = writable ? sizeof(list) / sizeof(list[0]) : 2;
 	enum status st = ST_OK;
 
 	for (i = 0; st == ST_OK && i < n; i++)
@@ -255,6 +262,7 @@ statusdb_close(struct statusdb **sp)
 	if (s == NULL)
 		return;
 	db_stmt_free(&s->each);
+	db_stmt_free(&s->errors);
 	db_stmt_free(&s->put);
 	db_stmt_free(&s->expired);
 	db_stmt_free(&s->gone);
@@ -262,6 +270,10 @@ statusdb_close(struct statusdb **sp)
 	db_stmt_free(&s->sum);
 	db_stmt_free(&s->unmark);
 	db_stmt_free(&s->forget);
+	db_stmt_free(&s->less);
+	db_stmt_free(&s->drop);
+	db_stmt_free(&s->error);
+	db_stmt_free(&s->errors_trim);
 	db_close(&s->db);
 	free(s);
 	*sp = NULL;
@@ -316,11 +328,52 @@ fold(struct statusdb *s, struct db_stmt *mark)
 	return st;
 }
 
+/* An error of the future would stay the newest for ever: it is left out. */
 static enum status
-put_row(struct statusdb *s, const struct statusdb_row *row)
+put_error(struct statusdb *s, const struct statusdb_row *row)
 {
 	enum status st;
 
+	if (row->error_ms <= 0 || row->error_ms > row->seen_ms)
+		return ST_OK;
+	db_bind_int(s->error, 1, row->error_ms);
+	db_bind_text(s->error, 2, row->name);
+	db_bind_text(s->error, 3, row->error);
+	st = run(s->error);
+	return st == ST_OK ? run(s->errors_trim) : st;
+}
+
+/*
+ * A process counts on.  Who has counted less than the row of its name says is
+ * another one: what the row says stays counted, for good.
+ */
+static enum status
+part_from_namesake(struct statusdb *s, const struct statusdb_row *row)
+{
+	enum status st;
+
+	db_bind_text(s->less, 1, row->name);
+	db_bind_text(s->less, 2, row->counters);
+	st = db_step(s->less);
+	db_reset(s->less);
+	if (st != ST_OK)
+		return st == ST_END ? ST_OK : st;
+	db_bind_text(s->gone, 1, row->name);
+	db_bind_int(s->gone, 2, row->seen_ms);
+	st = fold(s, s->gone);
+	if (st != ST_OK)
+		return st;
+	db_bind_text(s->drop, 1, row->name);
+	return run(s->drop);
+}
+
+static enum status
+put_row(struct statusdb *s, const struct statusdb_row *row)
+{
+	enum status st = part_from_namesake(s, row);
+
+	if (st != ST_OK)
+		return st;
 	db_bind_text(s->back, 1, row->name);
 	st = fold(s, s->back);
 	if (st != ST_OK)
@@ -336,7 +389,9 @@ put_row(struct statusdb *s, const struct statusdb_row *row)
 	db_bind_int(s->put, 9, row->cursor);
 	db_bind_int(s->put, 10, row->streams);
 	db_bind_text(s->put, 11, row->counters);
-	return run(s->put);
+	db_bind_text(s->put, 12, row->gauges);
+	st = run(s->put);
+	return st == ST_OK ? put_error(s, row) : st;
 }
 
 enum status
@@ -363,19 +418,21 @@ statusdb_expire(struct statusdb *s, int64_t now_ms)
 	st = fold(s, s->expired);
 	if (st == ST_OK) {
 		db_bind_int(s->forget, 1, now_ms - REMEMBER_MS);
+		db_bind_int(s->forget, 2, REMEMBER);
 		st = run(s->forget);
 	}
 	return end(s, st);
 }
 
 enum status
-statusdb_remove(struct statusdb *s, struct span name)
+statusdb_remove(struct statusdb *s, struct span name, int64_t now_ms)
 {
 	enum status st = begin(s);
 
 	if (st != ST_OK)
 		return st;
 	db_bind_text(s->gone, 1, name);
+	db_bind_int(s->gone, 2, now_ms);
 	st = fold(s, s->gone);
 	return end(s, st);
 }
@@ -396,6 +453,9 @@ read_row(struct db_stmt *stmt, struct statusdb_row *row)
 	row->cursor = db_col_int(stmt, 8);
 	row->streams = db_col_int(stmt, 9);
 	row->counters = db_col_text(stmt, 10);
+	row->gauges = db_col_text(stmt, 11);
+	row->error_ms = 0;
+	row->error = SPAN_NONE;
 }
 
 enum status
@@ -410,6 +470,24 @@ statusdb_each(struct statusdb *s,
 	while ((st = db_step(s->each)) == ST_OK) {
 		read_row(s->each, &row);
 		fn(arg, &row);
+	}
+	return st == ST_END ? ST_OK : st;
+}
+
+enum status
+statusdb_each_error(struct statusdb *s,
+    void (*fn)(void *arg, const struct statusdb_error *e), void *arg)
+{
+	enum status st;
+
+	if (db_has_moved(s->db))
+		return ST_MOVED;
+	while ((st = db_step(s->errors)) == ST_OK) {
+		struct statusdb_error e = {.ts_ms = db_col_int(s->errors, 0),
+		    .name = db_col_text(s->errors, 1),
+		    .text = db_col_text(s->errors, 2)};
+
+		fn(arg, &e);
 	}
 	return st == ST_END ? ST_OK : st;
 }

@@ -8,7 +8,9 @@
  * Counters never go back: those of a process that is gone are added to the row
  * STATUSDB_TOTALS, which is always there and has no lease.  A process that was
  * given up and comes back within the hour under its name is taken out again,
- * so that nothing counts twice.  Sum the counters of all rows.
+ * so that nothing counts twice; the last thousand are remembered so.  One that
+ * comes with less than was counted under its name is another process.  Sum the
+ * counters of all rows.
  *
  * Any function may fail with ST_BUSY (another writer; try later), ST_NOSPACE,
  * and with ST_MOVED (the file was replaced), ST_CORRUPT or ST_IO: then close
@@ -24,12 +26,13 @@
 #include "status.h"
 
 #define STATUSDB_TOTALS "totals" /* name and role of that row */
+#define STATUSDB_ERRORS 50       /* so many are kept */
 
 struct statusdb;
 
 struct statusdb_row {
 	struct span name; /* unique: role-pid-started */
-	struct span role; /* pubd, worker, cgi */
+	struct span role; /* pubd, worker, cgi, metrics */
 	int64_t pid;
 	struct span version;
 	int64_t started_ms;   /* Unix time */
@@ -38,7 +41,18 @@ struct statusdb_row {
 	int64_t head;         /* newest id of the log that it knows */
 	int64_t cursor;       /* newest id that it has handed on */
 	int64_t streams;      /* open now */
-	struct span counters; /* a JSON object of numbers */
+	struct span counters; /* JSON objects of whole numbers: figures.h */
+	struct span gauges;
+	/* Its last error or warning, put into a list of its own: Unix time (0
+	   when there was none; after seen_ms it is not believed) and text. */
+	int64_t error_ms;
+	struct span error;
+};
+
+struct statusdb_error {
+	int64_t ts_ms;    /* Unix time */
+	struct span name; /* of the process */
+	struct span text;
 };
 
 /*
@@ -56,7 +70,8 @@ void statusdb_close(struct statusdb **s);
 
 /*
  * Inserts or replaces rows; n of them in one transaction.
- * Returns  ST_CONSTRAINT when counters are no JSON object; nothing was put
+ * Returns  ST_CONSTRAINT when counters or gauges are no JSON object; nothing
+ *          was put
  */
 MUST_USE enum status statusdb_put(struct statusdb *s,
     const struct statusdb_row *rows, int n);
@@ -64,11 +79,19 @@ MUST_USE enum status statusdb_put(struct statusdb *s,
 /* Removes rows whose lease has passed: their counters join the totals. */
 MUST_USE enum status statusdb_expire(struct statusdb *s, int64_t now_ms);
 
-/* Removes one row at once, if it is there: its process said goodbye. */
-MUST_USE enum status statusdb_remove(struct statusdb *s, struct span name);
+/*
+ * Removes one row at once, if it is there: its process said goodbye.  now_ms
+ * is Unix time.
+ */
+MUST_USE enum status statusdb_remove(struct statusdb *s, struct span name,
+    int64_t now_ms);
 
 /* Calls fn for each row, by name; its spans are valid during the call only. */
 MUST_USE enum status statusdb_each(struct statusdb *s,
     void (*fn)(void *arg, const struct statusdb_row *row), void *arg);
+
+/* The last errors of all processes, newest first; else as statusdb_each. */
+MUST_USE enum status statusdb_each_error(struct statusdb *s,
+    void (*fn)(void *arg, const struct statusdb_error *e), void *arg);
 
 #endif

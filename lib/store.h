@@ -19,6 +19,8 @@
 #include "span.h"
 #include "status.h"
 
+struct hist;
+
 #define STORE_GENERATION_BYTES 33 /* with the terminating NUL */
 
 /* Rows of more data than this are refused by the schema. */
@@ -53,6 +55,9 @@ struct store_bounds {
 struct store_options {
 	const char *path;
 	bool synchronous_full; /* writer: false is NORMAL */
+	struct hist *syncs;    /* writer: counts the time of each sync of its
+				  files, microseconds; outlives it; NULL: not
+				  timed */
 };
 
 /* ---- creation ---------------------------------------------------------- */
@@ -150,7 +155,10 @@ MUST_USE enum status store_trim(struct store_writer *w,
 
 /*
  * Moves WAL pages into the database when more than `pages` wait; never waits
- * for readers.  *left: pages in the WAL that could not be moved.
+ * for readers.
+ *
+ * left   pages in the WAL that could not be moved; -1: too few wait, nothing
+ *        was done
  */
 MUST_USE enum status store_checkpoint(struct store_writer *w, int pages,
     int *left);

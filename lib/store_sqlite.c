@@ -57,9 +57,11 @@ struct store_reader {
 
 static enum status
 open_checked(struct db **db, const char *path, enum db_mode mode,
-    struct errmsg *err)
+    struct hist *syncs, struct errmsg *err)
 {
-	enum status st = db_open(db, path, mode, err);
+	enum status st = syncs == NULL
+	    ? db_open(db, path, mode, err)
+	    : db_open_timed(db, path, mode, syncs, err);
 
 	if (st == ST_NOTFOUND)
 		errmsg_set(err,
@@ -138,8 +140,9 @@ store_writer_open(struct store_writer **out, const struct store_options *o,
 	if (w == NULL)
 		return ST_NOMEM;
 	w->path = strdup(o->path);
-	st = w->path == NULL ? ST_NOMEM
-			     : open_checked(&w->db, o->path, DB_WRITE, err);
+	st = w->path == NULL
+	    ? ST_NOMEM
+	    : open_checked(&w->db, o->path, DB_WRITE, o->syncs, err);
 	if (st == ST_OK) {
 		st = prepare_writer(w);
 		if (st == ST_OK)
@@ -618,7 +621,7 @@ store_checkpoint(struct store_writer *w, int pages, int *left)
 	int in_wal = 0, done = 0;
 	enum status st;
 
-	*left = 0;
+	*left = -1;
 	if (db_wal_pages(w->db) <= pages)
 		return ST_OK;
 	st = db_checkpoint(w->db, &in_wal, &done);
@@ -670,7 +673,7 @@ store_reader_open(struct store_reader **out, const struct store_options *o,
 
 	if (r == NULL)
 		return ST_NOMEM;
-	st = open_checked(&r->db, o->path, DB_READ, err);
+	st = open_checked(&r->db, o->path, DB_READ, NULL, err);
 	if (st == ST_OK) {
 		st = prepare_reader(r);
 		if (st != ST_OK)

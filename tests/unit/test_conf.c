@@ -76,6 +76,13 @@ defaults_are_those_of_the_manual(void **state)
 	assert_int_equal(c.max_lag_events, 0);
 	assert_int_equal(c.max_lag_s, 0);
 	assert_int_equal(c.request_timeout_ms, 10000);
+	assert_int_equal(c.log_rate, 50);
+	assert_int_equal(c.metrics, CONF_ON);
+	assert_string_equal(c.metrics_channels, "");
+	assert_int_equal(c.beacon, CONF_OFF);
+	assert_int_equal(c.beacon_sample, 100);
+	assert_int_equal(c.beacon_rate, 30);
+	assert_string_equal(c.otlp_endpoint, "");
 }
 
 /* Every byte of the struct that is no text belongs to exactly one row. */
@@ -137,7 +144,11 @@ each_type_of_value_is_read(void **state)
 				    "max_data_bytes = 1\n"
 				    "max_line_bytes = 67108864\n"
 				    "retain_age_s = 3162240000\n"
-				    "retain_events = 0\n"));
+				    "retain_events = 0\n"
+				    "metrics = off\n"
+				    "beacon = on\n"
+				    "beacon_sample = 0\n"
+				    "log_rate = 0\n"));
 
 	(void)state;
 	assert_int_equal(c.socket_mode, 0600);
@@ -147,6 +158,10 @@ each_type_of_value_is_read(void **state)
 	assert_int_equal(c.log_level, LOG_DEBUG_);
 	assert_int_equal(c.max_data_bytes, 1);
 	assert_int_equal(c.retain_events, 0);
+	assert_int_equal(c.metrics, CONF_OFF);
+	assert_int_equal(c.beacon, CONF_ON);
+	assert_int_equal(c.beacon_sample, 0);
+	assert_int_equal(c.log_rate, 0);
 }
 
 static void
@@ -179,6 +194,15 @@ errors_name_file_line_key_and_what_is_allowed(void **state)
 	assert_refused(SPAN("database ="), "f:1: database: a path is missing");
 	assert_refused(SPAN("database =#x"), "f:1: database: a #");
 	assert_refused(SPAN("database = a\0b"), "f:1: database: a control");
+	assert_refused(SPAN("metrics = yes"),
+	    "f:1: metrics: \"yes\" is none of: off, on");
+	assert_refused(SPAN("beacon = 1"), "f:1: beacon: \"1\" is none of");
+	assert_refused(SPAN("beacon_sample = 101"),
+	    "f:1: beacon_sample: \"101\" is not a number of percent from 0 to "
+	    "100");
+	assert_refused(SPAN("beacon_rate = -1"), "f:1: beacon_rate: \"-1\"");
+	assert_refused(SPAN("log_rate = 1000001"),
+	    "f:1: log_rate: \"1000001\"");
 }
 
 static void
@@ -214,6 +238,60 @@ default_channels_are_patterns(void **state)
 	    "f:1: default_channel: \"ne\xc3\xa4ws\" is not a channel");
 	assert_refused(SPAN("default_channel = a,*b"),
 	    "f:1: default_channel: \"*b\"");
+}
+
+/* Their names become labels: a pattern would name any number of them. */
+static void
+counted_channels_are_names(void **state)
+{
+	static char text[300] = "metrics_channels = ";
+	size_t n = strlen(text), i;
+
+	(void)state;
+	assert_string_equal(parsed(SPAN("metrics_channels = a.b, news  orders"))
+				.metrics_channels,
+	    "a.b,news,orders");
+	assert_refused(SPAN("metrics_channels = news,orders.*"),
+	    "f:1: metrics_channels: \"orders.*\" is not the name of a channel");
+	assert_refused(SPAN("metrics_channels = *"),
+	    "f:1: metrics_channels: \"*\"");
+	assert_refused(SPAN("metrics_channels = a\"b"),
+	    "f:1: metrics_channels: \"a\"b\"");
+	for (i = 0; i < 33; i++)
+		memcpy(text + n + 2 * i, "a,", 2);
+	(void)parsed(span_of(text, n + 2 * 32));
+	assert_refused(span_of(text, n + 2 * 33),
+	    "f:1: metrics_channels: too long a list");
+}
+
+static void
+an_endpoint_is_a_url(void **state)
+{
+	const struct span bad[] = {SPAN("otlp_endpoint = 127.0.0.1:4318"),
+	    SPAN("otlp_endpoint = http://"), SPAN("otlp_endpoint = https://"),
+	    SPAN("otlp_endpoint = ftp://a"), SPAN("otlp_endpoint = HTTP://a"),
+	    SPAN("otlp_endpoint = file:///etc/passwd"),
+	    SPAN("otlp_endpoint = http://a b"),
+	    SPAN("otlp_endpoint = http:/a")};
+	static char text[1100] = "otlp_endpoint = http://";
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < N_OF(bad); i++)
+		assert_refused(bad[i], "f:1: otlp_endpoint: \"");
+	assert_string_equal(
+	    parsed(SPAN("otlp_endpoint = http://127.0.0.1:4318/v1/traces # x"))
+		.otlp_endpoint,
+	    "http://127.0.0.1:4318/v1/traces");
+	assert_string_equal(
+	    parsed(SPAN("otlp_endpoint = https://c")).otlp_endpoint,
+	    "https://c");
+	assert_string_equal(parsed(SPAN("otlp_endpoint =")).otlp_endpoint, "");
+	memset(text + 23, 'x', 1024);
+	assert_int_equal(strlen(parsed(span_of(text, 16 + 1023)).otlp_endpoint),
+	    1023);
+	assert_refused(span_of(text, 16 + 1024),
+	    "f:1: otlp_endpoint: a URL may have 1023 bytes, not 1024");
 }
 
 static void
@@ -346,6 +424,9 @@ a_dump_reads_back_as_the_same(void **state)
 				    "default_channel = a,b.*\n"
 				    "allow_origin = https://a http://b\n"
 				    "reject = hard\n"
+				    "metrics = off\n"
+				    "metrics_channels = a,b.c\n"
+				    "otlp_endpoint = https://a/b#c\n"
 				    "retain_bytes = 123\n")),
 		    again;
 	char *text = NULL;
@@ -458,6 +539,8 @@ main(void)
 	    T(a_key_may_stand_once),
 	    T(a_path_has_room_for_255_bytes),
 	    T(default_channels_are_patterns),
+	    T(counted_channels_are_names),
+	    T(an_endpoint_is_a_url),
 	    T(lists_are_bounded),
 	    T(origins_are_exact_or_a_star),
 	    T(the_environment_overrides_keys),

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "fault.h"
+#include "hist.h"
 #include "tmpdir.h"
 #include "unit.h"
 
@@ -318,6 +319,72 @@ memory_that_lacks_costs_the_call_only(void **state)
 	db_close(&db);
 }
 
+/* Everything but the counting is as without the layer. */
+static void
+a_timed_connection_counts_its_syncs(void **state)
+{
+	const char *path = tmpdir_path(*state, "x.db");
+	struct hist syncs = {{0}, 0};
+	struct db *timed = NULL, *plain = made(path);
+	struct errmsg err = {""};
+	int in_wal = 0, done = 0;
+	uint64_t n;
+
+	must_exec(plain, "INSERT INTO t VALUES (1, 2)");
+	assert_status(db_open_timed(&timed, path, DB_WRITE, &syncs, &err),
+	    ST_OK);
+	assert_status(db_set_synchronous(timed, DB_SYNC_FULL), ST_OK);
+	must_exec(timed, "INSERT INTO t VALUES (3, 4)");
+	n = hist_count(&syncs);
+	assert_in_range(n, 1, 3);
+	/* Readers and another writer see each other through WAL and -shm. */
+	assert_int_equal(get_int(plain, "SELECT sum(a) FROM t"), 4);
+	must_exec(plain, "INSERT INTO t VALUES (5, 6)");
+	assert_int_equal(hist_count(&syncs), n); /* not its own */
+	assert_int_equal(get_int(timed, "SELECT sum(a) FROM t"), 9);
+	must_exec(plain, "BEGIN IMMEDIATE");
+	assert_status(db_exec(timed, "BEGIN IMMEDIATE"), ST_BUSY);
+	must_exec(plain, "COMMIT");
+	assert_status(db_checkpoint(timed, &in_wal, &done), ST_OK);
+	assert_true(in_wal > 0 && in_wal == done);
+	assert_true(hist_count(&syncs) > n);
+	assert_false(db_has_moved(timed));
+	assert_int_equal(unlink(path), 0);
+	assert_true(db_has_moved(timed));
+	db_close(&timed);
+	db_close(&plain);
+}
+
+static void
+a_timed_connection_fails_as_others_do(void **state)
+{
+	struct errmsg err = {""};
+	struct hist syncs = {{0}, 0};
+	struct db *db = NULL;
+
+	assert_status(db_open_timed(&db, tmpdir_path(*state, "none.db"),
+			  DB_WRITE, &syncs, &err),
+	    ST_NOTFOUND);
+	assert_null(db);
+}
+
+/* A database whose journal is no WAL: the journal's file comes and goes. */
+static void
+a_timed_connection_also_serves_a_rollback_journal(void **state)
+{
+	const char *path = tmpdir_path(*state, "x.db");
+	struct errmsg err = {""};
+	struct hist syncs = {{0}, 0};
+	struct db *db = NULL;
+
+	assert_status(db_open_timed(&db, path, DB_CREATE, &syncs, &err), ST_OK);
+	must_exec(db, "CREATE TABLE t (a); INSERT INTO t VALUES (1)");
+	must_exec(db, "BEGIN; INSERT INTO t VALUES (2); ROLLBACK");
+	assert_int_equal(get_int(db, "SELECT sum(a) FROM t"), 1);
+	assert_true(hist_count(&syncs) > 0);
+	db_close(&db);
+}
+
 int
 main(void)
 {
@@ -338,6 +405,9 @@ main(void)
 	    T(a_checkpoint_moves_the_wal_unless_a_reader_pins_it),
 	    T(synchronous_is_set),
 	    T(memory_that_lacks_costs_the_call_only),
+	    T(a_timed_connection_counts_its_syncs),
+	    T(a_timed_connection_fails_as_others_do),
+	    T(a_timed_connection_also_serves_a_rollback_journal),
 	};
 
 	return RUN(tests);

@@ -67,6 +67,7 @@ row_of(const char *name, int64_t seen_ms, const char *counters)
 	    .cursor = 45,
 	    .streams = 7,
 	    .counters = span_str(counters),
+	    .gauges = SPAN("{}"),
 	};
 }
 
@@ -84,6 +85,7 @@ struct census {
 	struct json_parser *parser;
 	int64_t sent, lost;       /* sums of these two counters */
 	struct statusdb_row last; /* numbers only */
+	char gauges[64];          /* of the last */
 };
 
 static void
@@ -102,8 +104,11 @@ take_row(void *arg, const struct statusdb_row *row)
 	if (json_int(json_get(root, "lost"), &v))
 		c->lost += v;
 	json_free(&root);
-	if (!span_eq(row->name, SPAN(STATUSDB_TOTALS)))
-		c->last = *row;
+	if (span_eq(row->name, SPAN(STATUSDB_TOTALS)))
+		return;
+	c->last = *row;
+	(void)snprintf(c->gauges, sizeof(c->gauges), "%.*s",
+	    (int)row->gauges.len, row->gauges.p);
 }
 
 static struct census
@@ -152,6 +157,7 @@ check_text(void *arg, const struct statusdb_row *row)
 	assert_span(row->role, SPAN("cgi"));
 	assert_span(row->version, SPAN("9.8.7"));
 	assert_span(row->counters, SPAN("{\"sent\":5}"));
+	assert_span(row->gauges, SPAN("{\"rss_bytes\":6}"));
 	*(bool *)arg = true;
 }
 
@@ -164,6 +170,7 @@ text_comes_back_as_it_was_put(void **state)
 
 	row.role = SPAN("cgi");
 	row.version = SPAN("9.8.7");
+	row.gauges = SPAN("{\"rss_bytes\":6}");
 	assert_status(statusdb_put(f->db, &row, 1), ST_OK);
 	assert_status(statusdb_each(f->db, check_text, &seen), ST_OK);
 	assert_true(seen);
@@ -178,15 +185,19 @@ a_row_is_replaced_by_the_next_of_its_name(void **state)
 
 	assert_status(statusdb_put(f->db, rows, 2), ST_OK);
 	rows[0].counters = SPAN("{\"sent\":3}");
-	rows[0].streams = 99;
 	assert_status(statusdb_put(f->db, rows, 1), ST_OK);
 	assert_names(f, "a b totals ");
 	assert_int_equal(taken(f->db).sent, 13);
+	rows[1].streams = 99;
+	rows[1].gauges = SPAN("{\"rss_bytes\":6}");
+	assert_status(statusdb_put(f->db, rows, 2), ST_OK);
+	assert_int_equal(taken(f->db).last.streams, 99);
+	assert_string_equal(taken(f->db).gauges, "{\"rss_bytes\":6}");
 	assert_status(statusdb_put(f->db, rows, 0), ST_OK);
 }
 
 static void
-counters_must_be_an_object(void **state)
+counters_and_gauges_must_be_objects(void **state)
 {
 	struct fixture *f = *state;
 	const char *const bad[] = {"", "{", "[1]", "1", "null", "\"a\""};
@@ -198,6 +209,10 @@ counters_must_be_an_object(void **state)
 		rows[1] = row_of("b", 1, bad[i]);
 		assert_status(statusdb_put(f->db, rows, 2), ST_CONSTRAINT);
 		assert_names(f, "totals "); /* all or none */
+		rows[1] = row_of("b", 1, "{}");
+		rows[1].gauges = span_str(bad[i]);
+		assert_status(statusdb_put(f->db, rows, 2), ST_CONSTRAINT);
+		assert_names(f, "totals ");
 	}
 }
 
@@ -230,11 +245,11 @@ a_row_may_say_goodbye(void **state)
 
 	put(f, "a", 1000, "{\"sent\":5}");
 	put(f, "b", 1000, "{\"sent\":7}");
-	assert_status(statusdb_remove(f->db, SPAN("a")), ST_OK);
+	assert_status(statusdb_remove(f->db, SPAN("a"), 2000), ST_OK);
 	assert_names(f, "b totals ");
 	assert_int_equal(taken(f->db).sent, 12);
-	assert_status(statusdb_remove(f->db, SPAN("a")), ST_OK);
-	assert_status(statusdb_remove(f->db, SPAN("nobody")), ST_OK);
+	assert_status(statusdb_remove(f->db, SPAN("a"), 2000), ST_OK);
+	assert_status(statusdb_remove(f->db, SPAN("nobody"), 2000), ST_OK);
 	assert_int_equal(taken(f->db).sent, 12);
 }
 
@@ -256,27 +271,133 @@ a_process_that_comes_back_counts_once(void **state)
 	assert_int_equal(taken(f->db).sent, 108);
 }
 
+/* Whoever comes under a name with less than was counted is another one. */
 static void
-the_gone_are_forgotten_after_an_hour(void **state)
+a_name_that_is_taken_over_takes_nothing_back(void **state)
 {
 	struct fixture *f = *state;
+
+	put(f, "a", 1000, "{\"sent\":5,\"lost\":2}");
+	assert_status(statusdb_expire(f->db, 2000), ST_OK);
+	put(f, "a", 2000, "{\"sent\":6}");
+	assert_int_equal(taken(f->db).sent, 11);
+	assert_int_equal(taken(f->db).lost, 2);
+	/* While the other one lives, too. */
+	put(f, "a", 2100, "{\"sent\":4,\"lost\":1}");
+	assert_names(f, "a totals ");
+	assert_int_equal(taken(f->db).sent, 15);
+	assert_int_equal(taken(f->db).lost, 3);
+	put(f, "a", 2200, "{}");
+	assert_status(statusdb_expire(f->db, 9000), ST_OK);
+	assert_int_equal(taken(f->db).sent, 15);
+	assert_int_equal(taken(f->db).lost, 3);
+}
+
+static int64_t
+raw_int(struct fixture *f, const char *sql)
+{
 	struct errmsg err = {""};
 	struct db *raw = NULL;
 	int64_t n = 0;
 
+	assert_status(db_open(&raw, f->path, DB_READ, &err), ST_OK);
+	assert_status(db_get_int(raw, sql, &n), ST_OK);
+	db_close(&raw);
+	return n;
+}
+
+static int64_t
+n_rows(struct fixture *f)
+{
+	return raw_int(f, "SELECT count(*) FROM status");
+}
+
+static void
+the_last_thousand_of_the_gone_are_remembered(void **state)
+{
+	struct fixture *f = *state;
+	char name[16];
+	int i;
+
+	for (i = 0; i < 1005; i++) {
+		(void)snprintf(name, sizeof(name), "n%d", i);
+		put(f, name, i, "{\"sent\":1}");
+		assert_status(statusdb_remove(f->db, span_str(name), i), ST_OK);
+	}
+	assert_status(statusdb_expire(f->db, 2000), ST_OK);
+	assert_int_equal(n_rows(f), 1001);
+	assert_int_equal(taken(f->db).sent, 1005);
+	put(f, "n5", 2000, "{\"sent\":2}");
+	assert_int_equal(taken(f->db).sent, 1006);
+}
+
+static void
+the_gone_are_forgotten_an_hour_after_they_were_given_up(void **state)
+{
+	struct fixture *f = *state;
+
 	put(f, "a", 1000, "{\"sent\":5}");
 	put(f, "cgi", 1000, "{}");
 	assert_status(statusdb_expire(f->db, 2000), ST_OK);
-	assert_status(db_open(&raw, f->path, DB_READ, &err), ST_OK);
-	assert_status(db_get_int(raw, "SELECT count(*) FROM status", &n),
-	    ST_OK);
-	assert_int_equal(n, 2); /* the totals, and a */
-	assert_status(statusdb_expire(f->db, 1001 + HOUR_MS), ST_OK);
-	assert_status(db_get_int(raw, "SELECT count(*) FROM status", &n),
-	    ST_OK);
-	assert_int_equal(n, 1);
+	assert_int_equal(n_rows(f), 2); /* the totals, and a */
+	assert_status(statusdb_expire(f->db, 2000 + HOUR_MS), ST_OK);
+	assert_int_equal(n_rows(f), 2);
+	assert_status(statusdb_expire(f->db, 2001 + HOUR_MS), ST_OK);
+	assert_int_equal(n_rows(f), 1);
 	assert_int_equal(taken(f->db).sent, 5);
-	db_close(&raw);
+}
+
+static void
+a_goodbye_is_remembered_from_when_it_was_said(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, "a", 1000, "{\"sent\":5}");
+	assert_status(statusdb_remove(f->db, SPAN("a"), 5000), ST_OK);
+	assert_status(statusdb_expire(f->db, 5000 + HOUR_MS), ST_OK);
+	assert_int_equal(n_rows(f), 2);
+	/* Its last report came late: it counts once all the same. */
+	put(f, "a", 5100, "{\"sent\":6}");
+	assert_int_equal(taken(f->db).sent, 6);
+	assert_status(statusdb_remove(f->db, SPAN("a"), 5200), ST_OK);
+	assert_status(statusdb_expire(f->db, 5201 + HOUR_MS), ST_OK);
+	assert_int_equal(n_rows(f), 1);
+	assert_int_equal(taken(f->db).sent, 6);
+}
+
+/* The lease ran out while nobody was there to see it. */
+static void
+a_process_that_outlives_a_long_absence_of_pubd_counts_once(void **state)
+{
+	struct fixture *f = *state;
+	struct errmsg err = {""};
+	int64_t now = 1000 + 7 * (int64_t)HOUR_MS;
+
+	put(f, "a", 1000, "{\"sent\":5}");
+	put(f, "dead", 1000, "{\"sent\":100}");
+	statusdb_close(&f->db);
+	assert_status(statusdb_open(&f->db, f->log, true, &err), ST_OK);
+	assert_status(statusdb_expire(f->db, now), ST_OK);
+	assert_names(f, "totals ");
+	assert_int_equal(taken(f->db).sent, 105);
+	assert_status(statusdb_expire(f->db, now + 1000), ST_OK);
+	put(f, "a", now + 2000, "{\"sent\":8}");
+	assert_names(f, "a totals ");
+	assert_int_equal(taken(f->db).sent, 108);
+}
+
+/* The gauges go with the row, on the way out and on the way back. */
+static void
+gauges_are_not_added_up(void **state)
+{
+	struct fixture *f = *state;
+	struct statusdb_row row = row_of("a", 1, "{\"lost\":1}");
+
+	row.gauges = SPAN("{\"sent\":7}");
+	assert_status(statusdb_put(f->db, &row, 1), ST_OK);
+	assert_status(statusdb_remove(f->db, SPAN("a"), 2000), ST_OK);
+	assert_int_equal(taken(f->db).sent, 0);
+	assert_int_equal(taken(f->db).lost, 1);
 }
 
 static void
@@ -286,19 +407,158 @@ only_numbers_are_added_up(void **state)
 
 	put(f, "a", 1, "{\"sent\":5,\"x\":\"y\",\"z\":[1],\"lost\":2.0}");
 	put(f, "b", 1, "{\"sent\":\"7\",\"lost\":null}");
-	put(f, "c", 1, "{\"sent\":9007199254740991}");
-	put(f, "d", 1, "{\"sent\":1e300}");
-	assert_status(statusdb_remove(f->db, SPAN("a")), ST_OK);
-	assert_status(statusdb_remove(f->db, SPAN("b")), ST_OK);
+	assert_status(statusdb_remove(f->db, SPAN("a"), 2000), ST_OK);
+	assert_status(statusdb_remove(f->db, SPAN("b"), 2000), ST_OK);
+	assert_int_equal(taken(f->db).sent, 5);
 	assert_int_equal(taken(f->db).lost, 2);
-	assert_status(statusdb_remove(f->db, SPAN("c")), ST_OK);
-	assert_int_equal(taken(f->db).sent, 9007199254740996);
-	/* Nonsense from one process stops no other. */
-	assert_status(statusdb_remove(f->db, SPAN("d")), ST_OK);
-	put(f, "e", 1, "{\"lost\":1}");
-	assert_status(statusdb_remove(f->db, SPAN("e")), ST_OK);
-	assert_int_equal(taken(f->db).lost, 3);
 }
+
+/* A double would lose the last bits from 2^53 on. */
+static void
+counters_are_exact(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, "a", 1, "{\"sent\":9007199254740993,\"lost\":4294967295}");
+	put(f, "b", 1, "{\"sent\":9007199254740994,\"lost\":4294967295}");
+	put(f, "c", 1, "{\"sent\":4611686018427387905,\"lost\":1}");
+	assert_status(statusdb_expire(f->db, 2000), ST_OK);
+	assert_int_equal(taken(f->db).sent, 4629700416936869892);
+	assert_int_equal(taken(f->db).lost, 8589934591);
+	put(f, "c", 2000, "{\"sent\":4611686018427387906,\"lost\":2}");
+	assert_int_equal(taken(f->db).sent, 4629700416936869893);
+	assert_int_equal(taken(f->db).lost, 8589934592);
+}
+
+static void
+nonsense_of_one_process_stops_no_other(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, "a", 1, "{\"sent\":9223372036854775807}");
+	put(f, "b", 1, "{\"sent\":9223372036854775807}");
+	put(f, "c", 1, "{\"sent\":1e300}");
+	put(f, "d", 1, "{\"sent\":99999999999999999999}");
+	put(f, "e", 1, "{\"sent\":1,\"lost\":3}");
+	assert_status(statusdb_expire(f->db, 2000), ST_OK);
+	assert_names(f, "totals ");
+	assert_true(taken(f->db).sent > INT64_MAX / 2);
+	assert_int_equal(taken(f->db).lost, 3);
+	/* Taking more out than is in leaves 0. */
+	put(f, "a", 2000, "{\"sent\":9223372036854775807,\"lost\":1}");
+	put(f, "b", 2000, "{\"sent\":9223372036854775807,\"lost\":3}");
+	assert_int_equal(raw_int(f,
+			     "SELECT json_extract(counters, '$.sent') "
+			     "FROM status WHERE name = 'totals'"),
+	    0);
+	assert_int_equal(raw_int(f,
+			     "SELECT sum(json_extract(counters, '$.lost')) "
+			     "FROM status WHERE folded_ms IS NULL"),
+	    7);
+}
+
+/* ---- errors ------------------------------------------------------------- */
+
+struct errors {
+	char text[2048]; /* "TS NAME TEXT;" of each */
+	int n;
+};
+
+static void
+take_error(void *arg, const struct statusdb_error *e)
+{
+	struct errors *all = arg;
+	size_t n = strlen(all->text);
+
+	(void)snprintf(all->text + n, sizeof(all->text) - n, "%lld %.*s %.*s;",
+	    (long long)e->ts_ms, (int)e->name.len, e->name.p, (int)e->text.len,
+	    e->text.p);
+	all->n++;
+}
+
+static struct errors
+errors_of(struct statusdb *db)
+{
+	struct errors all = {"", 0};
+
+	assert_status(statusdb_each_error(db, take_error, &all), ST_OK);
+	return all;
+}
+
+static void
+put_error(struct fixture *f, const char *name, int64_t ts_ms, const char *text)
+{
+	struct statusdb_row row = row_of(name, 1000, "{}");
+
+	row.error_ms = ts_ms;
+	row.error = span_str(text);
+	assert_status(statusdb_put(f->db, &row, 1), ST_OK);
+}
+
+static void
+errors_are_listed_newest_first_and_once(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(errors_of(f->db).n, 0);
+	put_error(f, "a", 0, "none");
+	put_error(f, "a", 30, "three");
+	put_error(f, "b", 50, "five");
+	put_error(f, "a", 40, "four");
+	put_error(f, "a", 40, "four"); /* the next report, nothing new */
+	put_error(f, "c", 40, "too");
+	assert_string_equal(errors_of(f->db).text,
+	    "50 b five;40 a four;40 c too;30 a three;");
+}
+
+static void
+errors_outlive_their_process_and_a_restart(void **state)
+{
+	struct fixture *f = *state;
+	struct errmsg err = {""};
+	struct statusdb *r = NULL;
+
+	put_error(f, "a", 30, "last words");
+	assert_status(statusdb_expire(f->db, 9000), ST_OK);
+	statusdb_close(&f->db);
+	assert_status(statusdb_open(&f->db, f->log, true, &err), ST_OK);
+	assert_status(statusdb_open(&r, f->log, false, &err), ST_OK);
+	assert_string_equal(errors_of(r).text, "30 a last words;");
+	statusdb_close(&r);
+}
+
+static void
+the_newest_errors_are_kept(void **state)
+{
+	struct fixture *f = *state;
+	struct errors all;
+	char first[32];
+	int i;
+
+	for (i = 1; i <= 2 * STATUSDB_ERRORS; i++)
+		put_error(f, "a", i, "e");
+	put_error(f, "b", 1, "old news");
+	all = errors_of(f->db);
+	assert_int_equal(all.n, STATUSDB_ERRORS);
+	(void)snprintf(first, sizeof(first), "%d a e;", 2 * STATUSDB_ERRORS);
+	assert_memory_equal(all.text, first, strlen(first));
+	(void)snprintf(first, sizeof(first), ";%d a e;", STATUSDB_ERRORS + 1);
+	assert_string_equal(all.text + strlen(all.text) - strlen(first), first);
+}
+
+static void
+an_error_of_the_future_is_not_believed(void **state)
+{
+	struct fixture *f = *state;
+
+	put_error(f, "a", 1001, "tomorrow");
+	put_error(f, "b", INT64_MAX, "never");
+	put_error(f, "c", -1, "before");
+	put_error(f, "d", 1000, "now");
+	assert_string_equal(errors_of(f->db).text, "1000 d now;");
+}
+
+/* ---- names, files ------------------------------------------------------- */
 
 static void
 nobody_can_take_the_name_of_the_totals(void **state)
@@ -306,9 +566,11 @@ nobody_can_take_the_name_of_the_totals(void **state)
 	struct fixture *f = *state;
 
 	put(f, "a", 1, "{\"sent\":5}");
-	assert_status(statusdb_remove(f->db, SPAN("a")), ST_OK);
+	assert_status(statusdb_remove(f->db, SPAN("a"), 2000), ST_OK);
 	put(f, STATUSDB_TOTALS, 1, "{\"sent\":0}");
-	assert_status(statusdb_remove(f->db, SPAN(STATUSDB_TOTALS)), ST_OK);
+	assert_status(statusdb_expire(f->db, 9000), ST_OK);
+	assert_status(statusdb_remove(f->db, SPAN(STATUSDB_TOTALS), 2000),
+	    ST_OK);
 	assert_names(f, "totals ");
 	assert_int_equal(taken(f->db).sent, 5);
 }
@@ -321,7 +583,7 @@ what_was_put_is_there_after_a_restart(void **state)
 
 	put(f, "a", 1, "{\"sent\":5}");
 	put(f, "b", 1, "{\"sent\":6}");
-	assert_status(statusdb_remove(f->db, SPAN("a")), ST_OK);
+	assert_status(statusdb_remove(f->db, SPAN("a"), 2000), ST_OK);
 	statusdb_close(&f->db);
 	assert_status(statusdb_open(&f->db, f->log, true, &err), ST_OK);
 	assert_names(f, "b totals ");
@@ -452,22 +714,28 @@ a_damaged_page_is_found_at_the_opening(void **state)
 }
 
 static void
-another_version_is_made_anew_by_a_writer_only(void **state)
+check_other_version(struct fixture *f, const char *version)
 {
-	struct fixture *f = *state;
 	struct errmsg err = {""};
 	struct statusdb *r = NULL;
 	struct db *raw = NULL;
 
 	put(f, "a", 1, "{}");
 	assert_status(db_open(&raw, f->path, DB_WRITE, &err), ST_OK);
-	assert_status(db_exec(raw, "PRAGMA user_version=77"), ST_OK);
+	assert_status(db_exec(raw, version), ST_OK);
 	db_close(&raw);
 	statusdb_close(&f->db);
 	assert_status(statusdb_open(&r, f->log, false, &err), ST_SCHEMA);
 	assert_null(r);
 	assert_status(statusdb_open(&f->db, f->log, true, &err), ST_OK);
 	assert_names(f, "totals ");
+}
+
+static void
+another_version_is_made_anew_by_a_writer_only(void **state)
+{
+	check_other_version(*state, "PRAGMA user_version=77");
+	check_other_version(*state, "DROP TABLE errors; PRAGMA user_version=1");
 }
 
 static void
@@ -478,13 +746,15 @@ a_replaced_file_is_noticed(void **state)
 	struct statusdb_row row = row_of("a", 1, "{}");
 	struct statusdb *r = NULL;
 	struct census c = {.names = ""};
+	struct errors e = {"", 0};
 
 	assert_status(statusdb_open(&r, f->log, false, &err), ST_OK);
 	assert_int_equal(unlink(f->path), 0);
 	assert_status(statusdb_put(f->db, &row, 1), ST_MOVED);
 	assert_status(statusdb_expire(f->db, 1), ST_MOVED);
-	assert_status(statusdb_remove(f->db, SPAN("a")), ST_MOVED);
+	assert_status(statusdb_remove(f->db, SPAN("a"), 2000), ST_MOVED);
 	assert_status(statusdb_each(r, take_row, &c), ST_MOVED);
+	assert_status(statusdb_each_error(r, take_error, &e), ST_MOVED);
 	statusdb_close(&r);
 }
 
@@ -536,12 +806,23 @@ main(void)
 	    T(a_row_comes_back_as_it_was_put),
 	    T(text_comes_back_as_it_was_put),
 	    T(a_row_is_replaced_by_the_next_of_its_name),
-	    T(counters_must_be_an_object),
+	    T(counters_and_gauges_must_be_objects),
 	    T(a_row_whose_lease_has_passed_joins_the_totals),
 	    T(a_row_may_say_goodbye),
 	    T(a_process_that_comes_back_counts_once),
-	    T(the_gone_are_forgotten_after_an_hour),
+	    T(a_name_that_is_taken_over_takes_nothing_back),
+	    T(the_gone_are_forgotten_an_hour_after_they_were_given_up),
+	    T(the_last_thousand_of_the_gone_are_remembered),
+	    T(a_goodbye_is_remembered_from_when_it_was_said),
+	    T(a_process_that_outlives_a_long_absence_of_pubd_counts_once),
+	    T(gauges_are_not_added_up),
 	    T(only_numbers_are_added_up),
+	    T(counters_are_exact),
+	    T(nonsense_of_one_process_stops_no_other),
+	    T(errors_are_listed_newest_first_and_once),
+	    T(errors_outlive_their_process_and_a_restart),
+	    T(the_newest_errors_are_kept),
+	    T(an_error_of_the_future_is_not_believed),
 	    T(nobody_can_take_the_name_of_the_totals),
 	    T(what_was_put_is_there_after_a_restart),
 	    T(a_reader_sees_what_the_writer_puts),

@@ -8,6 +8,7 @@
 
 #include "db.h"
 #include "fault.h"
+#include "hist.h"
 #include "random.h"
 #include "tmpdir.h"
 #include "unit.h"
@@ -1019,12 +1020,34 @@ a_checkpoint_moves_what_no_reader_pins(void **state)
 	must_sql(f, "BEGIN; SELECT count(*) FROM events");
 	(void)publish(f, "a", 1);
 	assert_status(store_checkpoint(f->w, 1000000, &left), ST_OK);
-	assert_int_equal(left, 0); /* too few to be looked at */
+	assert_int_equal(left, -1); /* too few to be looked at */
 	assert_status(store_checkpoint(f->w, 0, &left), ST_OK);
 	assert_true(left > 0);
 	must_sql(f, "COMMIT");
 	assert_status(store_checkpoint(f->w, 0, &left), ST_OK);
 	assert_int_equal(left, 0);
+	assert_status(store_checkpoint(f->w, 0, &left), ST_OK);
+	assert_int_equal(left, -1); /* all is done until the next commit */
+	assert_status(store_checkpoint(f->w, -1, &left), ST_OK);
+	assert_int_equal(left, 0); /* asked for in any case */
+}
+
+static void
+syncs_of_commits_are_timed(void **state)
+{
+	struct fixture *f = *state;
+	struct hist syncs = {{0}, 0};
+	const struct store_options o = {.path = f->path,
+	    .synchronous_full = true,
+	    .syncs = &syncs};
+	struct errmsg err = {""};
+	uint64_t n;
+
+	store_writer_close(&f->w);
+	assert_status(store_writer_open(&f->w, &o, &err), ST_OK);
+	n = hist_count(&syncs);
+	(void)publish(f, "a", 1);
+	assert_true(hist_count(&syncs) > n);
 }
 
 /* ---- reading ------------------------------------------------------------ */
@@ -1522,6 +1545,7 @@ main(void)
 	    T(trim_of_an_empty_log_does_nothing),
 	    T(channels_without_events_are_forgotten),
 	    T(a_checkpoint_moves_what_no_reader_pins),
+	    T(syncs_of_commits_are_timed),
 	    T(a_page_ends_at_its_bounds),
 	    T(a_page_past_the_end_is_empty),
 	    T(a_page_that_is_exactly_full_may_not_be_the_end),

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The catalogue, and figures as JSON.  Members are looked for by their hash,
+ * so that those which nobody knows cost no more than the others: a peer
+ * chooses them.  Pure.
+ */
+#include "figures.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "jsontext.h"
+
+#define SERIES(s, ...) {.source = FIGURE_##s, .per = 1, __VA_ARGS__},
+
+const struct figure figures_catalogue[] = {
+#define FAMILY(n, t, u, l, s)                                                  \
+	SERIES(FAMILY, .name = (n), .type = FIGURE_##t, .unit = (u),           \
+	    .label = (l), .sentence = (s))
+#define COUNTER(id, m, v)                                                      \
+	SERIES(CELL, .cell = FIG_##id, .member = (m), .value = (v))
+#define MICROS(id, m, v)                                                       \
+	{.source = FIGURE_CELL,                                                \
+	    .cell = FIG_##id,                                                  \
+	    .member = (m),                                                     \
+	    .value = (v),                                                      \
+	    .per = 1000000},
+#define GAUGE(id, m, v, a, p)                                                  \
+	{.source = FIGURE_CELL,                                                \
+	    .part = FIGURES_GAUGES,                                            \
+	    .cell = FIG_##id,                                                  \
+	    .member = (m),                                                     \
+	    .value = (v),                                                      \
+	    .add = FIGURE_##a,                                                 \
+	    .per = (p)},
+#define HIDDEN(id, m)                                                          \
+	SERIES(HIDDEN, .part = FIGURES_GAUGES, .cell = FIG_##id, .member = (m))
+#define HIST(id, m, s)                                                         \
+	SERIES(HIST, .cell = FIG_##id, .member = (m), .scale = (s))
+#define OF_ROLE(id, r, a)                                                      \
+	SERIES(ROLE, .part = FIGURES_GAUGES, .cell = FIG_##id, .role = (r),    \
+	    .value = (r), .add = FIGURE_##a)
+#define QUOTIENT(id, o)                                                        \
+	SERIES(QUOTIENT, .part = FIGURES_GAUGES, .cell = FIG_##id,             \
+	    .of = FIG_##o)
+#define LIVE(r)    SERIES(LIVE, .role = (r), .value = (r))
+#define STARTED(r) SERIES(STARTED, .role = (r), .value = (r), .add = FIGURE_MAX)
+#define AGE()      SERIES(AGE, .role = "pubd", .add = FIGURE_MIN)
+#define STREAMS()  SERIES(STREAMS)
+#define TOLD(v)    SERIES(TOLD, .value = (v))
+#define INFO()     SERIES(INFO)
+#define NAMED(p)   SERIES(NAMED, .member = (p))
+#include "figures.def"
+};
+
+#define N_FIGURES (sizeof(figures_catalogue) / sizeof(figures_catalogue[0]))
+
+const size_t figures_catalogue_n = N_FIGURES;
+
+const char *
+figures_type_name(enum figure_type t)
+{
+	static const char *const names[] = {"gauge", "counter", "histogram"};
+
+	return names[t];
+}
+
+/* ---- cells -------------------------------------------------------------- */
+
+void
+figures_set_hist(struct figures *f, unsigned first, const struct hist *h)
+{
+	unsigned i;
+
+	for (i = 0; i <= HIST_BOUNDS; i++)
+		figures_set(f, first + i, h->n[i]);
+	figures_set(f, first + i, h->sum);
+}
+
+void
+figures_get_hist(const struct figures *f, unsigned first, struct hist *h)
+{
+	unsigned i;
+
+	for (i = 0; i <= HIST_BOUNDS; i++)
+		h->n[i] = f->cell[first + i];
+	h->sum = f->cell[first + i];
+}
+
+/* ---- writing ------------------------------------------------------------ */
+
+static bool
+is_reported(const struct figure *e, enum figures_part part)
+{
+	return e->part == part &&
+	    (e->source == FIGURE_CELL || e->source == FIGURE_HIST ||
+		e->source == FIGURE_HIDDEN);
+}
+
+/* begin   the length of *out behind the brace */
+static enum status
+write_member(const struct figures *f, const struct figure *e, unsigned i,
+    size_t begin, struct buf *out)
+{
+	const char *comma = out->len == begin ? "" : ",";
+	uint64_t v = f->cell[e->cell + i];
+	enum status st;
+
+	if (!f->known[e->cell + i] || (v == 0 && e->part == FIGURES_COUNTERS))
+		return ST_OK;
+	st = buf_printf(out, "%s\"%s", comma, e->member);
+	if (st == ST_OK && e->source == FIGURE_HIST && i > HIST_BOUNDS)
+		st = buf_append(out, SPAN(".sum"));
+	else if (st == ST_OK && e->source == FIGURE_HIST)
+		st = buf_printf(out, ".%u", i);
+	if (st == ST_OK)
+		st = buf_printf(out, "\":%" PRIu64, v);
+	return st;
+}
+
+enum status
+figures_write(const struct figures *f, enum figures_part part, struct buf *out)
+{
+	size_t before = out->len, begin = before + 1, at;
+	enum status st = buf_append(out, SPAN("{"));
+	unsigned i;
+
+	for (at = 0; st == ST_OK && at < N_FIGURES; at++) {
+		const struct figure *e = &figures_catalogue[at];
+		unsigned n = e->source == FIGURE_HIST ? HIST_CELLS : 1;
+
+		if (!is_reported(e, part))
+			continue;
+		for (i = 0; st == ST_OK && i < n; i++)
+			st = write_member(f, e, i, begin, out);
+	}
+	if (st == ST_OK)
+		st = buf_append(out, SPAN("}"));
+	if (st != ST_OK)
+		buf_truncate(out, before);
+	return st;
+}
+
+/* ---- reading ------------------------------------------------------------ */
+
+/* Is it what stands behind the name of a histogram?  *i says which cell. */
+static bool
+is_bucket(struct span suffix, unsigned *i)
+{
+	int64_t number;
+
+	if (span_eq(suffix, SPAN(".sum"))) {
+		*i = HIST_BOUNDS + 1;
+		return true;
+	}
+	if (suffix.len < 2 || suffix.p[0] != '.' ||
+	    (suffix.p[1] == '0' && suffix.len > 2) ||
+	    !span_to_int64(span_skip(suffix, 1), &number) ||
+	    number > HIST_BOUNDS)
+		return false;
+	*i = (unsigned)number;
+	return true;
+}
+
+/*
+ * The series of a part by their members.  Open addressing, linear probing; at
+ * most half of it is in use.  Made anew for each object, in microseconds, so
+ * that there is no state.
+ */
+#define SLOTS 1024
+
+static_assert(N_FIGURES * 2 <= SLOTS, "the table would fill up");
+
+struct finder {
+	uint16_t slot[SLOTS]; /* place in the catalogue and 1; 0: free */
+};
+
+/* The slot that holds the member, or in which it would be: FNV-1a. */
+static uint16_t *
+slot_of(struct finder *x, struct span member)
+{
+	uint32_t h = 2166136261u;
+	size_t i;
+
+	for (i = 0; i < member.len; i++)
+		h = (h ^ (unsigned char)member.p[i]) * 16777619u;
+	while (x->slot[h % SLOTS] != 0 &&
+	    !span_eq(member,
+		span_str(figures_catalogue[x->slot[h % SLOTS] - 1].member)))
+		h++;
+	return &x->slot[h % SLOTS];
+}
+
+static void
+finder_init(struct finder *x, enum figures_part part)
+{
+	size_t at;
+
+	memset(x, 0, sizeof(*x));
+	for (at = 0; at < N_FIGURES; at++)
+		if (is_reported(&figures_catalogue[at], part))
+			*slot_of(x, span_str(figures_catalogue[at].member)) =
+			    (uint16_t)(at + 1);
+}
+
+static const struct figure *
+find_series(struct finder *x, struct span member)
+{
+	size_t at = *slot_of(x, member);
+
+	return at == 0 ? NULL : &figures_catalogue[at - 1];
+}
+
+/* The cell of a member, or of a histogram's "NAME.SUFFIX". */
+static bool
+find_cell(struct finder *x, struct span name, unsigned *cell)
+{
+	const struct figure *e = find_series(x, name);
+	size_t n = name.len;
+	unsigned i = 0;
+
+	if (e == NULL) {
+		while (n > 0 && name.p[n - 1] != '.')
+			n--;
+		if (n == 0 || !is_bucket(span_skip(name, n - 1), &i))
+			return false;
+		e = find_series(x, span_of(name.p, n - 1));
+		if (e == NULL || e->source != FIGURE_HIST)
+			return false;
+	} else if (e->source == FIGURE_HIST) {
+		return false;
+	}
+	*cell = e->cell + i;
+	return true;
+}
+
+enum status
+figures_read(struct figures *f, enum figures_part part, struct span text,
+    unsigned *n_unknown)
+{
+	struct span rest = span_trim(text), name, value;
+	struct finder finder;
+	unsigned cell;
+	size_t n = 0;
+	int64_t v;
+
+	if (rest.len == 0 || rest.p[0] != '{')
+		return ST_INVALID;
+	finder_init(&finder, part);
+	while (jsontext_next_member(&rest, &name, &value)) {
+		if (++n > FIGURES_MAX_MEMBERS || !span_to_int64(value, &v))
+			return ST_INVALID;
+		if (find_cell(&finder, name, &cell))
+			figures_set(f, cell, (uint64_t)v);
+		else
+			(*n_unknown)++;
+	}
+	return ST_OK;
+}

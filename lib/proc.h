@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the system says of this process (Linux's /proc).  Elsewhere nothing is
+ * known, and 0 is said.
+ */
+#ifndef WALCAST_PROC_H
+#define WALCAST_PROC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "figures.h"
+
+/* Resident memory, bytes. */
+uint64_t proc_rss_bytes(void);
+
+/* Open descriptors, by counting them: 1 ms for some thousands. */
+size_t proc_count_fds(void);
+
+/* The soft limit on them. */
+uint64_t proc_fds_limit(void);
+
+/*
+ * Sets the cells that every process has: descriptors, memory, log lines left
+ * out.  n_fds and fds_limit may be 0: not known, and then not told.
+ */
+void proc_figures(struct figures *f, uint64_t n_fds, uint64_t fds_limit);
+
+#endif
