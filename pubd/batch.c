@@ -62,7 +62,7 @@ request_bytes(const struct request *r)
 	size_t i, n = sizeof(struct batch_op) + r->ref.len;
 
 	if (r->kind == REQUEST_ERROR)
-		return n + r->failure.message.len;
+		return n + r->failure.message.len + r->failure.channel.len;
 	n += r->n_events * sizeof(struct request_event);
 	for (i = 0; i < r->n_events; i++)
 		n += event_bytes(&r->events[i].e);
@@ -99,6 +99,16 @@ move_span(struct span *s, char *p)
 		memcpy(p, s->p, s->len);
 	s->p = s->p == NULL ? NULL : p;
 	return p + s->len;
+}
+
+static enum status
+copy_failure(struct batch *b, struct request_failure *f)
+{
+	enum status st = arena_copy(&b->arena, f->message, &f->message);
+
+	if (st != ST_OK)
+		return st;
+	return arena_copy(&b->arena, f->channel, &f->channel);
 }
 
 static enum status
@@ -144,10 +154,13 @@ batch_add(struct batch *b, void *waiter, const struct request *r)
 	if (st == ST_OK)
 		st = arena_copy(&b->arena, r->ref, &op.request.ref);
 	if (st == ST_OK && r->kind == REQUEST_ERROR)
-		st = arena_copy(&b->arena, r->failure.message,
-		    &op.request.failure.message);
-	if (st == ST_OK && n_events > 0)
+		st = copy_failure(b, &op.request.failure);
+	if (st == ST_OK && n_events > 0) {
 		st = copy_events(b, &op.request);
+		if (st == ST_OK)
+			op.request.failure.channel =
+			    op.request.events[0].e.channel;
+	}
 	if (st != ST_OK)
 		return st;
 	op.request.n_events = n_events;

@@ -6,12 +6,14 @@
 #include "beat.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "buf.h"
 #include "statusdb.h"
 
-#define COUNTERS_MAX 4096
-#define RETRY_US     1000000
+#define FIGURES_MAX (128 * 1024) /* bytes; half of it are channels */
+#define RETRY_US    1000000
+#define OTHERS_MAX  8 /* rows of pubds that were killed, at once */
 
 void
 beat_init(struct beat *b, const char *log_path, int64_t pid, int64_t now_ms)
@@ -23,19 +25,49 @@ beat_init(struct beat *b, const char *log_path, int64_t pid, int64_t now_ms)
 	    (long long)pid, (long long)now_ms);
 }
 
-void
-beat_fini(struct beat *b)
+/* ---- the table ---------------------------------------------------------- */
+
+/* The names of rows of other pubds. */
+struct others {
+	const struct beat *beat;
+	size_t n;
+	char name[OTHERS_MAX][NAME_MAX_BYTES];
+	size_t len[OTHERS_MAX];
+};
+
+static void
+note_other(void *arg, const struct statusdb_row *row)
 {
-	if (b->db == NULL)
+	struct others *o = arg;
+
+	if (!span_eq(row->role, SPAN("pubd")) ||
+	    span_eq(row->name, span_str(o->beat->name)) || o->n == OTHERS_MAX ||
+	    row->name.len > NAME_MAX_BYTES)
 		return;
-	/* When that fails its lease runs out instead. */
-	status_ignore(statusdb_remove(b->db, span_str(b->name)));
-	statusdb_close(&b->db);
+	memcpy(o->name[o->n], row->name.p, row->name.len);
+	o->len[o->n++] = row->name.len;
+}
+
+/*
+ * The pubd before us was killed: it is dead although its lease runs, for we
+ * have its socket.  (One of another socket comes back with its next beat.)
+ */
+static enum status
+inherit(struct beat *b, int64_t now_ms)
+{
+	struct others o = {.beat = b};
+	enum status st = statusdb_each(b->db, note_other, &o);
+	size_t i;
+
+	for (i = 0; st == ST_OK && i < o.n; i++)
+		st = statusdb_remove(b->db, span_of(o.name[i], o.len[i]),
+		    now_ms);
+	return st;
 }
 
 /* Opens the table when it is not and may be tried. */
 static bool
-is_open(struct beat *b, uint64_t now_us)
+is_open(struct beat *b, uint64_t now_us, int64_t now_ms)
 {
 	struct errmsg err = {""};
 
@@ -44,11 +76,14 @@ is_open(struct beat *b, uint64_t now_us)
 	if (now_us < b->retry_us)
 		return false;
 	b->retry_us = now_us + RETRY_US;
-	if (statusdb_open(&b->db, b->log_path, true, &err) == ST_OK)
-		return true;
-	if (log_gate(&b->gate, now_us))
-		log_warnx("no status table: %s", err.text);
-	return false;
+	if (statusdb_open(&b->db, b->log_path, true, &err) != ST_OK) {
+		if (log_gate(&b->gate, now_us))
+			log_warnx("no status table: %s", err.text);
+		return false;
+	}
+	/* When that fails their leases run out instead. */
+	status_ignore(inherit(b, now_ms));
+	return true;
 }
 
 /* Tells of a failure when it begins. */
@@ -67,63 +102,30 @@ note(struct beat *b, enum status st, uint64_t now_us)
 	b->retry_us = now_us + RETRY_US;
 }
 
-static enum status
-put(struct buf *out, const char *name, uint64_t v)
-{
-	return buf_printf(out, "%s\"%s\":%llu", out->len <= 1 ? "" : ",", name,
-	    (unsigned long long)v);
-}
+/* ---- our row ------------------------------------------------------------ */
 
 static enum status
-put_errors(struct buf *out, const struct beat_counters *n)
+write_counters(struct beat *b, struct buf *out)
 {
-	uint64_t sum = 0;
+	struct figures *f = &b->figures;
 	enum status st;
-	char name[64];
-	int i;
 
-	for (i = PROTOCOL_BAD_JSON; i < PROTOCOL_N_ERRORS; i++)
-		sum += n->errors[i];
-	st = put(out, "publish_errors", sum);
-	for (i = PROTOCOL_BAD_JSON; st == ST_OK && i < PROTOCOL_N_ERRORS; i++) {
-		(void)snprintf(name, sizeof(name), "publish_errors_%s",
-		    protocol_error_name((enum protocol_error)i));
-		st = put(out, name, n->errors[i]);
-	}
-	return st;
-}
-
-static enum status
-put_counters(struct buf *out, const struct beat *b, const struct beat_gauges *g)
-{
-	const struct {
-		const char *name;
-		uint64_t v;
-	} list[] = {
-	    {"events_published", b->n.events_published},
-	    {"events_trimmed", b->n.events_trimmed},
-	    {"commits", b->n.commits},
-	    {"batch_events_max", b->n.batch_events_max},
-	    {"connections_total", b->n.connections_total},
-	    {"connections", g->connections},
-	    {"watchers", g->watchers},
-	    {"log_bytes", (uint64_t)g->log_bytes},
-	    {"wal_bytes", (uint64_t)g->wal_bytes},
-	};
-	enum status st = buf_append(out, SPAN("{"));
-	size_t i;
-
-	for (i = 0; st == ST_OK && i < sizeof(list) / sizeof(list[0]); i++)
-		st = put(out, list[i].name, list[i].v);
-	if (st == ST_OK)
-		st = put_errors(out, &b->n);
+	figures_set_hist(f, FIG_PUBLISH, &b->publish);
+	figures_set_hist(f, FIG_COMMIT_TIME, &b->commit);
+	figures_set_hist(f, FIG_FSYNC_TIME, &b->sync);
+	figures_set_hist(f, FIG_BATCH, &b->batch);
+	st = figures_write(f, FIGURES_COUNTERS, out);
+	if (st != ST_OK)
+		return st;
+	buf_truncate(out, out->len - 1);
+	st = counted_write(&b->channels, out);
 	return st == ST_OK ? buf_append(out, SPAN("}")) : st;
 }
 
-void
-beat_write(struct beat *b, const struct beat_gauges *g, uint64_t now_us,
-    int64_t now_ms)
+static enum status
+put_row(struct beat *b, int64_t now_ms)
 {
+	const struct log_last *last = log_last_error();
 	struct statusdb_row row = {.name = span_str(b->name),
 	    .role = SPAN("pubd"),
 	    .pid = b->pid,
@@ -131,41 +133,75 @@ beat_write(struct beat *b, const struct beat_gauges *g, uint64_t now_us,
 	    .started_ms = b->started_ms,
 	    .seen_ms = now_ms,
 	    .lease_ms = BEAT_LEASE_MS,
-	    .head = g->head,
-	    .cursor = g->head};
-	struct buf counters;
+	    .head = b->head,
+	    .cursor = b->head,
+	    .error_ms = last->ts_ms,
+	    .error = span_str(last->text)};
+	struct buf counters, gauges;
 	enum status st;
 
-	if (!is_open(b, now_us))
-		return;
-	buf_init(&counters, COUNTERS_MAX);
-	st = put_counters(&counters, b, g);
+	buf_init(&counters, FIGURES_MAX);
+	buf_init(&gauges, FIGURES_MAX);
+	st = write_counters(b, &counters);
+	if (st == ST_OK)
+		st = figures_write(&b->figures, FIGURES_GAUGES, &gauges);
 	row.counters = buf_span(&counters);
+	row.gauges = buf_span(&gauges);
 	if (st == ST_OK)
 		st = statusdb_put(b->db, &row, 1);
-	if (st == ST_OK)
-		st = statusdb_expire(b->db, now_ms);
-	note(b, st, now_us);
 	buf_fini(&counters);
+	buf_fini(&gauges);
+	return st;
 }
 
 void
+beat_write(struct beat *b, uint64_t now_us, int64_t now_ms)
+{
+	enum status st;
+
+	if (!is_open(b, now_us, now_ms))
+		return;
+	st = put_row(b, now_ms);
+	if (st == ST_OK)
+		st = statusdb_expire(b->db, now_ms);
+	note(b, st, now_us);
+}
+
+void
+beat_fini(struct beat *b, uint64_t now_us, int64_t now_ms)
+{
+	if (b->db == NULL)
+		return;
+	/* When that fails the last row counts, and its lease runs out. */
+	note(b, put_row(b, now_ms), now_us);
+	if (b->db != NULL)
+		status_ignore(
+		    statusdb_remove(b->db, span_str(b->name), now_ms));
+	statusdb_close(&b->db);
+}
+
+/* ---- the rows of others ------------------------------------------------- */
+
+enum status
 beat_report(struct beat *b, const struct statusdb_row *reported,
     uint64_t now_us, int64_t now_ms)
 {
 	struct statusdb_row row = *reported;
 
-	if (!is_open(b, now_us))
-		return;
+	if (span_eq(row.name, span_str(b->name)) ||
+	    span_eq(row.name, SPAN(STATUSDB_TOTALS)))
+		return ST_EXISTS;
+	if (!is_open(b, now_us, now_ms))
+		return ST_OK;
 	row.seen_ms = now_ms;
 	row.lease_ms = BEAT_LEASE_MS;
 	note(b, statusdb_put(b->db, &row, 1), now_us);
+	return ST_OK;
 }
 
 void
-beat_gone(struct beat *b, struct span name, uint64_t now_us)
+beat_gone(struct beat *b, struct span name, uint64_t now_us, int64_t now_ms)
 {
-	if (!is_open(b, now_us))
-		return;
-	note(b, statusdb_remove(b->db, name), now_us);
+	if (is_open(b, now_us, now_ms))
+		note(b, statusdb_remove(b->db, name, now_ms), now_us);
 }

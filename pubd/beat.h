@@ -3,6 +3,11 @@
  * What pubd counts, and the status table that it writes: its own row each
  * second, and the rows that the workers report.  The table is soft: when it
  * cannot be written that is logged, and nothing else suffers.
+ *
+ * No counter goes back: not when a process ends (its row joins the totals),
+ * not when it only seemed to (it is taken out again), not when pubd itself
+ * is killed (its last row joins the totals when the next pubd starts).  What
+ * a killed process did since its last report, a second at most, is lost.
  */
 #ifndef WALCAST_BEAT_H
 #define WALCAST_BEAT_H
@@ -10,8 +15,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "counted.h"
+#include "figures.h"
+#include "hist.h"
 #include "log.h"
-#include "protocol.h"
 #include "span.h"
 #include "status.h"
 
@@ -21,21 +28,6 @@
 struct statusdb;
 struct statusdb_row;
 
-struct beat_counters {
-	uint64_t events_published;          /* stored; duplicates are not */
-	uint64_t errors[PROTOCOL_N_ERRORS]; /* answered, by code */
-	uint64_t commits;
-	uint64_t batch_events_max;
-	uint64_t events_trimmed;
-	uint64_t connections_total;
-};
-
-struct beat_gauges {
-	int64_t head;
-	size_t connections, watchers;
-	int64_t log_bytes, wal_bytes;
-};
-
 struct beat {
 	struct statusdb *db; /* NULL: not open */
 	const char *log_path;
@@ -43,26 +35,41 @@ struct beat {
 	int64_t pid, started_ms;
 	enum status why;   /* the last outcome */
 	uint64_t retry_us; /* when to open it again */
-	struct beat_counters n;
 	struct log_gate gate;
+	/* What its row will say; gauges are set anew before each writing. */
+	struct figures figures;
+	struct hist publish, commit, sync, batch;
+	struct counted channels;
+	int64_t head;
 };
 
 /* log_path   must outlive it */
 void beat_init(struct beat *b, const char *log_path, int64_t pid,
     int64_t now_ms);
 
-/* Says goodbye in the table and closes it. */
-void beat_fini(struct beat *b);
+/* Writes the last figures, says goodbye in the table and closes it. */
+void beat_fini(struct beat *b, uint64_t now_us, int64_t now_ms);
+
+/* Counts, in a cell of a counter. */
+static inline void
+beat_add(struct beat *b, unsigned cell, uint64_t n)
+{
+	figures_set(&b->figures, cell, b->figures.cell[cell] + n);
+}
 
 /* Writes pubd's row and lets rows expire whose lease has passed. */
-void beat_write(struct beat *b, const struct beat_gauges *g, uint64_t now_us,
-    int64_t now_ms);
+void beat_write(struct beat *b, uint64_t now_us, int64_t now_ms);
 
-/* A worker's report; seen now, with a lease. */
-void beat_report(struct beat *b, const struct statusdb_row *row,
+/*
+ * A worker's report; seen now, with a lease.
+ * Returns  ST_OK, or ST_EXISTS (its name is that of our own row or of
+ *          the totals)
+ */
+MUST_USE enum status beat_report(struct beat *b, const struct statusdb_row *row,
     uint64_t now_us, int64_t now_ms);
 
 /* A worker's connection has ended. */
-void beat_gone(struct beat *b, struct span name, uint64_t now_us);
+void beat_gone(struct beat *b, struct span name, uint64_t now_us,
+    int64_t now_ms);
 
 #endif

@@ -4,10 +4,14 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <time.h>
+
+#include "jsontext.h"
 
 #define LINE_MAX_BYTES 2048
 
@@ -111,6 +115,19 @@ cli_pause_us(uint64_t us)
 	(void)nanosleep(&ts, NULL);
 }
 
+bool
+cli_free_bytes(const char *database, int64_t *out)
+{
+	char path[CONF_PATH_MAX];
+	struct statvfs fs;
+
+	(void)snprintf(path, sizeof(path), "%s", database);
+	if (statvfs(dirname(path), &fs) < 0)
+		return false;
+	*out = (int64_t)(fs.f_bavail * fs.f_frsize);
+	return true;
+}
+
 const char *
 cli_time(char out[CLI_TIME_BYTES], int64_t ts_ms)
 {
@@ -204,4 +221,15 @@ cli_put_visible(struct buf *out, struct span text)
 	if (st == ST_OK)
 		st = buf_append(out, span_of(text.p + done, text.len - done));
 	return st;
+}
+
+enum status
+cli_put_member(struct buf *out, const char *name, struct span value)
+{
+	enum status st;
+
+	if (value.len == 0)
+		return ST_OK;
+	st = buf_printf(out, ",\"%s\":", name);
+	return st == ST_OK ? jsontext_quote(out, value) : st;
 }

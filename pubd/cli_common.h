@@ -19,7 +19,7 @@
 enum cli_exit {
 	CLI_OK = 0,
 	CLI_FAILED = 1,       /* it was tried and did not work */
-	CLI_NOTHING = 2,      /* nothing was found; status --check: critical */
+	CLI_NOTHING = 2,      /* nothing was found */
 	CLI_USAGE = 64,       /* EX_USAGE: the command line is wrong */
 	CLI_UNAVAILABLE = 69, /* EX_UNAVAILABLE: pubd does not answer */
 	CLI_CONFIG = CONF_EXIT
@@ -75,6 +75,12 @@ enum cli_exit cli_finish(enum cli_exit code);
 /* Sleeps. */
 void cli_pause_us(uint64_t us);
 
+/*
+ * Room on the file system of the log's directory.  Returns false, with errno,
+ * when nobody knows.
+ */
+bool cli_free_bytes(const char *database, int64_t *out);
+
 #define CLI_TIME_BYTES 32
 #define CLI_SIZE_BYTES 24
 
@@ -92,5 +98,9 @@ const char *cli_size(char out[CLI_SIZE_BYTES], int64_t bytes);
  * so that no event can forge a line or drive the terminal.
  */
 MUST_USE enum status cli_put_visible(struct buf *out, struct span text);
+
+/* Appends `,"name":"value"`; nothing when value is empty. */
+MUST_USE enum status cli_put_member(struct buf *out, const char *name,
+    struct span value);
 
 #endif

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "cli_commands.h"
@@ -262,18 +261,16 @@ static void
 check_disk(struct doctor *d)
 {
 	char path[CONF_PATH_MAX], size[CLI_SIZE_BYTES];
-	struct statvfs fs;
 	const char *dir;
 	int64_t left;
 
 	(void)snprintf(path, sizeof(path), "%s", d->cli->conf.database);
 	dir = dirname(path);
-	if (statvfs(dir, &fs) < 0) {
+	if (!cli_free_bytes(d->cli->conf.database, &left)) {
 		say(d, LEVEL_FAIL, "disk", "cannot look at %s: %s", dir,
 		    strerror(errno));
 		return;
 	}
-	left = (int64_t)(fs.f_bavail * fs.f_frsize);
 	(void)cli_size(size, left);
 	if (left < MIN_FREE_BYTES)
 		say(d, LEVEL_FAIL, "disk",

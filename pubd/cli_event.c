@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "cli_common.h"
+#include "event.h"
 #include "jsontext.h"
 
 enum status
@@ -29,36 +30,6 @@ cli_event_text(struct buf *out, const struct store_event *e)
 	return st == ST_OK ? buf_append(out, SPAN("\n")) : st;
 }
 
-/* Where nobody said what it is, objects and arrays are taken for JSON. */
-static bool
-is_json(const struct store_event *e)
-{
-	struct span s = e->data;
-	size_t at;
-
-	if (e->kind == STORE_DATA_TEXT)
-		return false;
-	if (e->kind == STORE_DATA_UNKNOWN) {
-		while (s.len > 0 && memchr(" \t\r\n", s.p[0], 4) != NULL)
-			s = span_skip(s, 1);
-		if (s.len == 0 || (s.p[0] != '{' && s.p[0] != '['))
-			return false;
-	}
-	/* Marked as JSON by an INSERT that did not check it: show a string. */
-	return jsontext_check(e->data, &at) == ST_OK;
-}
-
-static enum status
-put_member(struct buf *out, const char *name, struct span value)
-{
-	enum status st;
-
-	if (value.len == 0)
-		return ST_OK;
-	st = buf_printf(out, ",\"%s\":", name);
-	return st == ST_OK ? jsontext_quote(out, value) : st;
-}
-
 enum status
 cli_event_json(struct buf *out, const struct store_event *e)
 {
@@ -67,18 +38,18 @@ cli_event_json(struct buf *out, const struct store_event *e)
 	st = buf_printf(out, "{\"id\":%" PRId64 ",\"ts\":%" PRId64, e->id,
 	    e->ts_ms);
 	if (st == ST_OK)
-		st = put_member(out, "channel", e->channel);
+		st = cli_put_member(out, "channel", e->channel);
 	if (st == ST_OK)
-		st = put_member(out, "event", e->event);
+		st = cli_put_member(out, "event", e->event);
 	if (st == ST_OK)
-		st = put_member(out, "key", e->key);
+		st = cli_put_member(out, "key", e->key);
 	if (st == ST_OK)
-		st = put_member(out, "trace", e->trace);
+		st = cli_put_member(out, "trace", e->trace);
 	if (st == ST_OK)
 		st = buf_printf(out,
 		    ",\"prev\":%" PRId64 ",\"data\":", e->prev);
 	if (st == ST_OK)
-		st = is_json(e) ? jsontext_compact(out, e->data)
-				: jsontext_quote(out, e->data);
+		st = event_is_json(e) ? jsontext_compact(out, e->data)
+				      : jsontext_quote(out, e->data);
 	return st == ST_OK ? buf_append(out, SPAN("}\n")) : st;
 }

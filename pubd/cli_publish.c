@@ -22,6 +22,7 @@
 #include "json.h"
 #include "jsontext.h"
 #include "name.h"
+#include "traceparent.h"
 
 #define WINDOW        1024   /* requests on their way */
 #define WINDOW_BYTES  262144 /* of them, not yet taken by the socket */
@@ -85,17 +86,6 @@ fail(struct publish *p, uint64_t line, const char *what, const char *why)
 		cli_say("not published: %s: %s", what, why);
 }
 
-static enum status
-put_member(struct buf *out, const char *name, struct span value)
-{
-	enum status st;
-
-	if (value.len == 0)
-		return ST_OK;
-	st = buf_printf(out, ",\"%s\":", name);
-	return st == ST_OK ? jsontext_quote(out, value) : st;
-}
-
 /* Appends the request; `out` may keep a part of it when this fails. */
 static enum status
 put_request(struct publish *p, struct buf *out, struct span data, bool json)
@@ -105,11 +95,11 @@ put_request(struct publish *p, struct buf *out, struct span data, bool json)
 	if (st == ST_OK)
 		st = jsontext_quote(out, p->channel);
 	if (st == ST_OK)
-		st = put_member(out, "event", p->event);
+		st = cli_put_member(out, "event", p->event);
 	if (st == ST_OK)
-		st = put_member(out, "key", p->key);
+		st = cli_put_member(out, "key", p->key);
 	if (st == ST_OK)
-		st = put_member(out, "trace", p->trace);
+		st = cli_put_member(out, "trace", p->trace);
 	if (st == ST_OK)
 		st = buf_append(out, SPAN(",\"data\":"));
 	if (st == ST_OK)
@@ -406,6 +396,8 @@ publish(struct publish *p, const struct cli *cli, const char *data)
 static bool
 names_ok(const struct publish *p)
 {
+	struct traceparent trace;
+
 	if (p->channel.p == NULL)
 		cli_say("-c CHANNEL is missing");
 	else if (!name_channel_ok(p->channel) || name_reserved(p->channel))
@@ -421,7 +413,8 @@ names_ok(const struct publish *p)
 		cli_say("\"%s\" is not a key: 1 to 128 bytes of UTF-8, no "
 			"control characters",
 		    p->key.p);
-	else if (p->trace.p != NULL && !name_trace_ok(p->trace))
+	else if (p->trace.p != NULL &&
+	    traceparent_parse(p->trace, &trace) != ST_OK)
 		cli_say("\"%s\" is not a W3C traceparent: "
 			"00-<32 hex>-<16 hex>-<2 hex>",
 		    p->trace.p);

@@ -4,21 +4,25 @@
  * log and from status.db.  With --check one line and an exit code as
  * monitoring plugins give them.  Asks nobody, so it works while pubd is down.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "cli_check.h"
 #include "cli_commands.h"
 #include "clock.h"
+#include "figures.h"
 #include "jsontext.h"
 #include "statusdb.h"
 
 #define MAX_BYTES (64u << 20)
-#define WAL_BYTES (INT64_C(256) << 20) /* larger: something holds it open */
 
 struct report {
-	bool json;
+	bool json, checking;
+	struct check check;
 	int64_t now_ms;
 	struct store_bounds b;
 	int64_t db_bytes, wal_bytes;
@@ -28,27 +32,46 @@ struct report {
 	struct buf totals; /* counters of those that are gone, JSON */
 	enum status rows_st;
 	int64_t n_pubd, n_workers, n_dead, streams; /* live ones, by role */
-	int64_t pubd_age_ms;
 };
 
 static const char help_text[] =
-    "usage: walcast status [--json | --check]\n\n"
+    "usage: walcast status [--json]\n"
+    "       walcast status --check [--warn-WHAT N] [--crit-WHAT N]...\n\n"
     "Tells what the log holds and which processes serve it.\n\n"
     "  -j, --json    as one JSON object\n"
     "      --check   one line and an exit code for monitoring: 0 all is well,\n"
-    "                1 warning, 2 critical\n";
+    "                1 warning, 2 critical, 3 it cannot be told\n\n"
+    "WHAT has a limit for a warning and one for critical; N of 0: none.\n"
+    "  age      seconds since pubd wrote its heartbeat, at most      5   10\n"
+    "  lag      events that a stream is behind, at most          10000    0\n"
+    "  disk     MiB of room for the log, at least                  256   16\n"
+    "  wal      MiB of write-ahead file, at most                   256    0\n"
+    "  fds      percent of a process's descriptors, at most         80   95\n"
+    "  workers  worker processes that run, at least                  0    0\n";
 
-enum { OPT_CHECK = 256 };
+enum { OPT_CHECK = 256, OPT_LIMIT };
 
+/* check_option() knows the names. */
 static const struct option options[] = {
     {"json", no_argument, NULL, 'j'},
     {"check", no_argument, NULL, OPT_CHECK},
     {"help", no_argument, NULL, 'h'},
+    {"warn-age", required_argument, NULL, OPT_LIMIT},
+    {"crit-age", required_argument, NULL, OPT_LIMIT},
+    {"warn-lag", required_argument, NULL, OPT_LIMIT},
+    {"crit-lag", required_argument, NULL, OPT_LIMIT},
+    {"warn-disk", required_argument, NULL, OPT_LIMIT},
+    {"crit-disk", required_argument, NULL, OPT_LIMIT},
+    {"warn-wal", required_argument, NULL, OPT_LIMIT},
+    {"crit-wal", required_argument, NULL, OPT_LIMIT},
+    {"warn-fds", required_argument, NULL, OPT_LIMIT},
+    {"crit-fds", required_argument, NULL, OPT_LIMIT},
+    {"warn-workers", required_argument, NULL, OPT_LIMIT},
+    {"crit-workers", required_argument, NULL, OPT_LIMIT},
     {NULL, 0, NULL, 0},
 };
 
-/* ---- gathering --------------------------------------------------------------
- */
+/* ---- gathering ---------------------------------------------------------- */
 
 static int64_t
 file_bytes(const char *path, const char *suffix)
@@ -84,20 +107,53 @@ is_alive(const struct report *r, const struct statusdb_row *row)
 	return r->now_ms <= row->seen_ms + row->lease_ms;
 }
 
+/* Of all processes the worst counts. */
+static void
+raise_to(struct check *c, enum check_figure f, uint64_t value)
+{
+	if (!c->known[f] || (int64_t)value > c->value[f])
+		check_set(c, f, (int64_t)value);
+}
+
+static void
+count_gauges(struct check *c, const struct statusdb_row *row)
+{
+	struct figures f = {.cell = {0}};
+	unsigned n_unknown = 0;
+
+	if (figures_read(&f, FIGURES_GAUGES, row->gauges, &n_unknown) != ST_OK)
+		return;
+	if (f.known[FIG_LAG_MAX])
+		raise_to(c, CHECK_LAG, f.cell[FIG_LAG_MAX]);
+	if (f.known[FIG_FDS_PERMILLE])
+		raise_to(c, CHECK_FDS, f.cell[FIG_FDS_PERMILLE] / 10);
+}
+
+/* The age is that of the freshest, alive or not. */
+static void
+count_pubd(struct report *r, const struct statusdb_row *row)
+{
+	struct check *c = &r->check;
+	int64_t age_ms = r->now_ms - row->seen_ms;
+
+	r->n_pubd += is_alive(r, row) ? 1 : 0;
+	if (!c->known[CHECK_AGE] || age_ms < c->value[CHECK_AGE])
+		check_set(c, CHECK_AGE, age_ms < 0 ? 0 : age_ms);
+}
+
 static void
 count(struct report *r, const struct statusdb_row *row)
 {
+	if (span_eq(row->role, SPAN("pubd")))
+		count_pubd(r, row);
 	if (!is_alive(r, row)) {
 		r->n_dead++;
 		return;
 	}
 	r->streams += row->streams;
-	if (span_eq(row->role, SPAN("pubd"))) {
-		r->n_pubd++;
-		r->pubd_age_ms = r->now_ms - row->seen_ms;
-	} else {
+	if (span_eq(row->role, SPAN("worker")))
 		r->n_workers++;
-	}
+	count_gauges(&r->check, row);
 }
 
 /* For printf's %*.*s: at most n bytes. */
@@ -161,6 +217,10 @@ put_json(struct report *r, const struct statusdb_row *row)
 		    row->streams);
 	if (st == ST_OK)
 		st = buf_append(out, row->counters);
+	if (st == ST_OK)
+		st = buf_append(out, SPAN(",\"gauges\":"));
+	if (st == ST_OK)
+		st = buf_append(out, row->gauges);
 	return st == ST_OK ? buf_append(out, SPAN("}")) : st;
 }
 
@@ -196,8 +256,7 @@ gather_status(struct report *r, const struct cli *cli)
 	statusdb_close(&s);
 }
 
-/* ---- showing
- * ------------------------------------------------------------------ */
+/* ---- showing ------------------------------------------------------------ */
 
 static void
 show_rows(const struct report *r)
@@ -262,102 +321,171 @@ show(const struct report *r, const struct cli *cli)
 	return cli_finish(CLI_OK);
 }
 
-/* ---- checking
- * ------------------------------------------------------------------ */
+/* ---- checking ----------------------------------------------------------- */
 
-/* What is wrong, the worst first; the code, 0 when nothing is. */
-static int
-judge(const struct report *r, const struct conf *c, struct errmsg *why)
+/* Who may not look, or cannot, does not know. */
+static enum check_level
+level_of(enum status st, const char *database)
 {
+	bool unknown = st == ST_DENIED || st == ST_NOMEM ||
+	    (access(database, R_OK) < 0 && errno == EACCES);
+
+	return unknown ? CHECK_UNKNOWN : CHECK_CRITICAL;
+}
+
+static void
+judge_state(struct report *r, const struct conf *c)
+{
+	struct check *ck = &r->check;
 	char size[CLI_SIZE_BYTES];
 
-	if (r->log_st != ST_OK) {
-		*why = r->log_err;
-		return 2;
-	}
-	if (r->status_st != ST_OK) {
-		*why = r->status_err;
-		return 2;
-	}
-	if (r->n_pubd == 0) {
-		errmsg_set(why,
-		    "pubd does not run or does not report: start "
-		    "it, look at its log");
-		return 2;
-	}
-	if (r->n_dead > 0)
-		errmsg_set(why,
-		    "%" PRId64 " processes have not reported in "
-		    "time",
+	if (r->log_st != ST_OK)
+		check_problem(ck, level_of(r->log_st, c->database), "%s",
+		    r->log_err.text);
+	else if (r->status_st != ST_OK)
+		check_problem(ck, level_of(r->status_st, c->database), "%s",
+		    r->status_err.text);
+	else if (!ck->known[CHECK_AGE])
+		check_problem(ck, CHECK_CRITICAL,
+		    "pubd does not run or does not report: start it, look at "
+		    "its log");
+	else if (r->n_pubd > 0 && r->n_dead > 0)
+		check_problem(ck, CHECK_WARNING,
+		    "%" PRId64 " processes have not reported in time",
 		    r->n_dead);
-	else if (r->wal_bytes > WAL_BYTES)
-		errmsg_set(why,
-		    "the WAL has %s: a reader keeps a transaction "
-		    "open",
-		    cli_size(size, r->wal_bytes));
-	else if (c->retain_bytes > 0 && r->db_bytes / 2 > c->retain_bytes)
-		errmsg_set(why,
-		    "the log has %s, more than twice retain_bytes: "
-		    "VACUUM it, or see why retention lags",
+	if (c->retain_bytes > 0 && r->db_bytes / 2 > c->retain_bytes)
+		check_problem(ck, CHECK_WARNING,
+		    "the log has %s, more than twice retain_bytes: VACUUM it, "
+		    "or see why retention lags",
 		    cli_size(size, r->db_bytes));
-	else
-		return 0;
-	return 1;
+}
+
+static void
+set_figures(struct report *r, const struct conf *c)
+{
+	int64_t free_bytes;
+
+	if (cli_free_bytes(c->database, &free_bytes))
+		check_set(&r->check, CHECK_DISK, free_bytes);
+	if (r->log_st == ST_OK)
+		check_set(&r->check, CHECK_WAL, r->wal_bytes);
+	/* Without pubd nobody keeps the rows of the workers. */
+	if (r->n_pubd > 0)
+		check_set(&r->check, CHECK_WORKERS, r->n_workers);
 }
 
 static enum cli_exit
-check(const struct report *r, const struct cli *cli)
+put_check(struct report *r, const char *well, const char *more)
 {
-	static const char *const names[] = {"OK", "WARNING", "CRITICAL"};
-	struct errmsg why = {""};
-	char age[CLI_SIZE_BYTES];
-	int code = judge(r, &cli->conf, &why);
+	enum check_level level = CHECK_UNKNOWN;
+	struct buf line;
 
-	if (code == 0)
-		errmsg_set(&why, "pubd seen %s ago, %" PRId64 " workers",
-		    cli_age(age, r->pubd_age_ms), r->n_workers);
-	(void)printf("WALCAST %s - %s | streams=%" PRId64 " head=%" PRId64
-		     " events=%" PRId64 " database=%" PRId64 "B wal=%" PRId64
-		     "B\n",
-	    names[code], why.text, r->streams, r->b.head,
-	    r->log_st == ST_OK ? r->b.head - r->b.oldest + 1 : 0, r->db_bytes,
-	    r->wal_bytes);
-	return cli_finish((enum cli_exit)code);
+	buf_init(&line, MAX_BYTES);
+	if (check_put(&r->check, well, more, &line, &level) == ST_OK)
+		(void)printf("%.*s\n", (int)line.len, buf_span(&line).p);
+	else
+		(void)printf("WALCAST UNKNOWN - out of memory\n");
+	buf_fini(&line);
+	return cli_finish((enum cli_exit)level);
+}
+
+static enum cli_exit
+check(struct report *r, const struct cli *cli)
+{
+	char well[160], more[160], age[CLI_SIZE_BYTES];
+
+	set_figures(r, &cli->conf);
+	judge_state(r, &cli->conf);
+	(void)snprintf(well, sizeof(well),
+	    "pubd seen %s ago, %" PRId64 " workers, %" PRId64 " streams",
+	    cli_age(age, r->check.value[CHECK_AGE]), r->n_workers, r->streams);
+	(void)snprintf(more, sizeof(more),
+	    "streams=%" PRId64 " head=%" PRId64 " events=%" PRId64
+	    " database=%" PRId64 "B",
+	    r->streams, r->b.head,
+	    r->log_st == ST_OK ? r->b.head - r->b.oldest + 1 : 0, r->db_bytes);
+	return put_check(r, well, more);
+}
+
+/* ---- the command -------------------------------------------------------- */
+
+/* Returns 0, 'h' when help is asked for, '?' when something is wrong (said). */
+static int
+parse(struct report *r, int argc, char **argv)
+{
+	int o, i = 0, result = 0;
+
+	while ((o = getopt_long(argc, argv, "jh", options, &i)) != -1) {
+		if (o == 'h')
+			return 'h';
+		if (o == 'j')
+			r->json = true;
+		else if (o == OPT_CHECK)
+			r->checking = true;
+		else if (o != OPT_LIMIT)
+			result = '?';
+		else if (!check_option(&r->check, options[i].name, optarg)) {
+			cli_say("--%s: \"%.80s\" is not a whole number from 0 "
+				"on, or too large",
+			    options[i].name, optarg);
+			result = '?';
+		}
+	}
+	if (optind < argc) {
+		cli_say("\"%.80s\" is not expected here", argv[optind]);
+		result = '?';
+	}
+	return result;
+}
+
+/* A monitoring system takes any other exit status as critical. */
+static enum cli_exit
+give_up(struct report *r, const char *why)
+{
+	check_problem(&r->check, CHECK_UNKNOWN, "%s", why);
+	return put_check(r, "", "");
+}
+
+static enum cli_exit
+look(struct report *r, const struct cli *cli)
+{
+	enum cli_exit code;
+
+	buf_init(&r->rows, MAX_BYTES);
+	buf_init(&r->totals, MAX_BYTES);
+	gather_log(r, cli);
+	gather_status(r, cli);
+	code = r->checking ? check(r, cli) : show(r, cli);
+	buf_fini(&r->rows);
+	buf_fini(&r->totals);
+	return code;
 }
 
 static enum cli_exit
 run(const struct cli *cli, int argc, char **argv)
 {
 	struct report r = {.now_ms = clock_real_ms()};
-	enum cli_exit code;
-	bool checking = false;
-	int o;
+	int wrong;
 
-	while ((o = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
-		if (o == 'j')
-			r.json = true;
-		else if (o == OPT_CHECK)
-			checking = true;
-		else
-			return cli_usage(o);
-	}
-	if (optind < argc) {
-		cli_say("\"%.80s\" is not expected here", argv[optind]);
-		return cli_usage('?');
-	}
-	buf_init(&r.rows, MAX_BYTES);
-	buf_init(&r.totals, MAX_BYTES);
-	gather_log(&r, cli);
-	gather_status(&r, cli);
-	code = checking ? check(&r, cli) : show(&r, cli);
-	buf_fini(&r.rows);
-	buf_fini(&r.totals);
-	return code;
+	check_init(&r.check);
+	wrong = parse(&r, argc, argv);
+	if (wrong == '?' && r.checking)
+		return give_up(&r,
+		    "the command line is wrong: see `walcast status --help`");
+	if (wrong != 0)
+		return cli_usage(wrong);
+	if (cli->conf_st == ST_OK)
+		return look(&r, cli);
+	if (r.checking)
+		return give_up(&r, cli->conf_err.text);
+	cli_say("%s", cli->conf_err.text);
+	return CLI_CONFIG;
 }
 
 const struct cli_command cli_status = {
     .name = "status",
     .summary = "what the log holds, who serves it",
     .help = help_text,
+    .any_conf = true,
     .run = run,
 };

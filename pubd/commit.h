@@ -6,6 +6,7 @@
 #ifndef WALCAST_COMMIT_H
 #define WALCAST_COMMIT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,7 +21,16 @@ struct commit_time {
 	uint64_t timeout_us; /* how long to wait for the lock */
 };
 
+enum commit_fate {
+	COMMIT_NONE, /* nothing had to be stored */
+	COMMIT_DONE,
+	COMMIT_FAILED, /* all publishers are told so */
+	COMMIT_WAITS   /* for the lock */
+};
+
 struct commit_result {
+	enum commit_fate fate;
+	bool waits_first;  /* WAITS: it did not wait before */
 	size_t n_stored;   /* events that are durable now */
 	struct errmsg why; /* what a failure's message points to */
 };

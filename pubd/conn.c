@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "log.h"
 #include "sock.h"
 
 #define READ_BYTES       ((size_t)64 * 1024)
@@ -316,7 +317,7 @@ read_input(struct conn *c)
 			buf_grew(&c->in, n);
 			c->set->in_bytes += n;
 			c->left -= c->set->stopping ? n : 0;
-			c->moved_us = loop_now_us(c->set->loop);
+			c->moved_us = c->read_us = loop_now_us(c->set->loop);
 		} else if (st == ST_AGAIN) {
 			if (c->in.len == 0)
 				buf_shrink(&c->in, KEEP_BYTES);
@@ -416,6 +417,20 @@ conn_event(struct watch *w, uint32_t events)
 	settle(c);
 }
 
+/* Who connected, as the kernel kept it. */
+static void
+look_at_peer(struct conn *c)
+{
+	struct ucred who;
+	socklen_t n = sizeof(who);
+
+	c->peer_uid = -1;
+	if (getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &who, &n) < 0)
+		return;
+	c->peer_pid = (int64_t)who.pid;
+	c->peer_uid = (int64_t)who.uid;
+}
+
 enum status
 conns_take_fd(struct conns *set, int fd)
 {
@@ -429,10 +444,14 @@ conns_take_fd(struct conns *set, int fd)
 	c->fd = fd;
 	c->watch = (struct watch){.fd = -1, .fn = conn_event};
 	c->moved_us = loop_now_us(set->loop);
+	c->number = ++set->n_taken;
+	look_at_peer(c);
 	buf_init(&c->in, SIZE_MAX / 2); /* bounded by check_partial */
 	buf_init(&c->out, OUT_MAX);
 	TAILQ_INSERT_TAIL(&set->all, c, all);
 	set->n++;
+	LOG_EVENT(LOG_DEBUG_, "publisher.connect", LOG_INT("conn", c->number),
+	    LOG_INT("pid", c->peer_pid), LOG_INT("uid", c->peer_uid));
 	settle(c);
 	return ST_OK;
 }
@@ -454,6 +473,9 @@ conn_kill(struct conn *c)
 	TAILQ_REMOVE(&set->all, c, all);
 	TAILQ_INSERT_TAIL(&set->dead, c, all);
 	set->n--;
+	LOG_EVENT(LOG_DEBUG_, "publisher.disconnect",
+	    LOG_INT("conn", c->number), LOG_INT("pid", c->peer_pid),
+	    LOG_INT("uid", c->peer_uid));
 	set->n_lingering -= c->lingers ? 1 : 0;
 }
 

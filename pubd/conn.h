@@ -55,6 +55,10 @@ struct conn {
 	size_t scanned;          /* of `in`: bytes without a newline */
 	size_t n_waiting;        /* requests of this one in the batch */
 	uint64_t moved_us;       /* when bytes last went in or out */
+	uint64_t read_us;        /* when they last went in */
+	uint64_t number;         /* counts connections from 1, for the log */
+	int64_t peer_pid;        /* of who connected; 0: not known */
+	int64_t peer_uid;        /* -1: not known */
 	bool is_held;            /* in the held list */
 	bool is_flush;           /* in the flush list */
 	bool skipping;           /* to the newline of a line that was refused */
@@ -75,6 +79,7 @@ struct conns {
 	void (*gone)(void *arg, struct conn *c); /* before it is freed */
 	void *arg;
 	size_t max_line_bytes;
+	uint64_t n_taken;   /* ever */
 	size_t n;           /* open ones */
 	size_t n_lingering; /* of them, with nothing owed any more */
 	size_t n_held;      /* in the held list */

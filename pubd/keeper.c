@@ -35,6 +35,29 @@ heal(struct keeper *k)
 		k->heal = false;
 }
 
+/* ---- what is said of it -------------------------------------------------- */
+
+static void
+tell_away(const struct keeper *k, enum status st, const char *message)
+{
+	LOG_EVENT(LOG_ERROR_, "log.away",
+	    LOG_STR("database", span_str(k->options.path)),
+	    LOG_STR("why", span_str(status_name(st))),
+	    LOG_STR("message", span_str(message)));
+}
+
+static void
+tell_back(const struct keeper *k, enum log_level level, const char *message)
+{
+	LOG_EVENT(level, "log.back",
+	    LOG_STR("database", span_str(k->options.path)),
+	    LOG_INT("head", k->bounds.head),
+	    LOG_STR("generation", span_str(k->bounds.generation)),
+	    LOG_STR("message", span_str(message)));
+}
+
+/* ---- opening ------------------------------------------------------------- */
+
 static enum status
 open_once(struct keeper *k, struct errmsg *err)
 {
@@ -63,7 +86,7 @@ keeper_open(struct keeper *k, const struct store_options *o, uint64_t now_us,
 	*k = (struct keeper){.options = *o};
 	st = open_once(k, err);
 	if (st == ST_BUSY) {
-		log_warnx("%s; waiting for it", err->text);
+		tell_away(k, st, err->text);
 		away(k, st, now_us);
 		return ST_OK;
 	}
@@ -85,19 +108,19 @@ reopen(struct keeper *k, uint64_t now_us)
 
 	if (st != ST_OK) {
 		if (st != k->why)
-			log_warnx("%s; trying again", err.text);
+			tell_away(k, st, err.text);
 		away(k, st, now_us);
 		return st;
 	}
-	if (strcmp(before.generation, k->bounds.generation) != 0)
-		log_warnx("the log %s is another one now: generation %s, head "
-			  "%lld (it was %s, head %lld)",
-		    k->options.path, k->bounds.generation,
-		    (long long)k->bounds.head, before.generation,
-		    (long long)before.head);
-	else
-		log_info("the log %s is open again, head %lld", k->options.path,
-		    (long long)k->bounds.head);
+	if (strcmp(before.generation, k->bounds.generation) != 0) {
+		errmsg_set(&err,
+		    "it is another one now: before, its generation was %s and "
+		    "its head %lld",
+		    before.generation, (long long)before.head);
+		tell_back(k, LOG_WARN_, err.text);
+	} else {
+		tell_back(k, LOG_INFO_, "");
+	}
 	return ST_OK;
 }
 
@@ -108,9 +131,8 @@ keeper_ready(struct keeper *k, uint64_t now_us)
 		return now_us < k->retry_us ? k->why : reopen(k, now_us);
 	if (store_writer_check(k->writer) == ST_OK)
 		return ST_OK;
-	log_warnx("the log %s was moved away or replaced; opening what is "
-		  "there now",
-	    k->options.path);
+	tell_away(k, ST_MOVED,
+	    "it was moved away or replaced; opening what is there now");
 	store_writer_close(&k->writer);
 	k->why = ST_MOVED;
 	return reopen(k, now_us);
@@ -124,14 +146,13 @@ keeper_failed(struct keeper *k, enum status st, uint64_t now_us)
 		return;
 	if (st == ST_NOSPACE) {
 		if (!k->full)
-			log_warnx("there is no space for the log %s; events "
-				  "are refused until there is",
-			    k->options.path);
+			tell_away(k, st,
+			    "there is no space for it; events are refused "
+			    "until there is");
 		k->full = true;
 		return;
 	}
-	log_error("the log %s failed (%s); closing it and trying again",
-	    k->options.path, status_name(st));
+	tell_away(k, st, "it failed; closing it and trying again");
 	k->heal = k->heal || st == ST_IO;
 	store_writer_close(&k->writer);
 	away(k, st, now_us);
@@ -144,7 +165,7 @@ keeper_committed(struct keeper *k, int64_t head)
 		k->bounds.head = head;
 	k->backoff_us = 0;
 	if (k->full)
-		log_info("there is space for the log again");
+		tell_back(k, LOG_INFO_, "there is space for it again");
 	k->full = false;
 }
 

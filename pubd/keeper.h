@@ -20,7 +20,7 @@ struct keeper {
 	struct store_bounds bounds; /* as last seen; kept while away */
 	enum status why;            /* it is away */
 	unsigned opening;           /* counts them, so that each is told */
-	struct log_gate gate;
+	struct log_gate failed_gate, waits_gate; /* commit.c's */
 	bool full;         /* the disk was, at the last commit */
 	bool heal;         /* a checkpoint is due after an I/O error */
 	uint64_t retry_us; /* when to try again */

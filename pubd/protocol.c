@@ -3,9 +3,7 @@
  * Lines to requests, requests to answers.
  *
  * The whole line is checked once (jsontext_check); after that its members
- * are found by one walk and strings without a backslash are used where they
- * stand.  json-c decodes the others.  What is decoded or compacted is never
- * longer than what was written, so room for the line is room for all of it.
+ * are found by one walk, and value.c makes text of them.
  */
 #include "protocol.h"
 
@@ -15,18 +13,20 @@
 #include "json.h"
 #include "jsontext.h"
 #include "name.h"
+#include "traceparent.h"
+#include "value.h"
 
-#define SHOW_MAX     60                /* bytes of a value in a message */
-#define SCRATCH_KEEP ((size_t)1 << 18) /* bytes kept between lines */
+#define SHOW_MAX     60 /* bytes of a value in a message */
 #define EVENTS_KEEP  1024
 #define EVENTS_FIRST 16
 
 struct protocol {
 	struct protocol_limits limits;
-	struct json_parser *json;
-	struct buf scratch; /* decoded strings, compacted data */
+	struct values values;
 	struct request_event *events;
 	size_t cap_events;
+	struct report report;
+	struct report_span span;
 	struct errmsg message;
 };
 
@@ -63,10 +63,9 @@ protocol_new(struct protocol **out, struct protocol_limits limits)
 	if (p == NULL)
 		return ST_NOMEM;
 	p->limits = limits;
-	buf_init(&p->scratch, SIZE_MAX / 2);
 	p->events = calloc(EVENTS_FIRST, sizeof(p->events[0]));
 	p->cap_events = EVENTS_FIRST;
-	if (p->events == NULL || json_parser_new(&p->json) != ST_OK) {
+	if (values_init(&p->values) != ST_OK || p->events == NULL) {
 		protocol_free(&p);
 		return ST_NOMEM;
 	}
@@ -81,8 +80,7 @@ protocol_free(struct protocol **pp)
 
 	if (p == NULL)
 		return;
-	json_parser_free(&p->json);
-	buf_fini(&p->scratch);
+	values_fini(&p->values);
 	free(p->events);
 	free(p);
 	*pp = NULL;
@@ -124,97 +122,6 @@ refuse_memory(struct protocol *p, struct request *r)
 	return refuse(p, r, PROTOCOL_UNAVAILABLE);
 }
 
-/* ---- values ---------------------------------------------------------------
- */
-
-static bool
-is_string(struct span raw)
-{
-	return raw.len >= 2 && raw.p[0] == '"';
-}
-
-/* Decodes the string `raw` behind what is in scratch. */
-static enum status
-decode(struct protocol *p, struct span raw, struct span *text)
-{
-	struct errmsg why;
-	struct json *value;
-	struct span s;
-	size_t before = p->scratch.len;
-	enum status st = json_parse(p->json, raw, &value, &why);
-
-	if (st != ST_OK)
-		return st;
-	s = json_text(value);
-	st = buf_append(&p->scratch, s);
-	json_free(&value);
-	if (st != ST_OK)
-		return st;
-	*text = span_skip(buf_span(&p->scratch), before);
-	return ST_OK;
-}
-
-/*
- * The text of a JSON string.
- * Returns  ST_OK, ST_INVALID (it is no string) or ST_NOMEM
- */
-static enum status
-text_of(struct protocol *p, struct span raw, struct span *text)
-{
-	if (!is_string(raw))
-		return ST_INVALID;
-	*text = span_of(raw.p + 1, raw.len - 2);
-	if (text->len == 0 || memchr(text->p, '\\', text->len) == NULL)
-		return ST_OK;
-	return decode(p, raw, text) == ST_OK ? ST_OK : ST_NOMEM;
-}
-
-/* U+0000, of one byte, was written in six: U+FFFD, of three, fits. */
-static enum status
-replace_nul(struct protocol *p, struct span *text)
-{
-	size_t before = p->scratch.len;
-	struct span rest = *text, part;
-	enum status st = ST_OK;
-
-	if (text->len == 0 || memchr(text->p, '\0', text->len) == NULL)
-		return ST_OK;
-	while (st == ST_OK && span_cut(&rest, '\0', &part)) {
-		st = buf_append(&p->scratch, part);
-		if (st == ST_OK && (rest.p != NULL || rest.len > 0))
-			st = buf_append(&p->scratch, SPAN("\xef\xbf\xbd"));
-	}
-	if (st != ST_OK)
-		return st;
-	*text = span_skip(buf_span(&p->scratch), before);
-	return ST_OK;
-}
-
-static bool
-has_space(struct span s)
-{
-	return memchr(s.p, ' ', s.len) != NULL ||
-	    memchr(s.p, '\t', s.len) != NULL ||
-	    memchr(s.p, '\r', s.len) != NULL;
-}
-
-/* Anything but a string: as it was written, without white space. */
-static enum status
-compact(struct protocol *p, struct span raw, struct span *text)
-{
-	size_t before = p->scratch.len;
-	enum status st;
-
-	*text = raw;
-	if (!has_space(raw))
-		return ST_OK;
-	st = jsontext_compact(&p->scratch, raw);
-	if (st != ST_OK)
-		return st;
-	*text = span_skip(buf_span(&p->scratch), before);
-	return ST_OK;
-}
-
 /* ---- the members of an event ------------------------------------------------
  */
 
@@ -230,7 +137,7 @@ take_channel(struct protocol *p, struct span raw, struct request *r,
 		    "`data`");
 		return refuse(p, r, PROTOCOL_BAD_REQUEST);
 	}
-	st = text_of(p, raw, channel);
+	st = value_text(&p->values, raw, channel);
 	if (st == ST_NOMEM)
 		return refuse_memory(p, r);
 	if (st != ST_OK || !name_channel_ok(*channel)) {
@@ -259,7 +166,7 @@ take_name(struct protocol *p, struct span raw, struct request *r,
 	*name = SPAN("message");
 	if (raw.p == NULL)
 		return ST_OK;
-	st = text_of(p, raw, name);
+	st = value_text(&p->values, raw, name);
 	if (st == ST_NOMEM)
 		return refuse_memory(p, r);
 	if (st == ST_OK && name_event_ok(*name))
@@ -280,7 +187,7 @@ take_key(struct protocol *p, struct span raw, struct request *r,
 	*key = SPAN_NONE;
 	if (raw.p == NULL)
 		return ST_OK;
-	st = text_of(p, raw, key);
+	st = value_text(&p->values, raw, key);
 	if (st == ST_NOMEM)
 		return refuse_memory(p, r);
 	if (st == ST_OK && name_key_ok(*key))
@@ -292,19 +199,46 @@ take_key(struct protocol *p, struct span raw, struct request *r,
 	return refuse(p, r, PROTOCOL_BAD_REQUEST);
 }
 
+/*
+ * Makes version 00, which the log stores, of a later one.  It takes the place
+ * of what was decoded, from `before` on in scratch, so that both are no longer
+ * than what was written.
+ */
+static enum status
+normal_trace(struct protocol *p, size_t before, struct span *trace)
+{
+	char text[TRACEPARENT_BYTES];
+	struct traceparent t;
+	enum status st;
+
+	if (traceparent_parse(*trace, &t) != ST_OK)
+		return ST_INVALID;
+	if (t.version == 0)
+		return ST_OK;
+	traceparent_write(&t, text);
+	buf_truncate(&p->values.scratch, before);
+	st = buf_append(&p->values.scratch, span_of(text, sizeof(text)));
+	if (st == ST_OK)
+		*trace = span_skip(buf_span(&p->values.scratch), before);
+	return st;
+}
+
 static enum status
 take_trace(struct protocol *p, struct span raw, struct request *r,
     struct span *trace)
 {
+	size_t before = p->values.scratch.len;
 	enum status st;
 
 	*trace = SPAN_NONE;
 	if (raw.p == NULL)
 		return ST_OK;
-	st = text_of(p, raw, trace);
+	st = value_text(&p->values, raw, trace);
+	if (st == ST_OK)
+		st = normal_trace(p, before, trace);
 	if (st == ST_NOMEM)
 		return refuse_memory(p, r);
-	if (st == ST_OK && name_trace_ok(*trace))
+	if (st == ST_OK)
 		return ST_OK;
 	errmsg_set(&p->message,
 	    "trace %.*s: it must be a W3C traceparent such as 00-<32 hex "
@@ -324,14 +258,14 @@ take_data(struct protocol *p, struct span raw, struct request *r,
 		    "`data` is missing: any JSON value will do, null too");
 		return refuse(p, r, PROTOCOL_BAD_REQUEST);
 	}
-	if (is_string(raw)) {
+	if (value_is_string(raw)) {
 		e->kind = STORE_DATA_TEXT;
-		st = text_of(p, raw, &e->data);
+		st = value_text(&p->values, raw, &e->data);
 		if (st == ST_OK)
-			st = replace_nul(p, &e->data);
+			st = value_replace_nul(&p->values, &e->data);
 	} else {
 		e->kind = STORE_DATA_JSON;
-		st = compact(p, raw, &e->data);
+		st = value_compact(&p->values, raw, &e->data);
 	}
 	if (st != ST_OK)
 		return refuse_memory(p, r);
@@ -355,6 +289,8 @@ take_event(struct protocol *p, const struct fields *f, struct request *r,
 	ev->duplicate = false;
 	e->id = e->prev = e->ts_ms = 0;
 	st = take_channel(p, f->channel, r, &e->channel);
+	if (st == ST_OK)
+		r->failure.channel = e->channel; /* should it come to that */
 	if (st == ST_OK)
 		st = take_name(p, f->event, r, &e->event);
 	if (st == ST_OK)
@@ -401,8 +337,8 @@ field_escaped(struct protocol *p, struct fields *f, struct span name)
 	struct span *field;
 
 	/* The quotes stand around it in the line. */
-	if (json_parse(p->json, span_of(name.p - 1, name.len + 2), &decoded,
-		&why) != ST_OK)
+	if (json_parse(p->values.json, span_of(name.p - 1, name.len + 2),
+		&decoded, &why) != ST_OK)
 		return NULL;
 	field = field_named(f, json_text(decoded));
 	json_free(&decoded);
@@ -435,7 +371,7 @@ take_ref(struct protocol *p, struct span raw, struct request *r)
 		    PROTOCOL_MAX_REF);
 		return refuse(p, r, PROTOCOL_BAD_REQUEST);
 	}
-	if (!is_string(raw) && raw.p[0] != '-' &&
+	if (!value_is_string(raw) && raw.p[0] != '-' &&
 	    (raw.p[0] < '0' || raw.p[0] > '9')) {
 		errmsg_set(&p->message,
 		    "ref %.*s: it must be a string or a number", SHOWN(raw));
@@ -445,83 +381,60 @@ take_ref(struct protocol *p, struct span raw, struct request *r)
 	return ST_OK;
 }
 
-/* ---- reports ----------------------------------------------------------------
+/* ---- lines ------------------------------------------------------------------
  */
 
-static enum status
-report_text(struct protocol *p, struct span line, const char *name,
-    struct span *out)
+static bool
+member_is(struct span line, struct span name, struct span value)
 {
 	struct span raw;
 
-	if (jsontext_member(line, span_str(name), &raw) == ST_OK &&
-	    text_of(p, raw, out) == ST_OK && name_key_ok(*out))
-		return ST_OK;
-	errmsg_set(&p->message,
-	    "report: `%s` must be a string of 1 to 128 bytes", name);
-	return ST_INVALID;
+	return jsontext_member(line, name, &raw) == ST_OK &&
+	    span_eq(raw, value);
 }
 
 static enum status
-report_number(struct protocol *p, struct span line, const char *name,
-    int64_t *out)
+take_watch(struct span line, struct request *r)
 {
-	struct span raw;
-
-	*out = 0;
-	if (jsontext_member(line, span_str(name), &raw) != ST_OK ||
-	    span_to_int64(raw, out))
-		return ST_OK;
-	errmsg_set(&p->message, "report: `%s` must be a whole number", name);
-	return ST_INVALID;
+	r->kind = REQUEST_WATCH;
+	r->timing = member_is(line, SPAN("timing"), SPAN("true"));
+	r->wake = !member_is(line, SPAN("wake"), SPAN("false"));
+	return ST_OK;
 }
 
+/* What st says of a line between us and a worker. */
 static enum status
-report_counters(struct protocol *p, struct span line, struct span *out)
+take_told(struct protocol *p, enum status st, struct request *r,
+    enum request_kind kind)
 {
-	struct span raw;
-
-	*out = SPAN("{}");
-	if (jsontext_member(line, SPAN("counters"), &raw) != ST_OK)
-		return ST_OK;
-	*out = raw;
-	if (raw.p[0] == '{' && raw.len <= PROTOCOL_MAX_COUNTERS)
-		return ST_OK;
-	errmsg_set(&p->message,
-	    "report: `counters` must be an object of at most %d bytes",
-	    PROTOCOL_MAX_COUNTERS);
-	return ST_INVALID;
+	if (st == ST_NOMEM)
+		return refuse_memory(p, r);
+	if (st != ST_OK)
+		return refuse(p, r, PROTOCOL_BAD_REQUEST);
+	r->kind = kind;
+	return ST_OK;
 }
 
 static enum status
 take_report(struct protocol *p, struct span line, struct request *r)
 {
-	struct statusdb_row *row = &r->report;
-	const struct {
-		const char *name;
-		int64_t *out;
-	} numbers[] = {{"pid", &row->pid}, {"started_ms", &row->started_ms},
-	    {"cursor", &row->cursor}, {"head", &row->head},
-	    {"streams", &row->streams}};
-	enum status st = report_text(p, line, "name", &row->name);
-	size_t i;
+	enum status st = report_parse(&p->values, line, &p->report,
+	    &p->message);
 
-	if (st == ST_OK)
-		st = report_text(p, line, "role", &row->role);
-	if (st == ST_OK)
-		st = report_text(p, line, "version", &row->version);
-	for (i = 0; st == ST_OK && i < sizeof(numbers) / sizeof(*numbers); i++)
-		st = report_number(p, line, numbers[i].name, numbers[i].out);
-	if (st == ST_OK)
-		st = report_counters(p, line, &row->counters);
-	if (st != ST_OK)
-		return refuse(p, r, PROTOCOL_BAD_REQUEST);
-	r->kind = REQUEST_REPORT;
-	return ST_OK;
+	r->report = &p->report;
+	r->of_report = st == ST_INVALID;
+	return take_told(p, st, r, REQUEST_REPORT);
 }
 
-/* ---- lines ------------------------------------------------------------------
- */
+static enum status
+take_span(struct protocol *p, struct span line, struct request *r)
+{
+	enum status st = report_span_parse(&p->values, line, &p->span,
+	    &p->message);
+
+	r->span = &p->span;
+	return take_told(p, st, r, REQUEST_SPAN);
+}
 
 static enum status
 take_op(struct protocol *p, struct span line, struct span raw,
@@ -531,12 +444,12 @@ take_op(struct protocol *p, struct span line, struct span raw,
 		r->kind = REQUEST_PING;
 		return ST_OK;
 	}
-	if (span_eq(raw, SPAN("\"watch\""))) {
-		r->kind = REQUEST_WATCH;
-		return ST_OK;
-	}
+	if (span_eq(raw, SPAN("\"watch\"")))
+		return take_watch(line, r);
 	if (span_eq(raw, SPAN("\"report\"")))
 		return take_report(p, line, r);
+	if (span_eq(raw, SPAN("\"span\"")))
+		return take_span(p, line, r);
 	errmsg_set(&p->message,
 	    "op %.*s is unknown: there are \"ping\", \"watch\" and "
 	    "\"report\"; an event has none",
@@ -682,12 +595,11 @@ void
 protocol_parse(struct protocol *p, struct span line, struct request *r)
 {
 	*r = (struct request){.kind = REQUEST_ERROR, .failure.index = -1};
-	buf_shrink(&p->scratch, SCRATCH_KEEP);
 	shrink_events(p);
 	if (check_line(p, line, r) != ST_OK)
 		return;
 	line = trim(line);
-	if (buf_reserve(&p->scratch, 2 * line.len) != ST_OK) {
+	if (values_begin(&p->values, line.len) != ST_OK) {
 		status_ignore(refuse_memory(p, r));
 		return;
 	}
@@ -796,6 +708,8 @@ answer_head(struct buf *out, const struct request *r,
 	if (st == ST_OK && r->kind == REQUEST_PING)
 		st = buf_printf(out, ",\"oldest\":%lld,\"generation\":\"%s\"",
 		    (long long)b->oldest, b->generation);
+	if (st == ST_OK && r->traces)
+		st = buf_append(out, SPAN(",\"trace\":true"));
 	return st == ST_OK ? put_ref(out, r->ref) : st;
 }
 
@@ -814,17 +728,21 @@ protocol_answer(struct buf *out, const struct request *r,
 	case REQUEST_ERROR:
 		return answer_error(out, r);
 	case REQUEST_REPORT:
+	case REQUEST_SPAN:
 		break;
 	}
 	return ST_OK;
 }
 
 enum status
-protocol_head(struct buf *out, int64_t head)
+protocol_head(struct buf *out, int64_t head, uint64_t at_us)
 {
 	enum status st = buf_append(out, SPAN("{\"head\":"));
 
 	if (st == ST_OK)
 		st = buf_put_int64(out, head);
+	if (st == ST_OK && at_us > 0)
+		st = buf_printf(out, ",\"at_us\":%llu",
+		    (unsigned long long)at_us);
 	return st == ST_OK ? buf_append(out, SPAN("}\n")) : st;
 }

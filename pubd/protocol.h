@@ -8,11 +8,13 @@
  *   {"channel":C,"data":D,...}                 {"ok":true,"id":N}
  *   [{"channel":C,"data":D,...},...]           {"ok":true,"ids":[N,...]}
  *   {"op":"ping"}           {"ok":true,"head":N,"oldest":N,"generation":G}
- *   {"op":"watch","role":R}                    {"ok":true,"head":N}
+ *   {"op":"watch","role":R,"timing":B,"wake":B}  {"ok":true,"head":N}
  *   {"op":"report","name":...,...}             none
+ *   {"op":"span","name":"dispatch",...}        none
  *   anything else           {"ok":false,"error":CODE,"message":TEXT}
  *
  * Of members with the same name the last counts; unknown ones are ignored.
+ * timing and wake of watch, report and span are between our own processes.
  */
 #ifndef WALCAST_PROTOCOL_H
 #define WALCAST_PROTOCOL_H
@@ -22,14 +24,13 @@
 #include <stdint.h>
 
 #include "buf.h"
+#include "report.h"
 #include "span.h"
 #include "status.h"
-#include "statusdb.h"
 #include "store.h"
 
-#define PROTOCOL_MAX_EVENTS   10000 /* in one array */
-#define PROTOCOL_MAX_REF      256   /* bytes, as written */
-#define PROTOCOL_MAX_COUNTERS 16384 /* bytes of a report's counters */
+#define PROTOCOL_MAX_EVENTS 10000 /* in one array */
+#define PROTOCOL_MAX_REF    256   /* bytes, as written */
 
 enum protocol_error {
 	PROTOCOL_NONE,
@@ -55,6 +56,7 @@ enum request_kind {
 	REQUEST_PING,
 	REQUEST_WATCH,
 	REQUEST_REPORT, /* has no answer */
+	REQUEST_SPAN,   /* nor has this */
 	REQUEST_ERROR
 };
 
@@ -67,15 +69,23 @@ struct request_failure {
 	enum protocol_error code;
 	int64_t index; /* which element of an array; -1: no one */
 	struct span message;
+	struct span channel; /* of the event, when that was valid */
 };
 
 struct request {
 	enum request_kind kind;
-	struct span ref;              /* JSON text to be echoed, or none */
+	bool of_report;   /* an ERROR: of a line that was to be a report */
+	bool wake;        /* WATCH: it wants to be told of commits */
+	bool timing;      /* WATCH: and when they were */
+	bool traces;      /* WATCH: filled in later: it should send spans */
+	uint64_t read_us; /* filled in later: when the line was read */
+	struct span ref;  /* JSON text to be echoed, or none */
 	struct request_event *events; /* of PUBLISH and ARRAY */
 	size_t n_events;
 	struct request_failure failure; /* of ERROR */
-	struct statusdb_row report;     /* of REPORT; no lease, not seen yet */
+	/* Of REPORT and SPAN; in memory of the protocol. */
+	struct report *report;
+	struct report_span *span;
 };
 
 struct protocol_limits {
@@ -101,7 +111,7 @@ void protocol_fail(struct request *r, enum protocol_error code,
     struct span message);
 
 /*
- * Appends the answer, newline included; nothing for a report.
+ * Appends the answer, newline included; nothing for a report or a span.
  *
  * b        what ping and watch tell
  * Returns  ST_OK, ST_FULL or ST_NOMEM; on failure part of it may be there
@@ -109,7 +119,12 @@ void protocol_fail(struct request *r, enum protocol_error code,
 MUST_USE enum status protocol_answer(struct buf *out, const struct request *r,
     const struct store_bounds *b);
 
-/* Appends the line that tells a watcher of a new head. */
-MUST_USE enum status protocol_head(struct buf *out, int64_t head);
+/*
+ * Appends the line that tells a watcher of a new head.
+ *
+ * at_us   monotonic time of the commit; 0: not to be told
+ */
+MUST_USE enum status protocol_head(struct buf *out, int64_t head,
+    uint64_t at_us);
 
 #endif

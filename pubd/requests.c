@@ -9,7 +9,12 @@
 #include "beat.h"
 #include "keeper.h"
 #include "protocol.h"
+#include "trail.h"
 #include "watchers.h"
+
+_Static_assert(FIG_PUBLISH_ERRORS_UNAVAILABLE - FIG_PUBLISH_ERRORS ==
+	PROTOCOL_N_ERRORS - PROTOCOL_BAD_JSON - 1,
+    "the catalogue has a cell for each code");
 
 static bool
 is_blank(struct span line)
@@ -36,6 +41,70 @@ look_up(struct requests *rq, struct request *r)
 			 "ask again later"));
 }
 
+static bool
+publishes(const struct request *r)
+{
+	return r->kind == REQUEST_PUBLISH || r->kind == REQUEST_ARRAY;
+}
+
+/* ---- what is counted and logged ----------------------------------------- */
+
+static void
+note_error(struct requests *rq, const struct conn *c, const struct request *r)
+{
+	enum protocol_error code = r->failure.code;
+
+	beat_add(rq->beat,
+	    FIG_PUBLISH_ERRORS + (unsigned)(code - PROTOCOL_BAD_JSON), 1);
+	if (r->of_report)
+		beat_add(rq->beat, FIG_REPORTS_REFUSED, 1);
+	if (!log_wants(LOG_INFO_) || !log_gate(&rq->gate, rq->now_us))
+		return;
+	LOG_EVENT(LOG_INFO_, "publisher.error", LOG_INT("conn", c->number),
+	    LOG_INT("pid", c->peer_pid), LOG_INT("uid", c->peer_uid),
+	    LOG_STR("error", span_str(protocol_error_name(code))),
+	    LOG_STR("channel", r->failure.channel));
+}
+
+/* In the order of reading, so that the last group is mostly the one. */
+static void
+note_answered(struct requests *rq, uint64_t read_us)
+{
+	size_t last = rq->n_groups - 1;
+
+	if (rq->n_groups > 0 &&
+	    (rq->group[last].read_us == read_us ||
+		rq->n_groups == REQUESTS_GROUPS)) {
+		rq->group[last].n++;
+		return;
+	}
+	rq->group[rq->n_groups].read_us = read_us;
+	rq->group[rq->n_groups++].n = 1;
+}
+
+void
+requests_flushed(struct requests *rq, uint64_t now_us)
+{
+	size_t i;
+
+	for (i = 0; i < rq->n_groups; i++)
+		hist_add(&rq->beat->publish, HIST_TIME,
+		    now_us - rq->group[i].read_us, rq->group[i].n);
+	rq->n_groups = 0;
+}
+
+/* ---- answers ------------------------------------------------------------ */
+
+static enum status
+begin_watch(struct requests *rq, struct conn *c, const struct request *r)
+{
+	const struct watchers_news news = {.head = rq->keeper->bounds.head,
+	    .opening = rq->keeper->opening};
+
+	return watchers_add(rq->watchers, c, &news,
+	    (struct watchers_wish){.wake = r->wake, .timing = r->timing});
+}
+
 /* Appends the answer to the connection's output. */
 static enum status
 answer(struct requests *rq, struct conn *c, struct request *r)
@@ -46,38 +115,78 @@ answer(struct requests *rq, struct conn *c, struct request *r)
 
 	look_up(rq, r);
 	if (r->kind == REQUEST_ERROR)
-		rq->beat->n.errors[r->failure.code]++;
+		note_error(rq, c, r);
+	else if (publishes(r))
+		trail_stored(rq->trail, r);
 	if (c->dead || c->deaf)
 		return ST_OK;
+	r->traces = r->kind == REQUEST_WATCH && r->timing &&
+	    rq->trail->exporter != NULL;
 	st = protocol_answer(out, r, &rq->keeper->bounds);
 	conn_wrote(c, before);
+	if (st == ST_OK && publishes(r) && rq->timing)
+		note_answered(rq, r->read_us);
 	if (st == ST_OK && r->kind == REQUEST_WATCH)
-		st = watchers_add(rq->watchers, c, rq->keeper->bounds.head,
-		    rq->keeper->opening);
+		st = begin_watch(rq, c, r);
 	return st;
+}
+
+/* ---- lines of workers ---------------------------------------------------- */
+
+static enum status
+fail_report(struct request *r, struct span message)
+{
+	protocol_fail(r, PROTOCOL_BAD_REQUEST, message);
+	r->of_report = true;
+	return ST_INVALID;
 }
 
 static enum status
 take_report(struct requests *rq, struct conn *c, struct request *r)
 {
-	if (watchers_named(c, r->report.name) == ST_OK) {
-		beat_report(rq->beat, &r->report, rq->now_us, rq->now_ms);
+	enum status st = watchers_report(rq->watchers, c, r->report->row.name,
+	    rq->now_us);
+
+	if (st == ST_OK)
+		st = beat_report(rq->beat, &r->report->row, rq->now_us,
+		    rq->now_ms);
+	if (st == ST_OK) {
+		beat_add(rq->beat, FIG_REPORTS_UNKNOWN, r->report->n_unknown);
+		return ST_OK;
+	}
+	if (st == ST_EXISTS)
+		return fail_report(r,
+		    SPAN("report: another process has this name"));
+	if (st == ST_FULL)
+		return fail_report(r,
+		    SPAN("report: too many of them: once a second is enough"));
+	return fail_report(r,
+	    SPAN("report: it must come on a connection that watches, always "
+		 "under the same name: send {\"op\":\"watch\"} first"));
+}
+
+static enum status
+take_span(struct requests *rq, struct conn *c, struct request *r)
+{
+	if (c->watcher != NULL) {
+		trail_dispatched(rq->trail, r->span);
 		return ST_OK;
 	}
 	protocol_fail(r, PROTOCOL_BAD_REQUEST,
-	    SPAN("a report must come on a connection that watches: send "
+	    SPAN("span: it must come on a connection that watches: send "
 		 "{\"op\":\"watch\"} first"));
 	return ST_INVALID;
 }
+
+/* ---- lines --------------------------------------------------------------- */
 
 /* Puts it into the batch, or answers it when nothing is before it. */
 static enum status
 enter(struct requests *rq, struct conn *c, struct request *r)
 {
-	bool stores = r->kind == REQUEST_PUBLISH || r->kind == REQUEST_ARRAY;
 	enum status st;
 
-	if (!stores && c->n_waiting == 0)
+	if (!publishes(r) && c->n_waiting == 0)
 		return answer(rq, c, r);
 	st = batch_add(rq->batch, c, r);
 	if (st == ST_OK) {
@@ -100,7 +209,10 @@ requests_line(void *arg, struct conn *c, struct span line)
 	if (is_blank(line))
 		return ST_OK;
 	protocol_parse(rq->protocol, line, &r);
+	r.read_us = c->read_us;
 	if (r.kind == REQUEST_REPORT && take_report(rq, c, &r) == ST_OK)
+		return ST_OK;
+	if (r.kind == REQUEST_SPAN && take_span(rq, c, &r) == ST_OK)
 		return ST_OK;
 	return enter(rq, c, &r);
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "conn.h"
+#include "log.h"
 #include "span.h"
 #include "status.h"
 
@@ -17,7 +18,10 @@ struct batch;
 struct beat;
 struct keeper;
 struct protocol;
+struct trail;
 struct watchers;
+
+#define REQUESTS_GROUPS 8
 
 struct requests {
 	struct protocol *protocol;
@@ -25,9 +29,20 @@ struct requests {
 	struct keeper *keeper;
 	struct watchers *watchers;
 	struct beat *beat;
+	struct trail *trail;
+	bool timing;     /* measure how long publishing takes */
 	uint64_t now_us; /* set each turn */
 	int64_t now_ms;
 	size_t max_line_bytes;
+	struct log_gate gate;
+	/*
+	 * Lines that publish whose answers were appended and are about to be
+	 * written: so many that were read at the same time.
+	 */
+	struct {
+		uint64_t read_us, n;
+	} group[REQUESTS_GROUPS];
+	size_t n_groups;
 };
 
 /* For conns: arg is a struct requests. */
@@ -36,5 +51,8 @@ enum status requests_refuse(void *arg, struct conn *c, enum status why);
 
 /* The batch has its fate: answers all of it and empties it. */
 void requests_answer(struct requests *rq);
+
+/* The answers have been written: counts how long that took. */
+void requests_flushed(struct requests *rq, uint64_t now_us);
 
 #endif

@@ -9,8 +9,10 @@
 
 #include <stdbool.h>
 
+#include "clock.h"
 #include "conf.h"
 #include "keeper.h"
+#include "log.h"
 #include "store.h"
 
 #define TRIM_ROWS        1000
@@ -19,6 +21,8 @@
 #define GO_ON_US         2000
 #define BUSY_US          50000
 #define CHECKPOINT_PAGES 1000
+#define BLOCKED_PAGES    (10 * CHECKPOINT_PAGES) /* is worth a line */
+#define TELL_US          60000000 /* between two lines of a kind */
 
 static int
 rows_for(size_t n_new)
@@ -30,7 +34,7 @@ rows_for(size_t n_new)
 	return n > TRIM_ROWS_MAX ? TRIM_ROWS_MAX : (int)n;
 }
 
-static int
+static void
 trim(struct retain *r, struct keeper *k, const struct conf *c, uint64_t now_us,
     int64_t now_ms)
 {
@@ -45,6 +49,8 @@ trim(struct retain *r, struct keeper *k, const struct conf *c, uint64_t now_us,
 		rule.min_ts_ms = now_ms - c->retain_age_s * 1000;
 	st = store_trim(k->writer, &rule, &n, &more);
 	r->n_new = 0;
+	r->n_trimmed += (uint64_t)n;
+	r->n_untold += (uint64_t)n;
 	r->no_room = st == ST_NOSPACE || (k->full && n > 0);
 	if (st != ST_OK)
 		keeper_failed(k, st, now_us);
@@ -55,34 +61,87 @@ trim(struct retain *r, struct keeper *k, const struct conf *c, uint64_t now_us,
 	/* By bytes there is no telling how many rows are enough. */
 	if (st == ST_OK && n == rule.max_rows)
 		r->due_us = now_us + GO_ON_US;
-	return n;
+}
+
+static void
+run_trim(struct retain *r, struct keeper *k, const struct conf *c,
+    uint64_t now_us, int64_t now_ms)
+{
+	uint64_t from_us = clock_mono_us();
+
+	trim(r, k, c, now_us, now_ms);
+	r->n_runs++;
+	r->run_us += clock_mono_us() - from_us;
+}
+
+/* Was such a line written within the minute? */
+static bool
+is_recent(uint64_t told_us, uint64_t now_us)
+{
+	return told_us > 0 && now_us - told_us < TELL_US;
+}
+
+static void
+tell_trimmed(struct retain *r, struct keeper *k, uint64_t now_us)
+{
+	if (r->n_untold == 0 || is_recent(r->trim_told_us, now_us) ||
+	    keeper_bounds(k, now_us) != ST_OK)
+		return;
+	LOG_EVENT(LOG_INFO_, "retention.trim", LOG_INT("events", r->n_untold),
+	    LOG_INT("oldest", k->bounds.oldest));
+	r->n_untold = 0;
+	r->trim_told_us = now_us;
+}
+
+static void
+tell_blocked(struct retain *r, uint64_t now_us)
+{
+	if (r->left_pages <= BLOCKED_PAGES ||
+	    is_recent(r->blocked_told_us, now_us))
+		return;
+	LOG_EVENT(LOG_WARN_, "checkpoint.blocked",
+	    LOG_INT("pages", r->left_pages),
+	    LOG_STR("message",
+		SPAN("a program reads the log in one long transaction, so "
+		     "that its -wal file grows: end that one")));
+	r->blocked_told_us = now_us;
 }
 
 static void
 checkpoint(struct retain *r, struct keeper *k, uint64_t now_us)
 {
+	bool retry = r->left_pages > 0 && now_us >= r->retry_us;
 	/* On a full disk an emptied WAL is the room left to go on in. */
-	int pages = r->no_room ? 0 : CHECKPOINT_PAGES + r->left_pages;
-	enum status st = store_checkpoint(k->writer, pages, &r->left_pages);
+	int left,
+	    pages = r->no_room || retry ? 0 : CHECKPOINT_PAGES + r->left_pages;
+	enum status st = store_checkpoint(k->writer, pages, &left);
 
-	if (st != ST_OK)
+	if (st != ST_OK) {
 		keeper_failed(k, st, now_us);
+		return;
+	}
+	if (left < 0)
+		return;
+	r->left_pages = left;
+	r->retry_us = now_us + LOOK_US;
+	r->n_checkpoints++;
+	r->n_blocked += left > 0 ? 1 : 0;
+	tell_blocked(r, now_us);
 }
 
-int
+void
 retain_run(struct retain *r, struct keeper *k, const struct conf *c,
     size_t n_new, uint64_t now_us, int64_t now_ms)
 {
-	int n = 0;
-
 	r->n_new += n_new;
 	if (k->writer == NULL)
-		return 0;
+		return;
 	if (r->n_new >= TRIM_ROWS || now_us >= r->due_us)
-		n = trim(r, k, c, now_us, now_ms);
+		run_trim(r, k, c, now_us, now_ms);
 	if (k->writer != NULL)
 		checkpoint(r, k, now_us);
-	return n;
+	if (k->writer != NULL)
+		tell_trimmed(r, k, now_us);
 }
 
 uint64_t

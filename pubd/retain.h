@@ -14,17 +14,21 @@ struct conf;
 struct keeper;
 
 struct retain {
-	uint64_t due_us; /* when to look again, unless events come first */
-	size_t n_new;    /* events since it looked */
-	bool no_room;    /* the disk is full, retention has work */
-	int left_pages;  /* of the WAL, that readers kept from being moved */
+	uint64_t due_us;   /* when to look again, unless events come first */
+	size_t n_new;      /* events since it looked */
+	bool no_room;      /* the disk is full, retention has work */
+	int left_pages;    /* of the WAL, that readers kept from being moved */
+	uint64_t retry_us; /* when to try those again */
+	/* What it has done since the start: */
+	uint64_t n_runs, n_trimmed, run_us;
+	uint64_t n_checkpoints, n_blocked;
+	/* What the log has not been told of: */
+	uint64_t n_untold;
+	uint64_t trim_told_us, blocked_told_us;
 };
 
-/*
- * n_new    events that were stored since the last call
- * Returns  the events that were deleted
- */
-int retain_run(struct retain *r, struct keeper *k, const struct conf *c,
+/* n_new   events that were stored since the last call */
+void retain_run(struct retain *r, struct keeper *k, const struct conf *c,
     size_t n_new, uint64_t now_us, int64_t now_ms);
 
 /* When there is more to do. */

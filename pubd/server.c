@@ -19,14 +19,19 @@
 #include "clock.h"
 #include "commit.h"
 #include "conn.h"
+#include "exporter.h"
+#include "gauges.h"
 #include "keeper.h"
 #include "log.h"
 #include "loop.h"
 #include "notify.h"
+#include "proc.h"
 #include "protocol.h"
+#include "random.h"
 #include "requests.h"
 #include "retain.h"
 #include "sock.h"
+#include "trail.h"
 #include "watchers.h"
 
 #define ACCEPTS_PER_TURN 256
@@ -38,6 +43,7 @@
 #define BATCH_MAX_BYTES  ((size_t)16 * 1024 * 1024)
 #define RETRY_MIN_US     1000 /* for the log's lock */
 #define RETRY_MAX_US     10000
+#define SLOW_US          1000000 /* a commit that takes longer is logged */
 
 struct server {
 	struct conf conf;
@@ -55,7 +61,11 @@ struct server {
 	struct requests requests;
 	struct retain retain;
 	struct beat beat;
-	struct log_gate accept_gate;
+	struct trail trail;
+	struct exporter *exporter; /* NULL: no otlp_endpoint */
+	struct watchers_news news; /* of the last ring */
+	size_t n_own_fds;          /* besides the connections */
+	struct log_gate accept_gate, slow_gate;
 	bool stopping;
 	bool lingering; /* all is answered */
 	uint64_t stop_by_us;
@@ -93,10 +103,8 @@ accept_some(struct server *s, int budget)
 
 	while (st == ST_OK && budget-- > 0) {
 		st = sock_accept(s->listen_fd, &fd);
-		if (st == ST_OK) {
+		if (st == ST_OK)
 			st = conns_take_fd(&s->conns, fd);
-			s->beat.n.connections_total++;
-		}
 	}
 	if (st != ST_OK && st != ST_AGAIN)
 		pause_accept(s);
@@ -130,7 +138,8 @@ stop(struct server *s)
 {
 	if (s->stopping)
 		return;
-	log_info("stopping: %zu connections", s->conns.n);
+	LOG_EVENT(LOG_INFO_, "pubd.stop", LOG_INT("connections", s->conns.n),
+	    LOG_INT("head", s->keeper.bounds.head));
 	notify_send("STOPPING=1");
 	s->stopping = true;
 	s->stop_by_us = loop_now_us(s->loop) + STOP_US +
@@ -174,6 +183,12 @@ apply_conf(struct server *s)
 
 	log_init("pubd", (enum log_format)c->log_format,
 	    (enum log_level)c->log_level);
+	log_limit((unsigned)c->log_rate);
+	if (counted_name(&s->beat.channels, span_str(c->metrics_channels)) !=
+	    ST_OK)
+		log_warnx("metrics_channels: more than %d channels were named "
+			  "since pubd started: restart it to count the others",
+		    COUNTED_MAX);
 	protocol_limit(s->protocol, limits);
 	s->conns.max_line_bytes = (size_t)c->max_line_bytes;
 	s->requests.max_line_bytes = (size_t)c->max_line_bytes;
@@ -233,16 +248,31 @@ look_sooner(struct server *s)
 }
 
 static void
+take_figures(struct server *s)
+{
+	struct gauges g = {.conf = &s->conf,
+	    .conns = &s->conns,
+	    .keeper = &s->keeper,
+	    .retain = &s->retain,
+	    .watchers = &s->watchers,
+	    .exporter = s->exporter};
+
+	/* Once all files are open, and once only: it takes its time. */
+	if (s->n_own_fds == 0 && s->beat.db != NULL)
+		s->n_own_fds = proc_count_fds() - s->conns.n;
+	g.n_own_fds = s->n_own_fds;
+	gauges_take(&g, &s->beat.figures);
+	s->beat.head = s->keeper.bounds.head;
+}
+
+static void
 on_beat(struct timer *t, uint64_t now_us)
 {
 	struct server *s = SERVER_OF(t, beat_timer);
-	struct beat_gauges g = {.head = s->keeper.bounds.head,
-	    .connections = s->conns.n,
-	    .watchers = s->watchers.n};
 
-	if (s->keeper.writer != NULL)
-		store_sizes(s->keeper.writer, &g.log_bytes, &g.wal_bytes);
-	beat_write(&s->beat, &g, now_us, clock_real_ms());
+	take_figures(s);
+	beat_write(&s->beat, now_us, clock_real_ms());
+	exporter_tell(s->exporter, now_us);
 	arm(s, t, now_us + BEAT_US);
 }
 
@@ -261,11 +291,11 @@ static void
 on_gone(void *arg, struct conn *c)
 {
 	struct requests *rq = arg;
-	struct span name = watchers_name(c);
+	struct span name = watchers_last_name(rq->watchers, c);
 
 	/* When we end, the workers go on: their leases speak for them. */
 	if (name.len > 0 && !c->set->stopping)
-		beat_gone(rq->beat, name, rq->now_us);
+		beat_gone(rq->beat, name, rq->now_us, rq->now_ms);
 	watchers_drop(rq->watchers, c);
 }
 
@@ -285,27 +315,67 @@ wait_us(const struct server *s)
 	return due_us > now_us ? due_us - now_us : 0;
 }
 
+/* What the commit of n_events has come to. */
+static void
+note_commit(struct server *s, const struct commit_result *result,
+    size_t n_events, const struct commit_time *t, uint64_t end_us)
+{
+	uint64_t took_us = end_us - t->now_us;
+	struct beat *b = &s->beat;
+
+	if (result->fate == COMMIT_FAILED)
+		beat_add(b, FIG_COMMIT_FAILURES, 1);
+	if (result->fate == COMMIT_WAITS && result->waits_first)
+		beat_add(b, FIG_COMMIT_WAITS, 1);
+	if (result->fate != COMMIT_DONE)
+		return;
+	beat_add(b, FIG_COMMITS, 1);
+	hist_add(&b->batch, HIST_SIZE, n_events, 1);
+	if (n_events > b->figures.cell[FIG_BATCH_MAX])
+		figures_set(&b->figures, FIG_BATCH_MAX, n_events);
+	if (s->requests.timing)
+		hist_add(&b->commit, HIST_TIME, took_us, 1);
+	trail_commit(&s->trail, t->now_us, end_us, clock_real_ms());
+	if (took_us > SLOW_US && log_gate(&s->slow_gate, end_us))
+		/* UNTESTED: no disk is that slow when it is asked to be. */
+		LOG_EVENT(LOG_WARN_, "commit.slow",
+		    LOG_INT("ms", took_us / 1000), LOG_INT("events", n_events));
+}
+
+/*
+ * The time of a commit is told only when it is that of all events since the
+ * last ring: others may have been stored by SQL before.
+ */
+static void
+note_news(struct server *s, size_t n_stored, uint64_t at_us)
+{
+	const struct keeper *k = &s->keeper;
+	bool alone = k->opening == s->news.opening &&
+	    k->bounds.head - s->news.head == (int64_t)n_stored;
+
+	s->news = (struct watchers_news){.head = k->bounds.head,
+	    .opening = k->opening,
+	    .at_us = alone ? at_us : 0};
+}
+
 /* Stages 2 and 3.  Returns how many events were stored. */
 static size_t
 commit_and_answer(struct server *s)
 {
-	struct commit_result result;
+	struct commit_result result = {.fate = COMMIT_NONE};
 	size_t n_events = batch_events(s->batch);
-	uint64_t now_us = clock_mono_us();
+	uint64_t end_us, now_us = clock_mono_us();
 	struct commit_time t = {.now_us = now_us,
 	    .ts_ms = clock_real_ms(),
 	    .timeout_us = (uint64_t)s->conf.lock_timeout_ms * 1000};
+	bool answers = batch_due_us(s->batch) <= now_us &&
+	    commit_run(&s->keeper, s->batch, &t, &result) == ST_OK;
 
-	if (batch_due_us(s->batch) > now_us)
+	end_us = clock_mono_us();
+	note_commit(s, &result, n_events, &t, end_us);
+	note_news(s, result.n_stored, end_us);
+	if (!answers)
 		return 0;
-	if (commit_run(&s->keeper, s->batch, &t, &result) != ST_OK)
-		return 0;
-	if (result.n_stored > 0) {
-		s->beat.n.commits++;
-		s->beat.n.events_published += result.n_stored;
-	}
-	if (n_events > s->beat.n.batch_events_max)
-		s->beat.n.batch_events_max = n_events;
 	requests_answer(&s->requests);
 	s->conns.round++;
 	return result.n_stored;
@@ -315,7 +385,6 @@ static enum status
 turn(struct server *s)
 {
 	size_t n_stored;
-	int n_trimmed;
 
 	/* 1. Collect: read sockets, parse lines, fill the batch. */
 	enum status st = loop_turn(s->loop, wait_us(s));
@@ -327,13 +396,13 @@ turn(struct server *s)
 	/* 2. Commit the batch, in one transaction.  3. Answer all of it. */
 	n_stored = commit_and_answer(s);
 	/* 4. Ring those who watch; then write, answers first. */
-	watchers_ring(&s->watchers, s->keeper.bounds.head, s->keeper.opening);
+	watchers_ring(&s->watchers, &s->news);
 	conns_flush(&s->conns);
+	requests_flushed(&s->requests, clock_mono_us());
 	look_sooner(s);
 	/* 5. House-keeping: retention and checkpoints. */
-	n_trimmed = retain_run(&s->retain, &s->keeper, &s->conf, n_stored,
+	retain_run(&s->retain, &s->keeper, &s->conf, n_stored,
 	    loop_now_us(s->loop), s->requests.now_ms);
-	s->beat.n.events_trimmed += (uint64_t)n_trimmed;
 	/* 6. Lines that were held back come first in the next batch. */
 	conns_relieve(&s->conns, loop_now_us(s->loop));
 	conns_resume(&s->conns);
@@ -415,7 +484,12 @@ make_parts(struct server *s)
 	    .batch = s->batch,
 	    .keeper = &s->keeper,
 	    .watchers = &s->watchers,
-	    .beat = &s->beat};
+	    .beat = &s->beat,
+	    .trail = &s->trail,
+	    .timing = s->conf.metrics == CONF_ON};
+	s->trail = (struct trail){.beat = &s->beat,
+	    .exporter = s->exporter,
+	    .random = random_seed()};
 	s->conns.line = requests_line;
 	s->conns.refuse = requests_refuse;
 	s->conns.gone = on_gone;
@@ -453,19 +527,44 @@ start_timers(struct server *s)
 }
 
 static enum status
+start_parts(struct server *s, struct errmsg *err)
+{
+	enum status st = ST_OK;
+
+	beat_init(&s->beat, s->conf.database, (int64_t)getpid(),
+	    clock_real_ms());
+	if (s->conf.otlp_endpoint[0] != '\0')
+		st = exporter_new(&s->exporter, s->conf.otlp_endpoint, err);
+	if (st != ST_OK)
+		return st;
+	st = make_parts(s);
+	if (st != ST_OK)
+		errmsg_set(err, "cannot start: %s: %s", status_name(st),
+		    strerror(errno));
+	return st;
+}
+
+static void
+tell_start(struct server *s)
+{
+	LOG_EVENT(LOG_INFO_, "pubd.start",
+	    LOG_STR("socket", span_str(s->conf.socket)),
+	    LOG_STR("database", span_str(s->conf.database)),
+	    LOG_INT("head", s->keeper.bounds.head),
+	    LOG_STR("generation", span_str(s->keeper.bounds.generation)),
+	    LOG_STR("version", SPAN(WALCAST_VERSION)));
+}
+
+static enum status
 start(struct server *s, struct errmsg *err)
 {
 	struct store_options o = {.path = s->conf.database,
-	    .synchronous_full = s->conf.synchronous == CONF_SYNC_FULL};
-	enum status st = make_parts(s);
+	    .synchronous_full = s->conf.synchronous == CONF_SYNC_FULL,
+	    .syncs = s->conf.metrics == CONF_ON ? &s->beat.sync : NULL};
+	enum status st = start_parts(s, err);
 
-	if (st != ST_OK) {
-		errmsg_set(err, "cannot start: %s: %s", status_name(st),
-		    strerror(errno));
+	if (st != ST_OK)
 		return st;
-	}
-	beat_init(&s->beat, s->conf.database, (int64_t)getpid(),
-	    clock_real_ms());
 	/* The socket first: two daemons never have the log open at once. */
 	st = listen_socket(s, err);
 	if (st == ST_OK)
@@ -473,9 +572,7 @@ start(struct server *s, struct errmsg *err)
 	if (st != ST_OK)
 		return st;
 	start_timers(s);
-	log_info("listening on %s, log %s, head %lld, generation %s",
-	    s->conf.socket, s->conf.database, (long long)s->keeper.bounds.head,
-	    s->keeper.bounds.generation);
+	tell_start(s);
 	notify_send("READY=1");
 	return ST_OK;
 }
@@ -518,7 +615,10 @@ server_free(struct server **sp)
 	}
 	if (s->conns.loop != NULL)
 		conns_fini(&s->conns);
-	beat_fini(&s->beat);
+	exporter_free(&s->exporter);
+	if (s->beat.db != NULL)
+		take_figures(s);
+	beat_fini(&s->beat, clock_mono_us(), clock_real_ms());
 	keeper_fini(&s->keeper);
 	batch_free(&s->batch);
 	protocol_free(&s->protocol);

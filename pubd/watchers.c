@@ -12,12 +12,21 @@
 #include "name.h"
 #include "protocol.h"
 
+/* A process reports once a second, and once more when it ends. */
+#define REPORTS_MAX 10
+#define REPORTS_US  1000000
+
 struct watcher {
 	TAILQ_ENTRY(watcher) link;
 	struct conn *conn;
 	int64_t told;     /* the head that it knows */
 	unsigned opening; /* and the opening of the log that it is of */
-	size_t name_len;
+	struct watchers_wish wish;
+	bool waits;         /* there are news that it was not told */
+	uint64_t at_us;     /* of the oldest of them; 0: not known */
+	uint64_t report_us; /* since when reports are counted */
+	unsigned n_reports;
+	size_t name_len; /* 0: it has not reported */
 	char name[NAME_MAX_BYTES];
 };
 
@@ -28,70 +37,144 @@ watchers_init(struct watchers *ws)
 	ws->n = 0;
 }
 
-enum status
-watchers_add(struct watchers *ws, struct conn *c, int64_t head,
-    unsigned opening)
+static struct watcher *
+make(struct watchers *ws, struct conn *c)
 {
-	struct watcher *w = c->watcher;
+	struct watcher *w = calloc(1, sizeof(*w));
 
-	if (w == NULL) {
-		w = calloc(1, sizeof(*w));
-		if (w == NULL)
-			return ST_NOMEM;
-		w->conn = c;
-		c->watcher = w;
-		TAILQ_INSERT_TAIL(&ws->list, w, link);
-		ws->n++;
-	}
-	w->told = head;
-	w->opening = opening;
-	return ST_OK;
+	if (w == NULL)
+		return NULL;
+	w->conn = c;
+	c->watcher = w;
+	TAILQ_INSERT_TAIL(&ws->list, w, link);
+	return w;
 }
 
 static void
-tell(struct watcher *w, int64_t head, unsigned opening)
+knows(struct watcher *w, const struct watchers_news *news)
+{
+	w->told = news->head;
+	w->opening = news->opening;
+	w->waits = false;
+}
+
+enum status
+watchers_add(struct watchers *ws, struct conn *c,
+    const struct watchers_news *news, struct watchers_wish wish)
+{
+	struct watcher *w = c->watcher;
+
+	if (w == NULL)
+		w = make(ws, c);
+	if (w == NULL)
+		return ST_NOMEM;
+	ws->n += wish.wake;
+	ws->n -= w->wish.wake;
+	w->wish = wish;
+	knows(w, news);
+	return ST_OK;
+}
+
+/* ---- telling ------------------------------------------------------------ */
+
+static void
+tell(struct watcher *w, const struct watchers_news *news)
 {
 	struct conn *c = w->conn;
 	size_t before = conn_out(c)->len;
 
-	if (protocol_head(conn_out(c), head) != ST_OK) {
+	if (protocol_head(conn_out(c), news->head,
+		w->wish.timing ? w->at_us : 0) != ST_OK) {
 		conn_kill(c); /* UNTESTED: no memory: shed it */
 		return;
 	}
 	conn_wrote(c, before);
-	w->told = head;
-	w->opening = opening;
+	knows(w, news);
+}
+
+/* There are news for it: now, or when its socket has room again. */
+static void
+inform(struct watcher *w, const struct watchers_news *news)
+{
+	if (!w->waits)
+		w->at_us = news->at_us;
+	w->waits = true;
+	if (!w->conn->dead && !conn_backlogged(w->conn))
+		tell(w, news);
 }
 
 void
-watchers_ring(struct watchers *ws, int64_t head, unsigned opening)
+watchers_ring(struct watchers *ws, const struct watchers_news *news)
 {
 	struct watcher *w;
 
 	TAILQ_FOREACH (w, &ws->list, link)
-		if ((w->told != head || w->opening != opening) &&
-		    !w->conn->dead && !conn_backlogged(w->conn))
-			tell(w, head, opening);
+		if (w->wish.wake &&
+		    (w->told != news->head || w->opening != news->opening))
+			inform(w, news);
+}
+
+/* ---- names -------------------------------------------------------------- */
+
+static struct span
+name_of(const struct watcher *w)
+{
+	return span_of(w->name, w->name_len);
+}
+
+/* Another one of that name. */
+static const struct watcher *
+namesake(const struct watchers *ws, const struct watcher *self,
+    struct span name)
+{
+	const struct watcher *w;
+
+	TAILQ_FOREACH (w, &ws->list, link)
+		if (w != self && span_eq(name_of(w), name))
+			return w;
+	return NULL;
+}
+
+static bool
+is_too_often(struct watcher *w, uint64_t now_us)
+{
+	if (now_us - w->report_us >= REPORTS_US) {
+		w->report_us = now_us;
+		w->n_reports = 0;
+	}
+	return ++w->n_reports > REPORTS_MAX;
 }
 
 enum status
-watchers_named(struct conn *c, struct span name)
+watchers_report(struct watchers *ws, struct conn *c, struct span name,
+    uint64_t now_us)
 {
 	struct watcher *w = c->watcher;
+	const struct watcher *other;
 
-	if (w == NULL || name.len > sizeof(w->name))
+	if (w == NULL || name.len == 0 || name.len > sizeof(w->name))
 		return ST_INVALID;
-	memcpy(w->name, name.p, name.len);
-	w->name_len = name.len;
-	return ST_OK;
+	if (w->name_len > 0 && !span_eq(name_of(w), name))
+		return ST_INVALID;
+	if (w->name_len == 0) {
+		other = namesake(ws, w, name);
+		if (other != NULL && other->conn->peer_pid != c->peer_pid)
+			return ST_EXISTS;
+		memcpy(w->name, name.p, name.len);
+		w->name_len = name.len;
+	}
+	return is_too_often(w, now_us) ? ST_FULL : ST_OK;
 }
 
 struct span
-watchers_name(const struct conn *c)
+watchers_last_name(const struct watchers *ws, const struct conn *c)
 {
-	if (c->watcher == NULL || c->watcher->name_len == 0)
+	const struct watcher *w = c->watcher;
+
+	if (w == NULL || w->name_len == 0 ||
+	    namesake(ws, w, name_of(w)) != NULL)
 		return SPAN_NONE;
-	return span_of(c->watcher->name, c->watcher->name_len);
+	return name_of(w);
 }
 
 void
@@ -102,7 +185,7 @@ watchers_drop(struct watchers *ws, struct conn *c)
 	if (w == NULL)
 		return;
 	TAILQ_REMOVE(&ws->list, w, link);
-	ws->n--;
+	ws->n -= w->wish.wake;
 	free(w);
 	c->watcher = NULL;
 }

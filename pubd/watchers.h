@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Connections that watch: each is told of the newest head after a commit.
- * One whose socket is full is told later, of the newest one then: there is
- * no queue.  The same connections bring the workers' reports.
+ * Connections that watch: each is told of the newest head after a commit,
+ * unless it does not want to be.  One whose socket is full is told later, of
+ * the newest one then: there is no queue.  The same connections bring the
+ * processes' reports.
  */
 #ifndef WALCAST_WATCHERS_H
 #define WALCAST_WATCHERS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -21,34 +23,59 @@ TAILQ_HEAD(watcher_list, watcher);
 
 struct watchers {
 	struct watcher_list list;
-	size_t n;
+	size_t n; /* of those that want to be told */
 };
 
 void watchers_init(struct watchers *ws);
 
+/* What there is to be told. */
+struct watchers_news {
+	int64_t head;
+	/*
+	 * Which opening of the log: one that took the place of another is
+	 * told even when its head is the same number.
+	 */
+	unsigned opening;
+	/*
+	 * Monotonic time at which the commit that brought it returned; 0 when
+	 * that is not known, as of what was written by SQL.
+	 */
+	uint64_t at_us;
+};
+
+struct watchers_wish {
+	bool wake;   /* tell it of news; else it only reports */
+	bool timing; /* and when they were committed */
+};
+
 /*
- * Makes a watcher of the connection, which was told `head` just now.  Once
- * more is no error.
+ * Makes a watcher of the connection, which was told of these news just now.
+ * Once more is no error: the last wish counts.
  */
 MUST_USE enum status watchers_add(struct watchers *ws, struct conn *c,
-    int64_t head, unsigned opening);
+    const struct watchers_news *news, struct watchers_wish wish);
 
 /*
- * Tells all of them that have not heard of this head of this log.
- *
- * opening   which opening of the log; a log that took the place of another
- *           is told even when its head is the same number
+ * Tells all who want it and have not heard of it.  When one line stands for
+ * several commits its time is that of the oldest.
  */
-void watchers_ring(struct watchers *ws, int64_t head, unsigned opening);
+void watchers_ring(struct watchers *ws, const struct watchers_news *news);
 
 /*
- * Keeps the name under which it has reported.
- * Returns  ST_OK or ST_INVALID (the connection does not watch)
+ * It reports under this name.
+ * Returns  ST_OK
+ *          ST_INVALID  the connection does not watch, or it has another name
+ *          ST_EXISTS   another process reports under it
+ *          ST_FULL     this is too often
  */
-MUST_USE enum status watchers_named(struct conn *c, struct span name);
+MUST_USE enum status watchers_report(struct watchers *ws, struct conn *c,
+    struct span name, uint64_t now_us);
 
-/* What it reported under; SPAN_NONE when it never did. */
-struct span watchers_name(const struct conn *c);
+/*
+ * What it reported under, if no other connection does (a process may have
+ * opened a new one before we see the end of its old one); else SPAN_NONE.
+ */
+struct span watchers_last_name(const struct watchers *ws, const struct conn *c);
 
 /* The connection is going: forgets it. */
 void watchers_drop(struct watchers *ws, struct conn *c);

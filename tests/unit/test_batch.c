@@ -123,17 +123,35 @@ batch_tells_no_key_from_an_empty_one(void **state)
 	assert_span(batch_at(b, 1)->request.events[0].e.key, SPAN("k"));
 }
 
+/* Should the commit fail, its lines in the log name the channel. */
+static void
+batch_keeps_the_channel_for_a_failure_that_comes(void **state)
+{
+	struct batch *b = *state;
+	struct sample s;
+
+	publish(&s, "a");
+	s.r.failure.channel = span_str(s.text); /* of the line, which goes */
+	s.r.read_us = 77;
+	assert_status(batch_add(b, NULL, &s.r), ST_OK);
+	memset(&s, 'x', sizeof(s));
+	assert_span(batch_at(b, 0)->request.failure.channel, SPAN("orders"));
+	assert_int_equal(batch_at(b, 0)->request.read_us, 77);
+}
+
 static void
 batch_keeps_errors_with_their_message(void **state)
 {
 	struct batch *b = *state;
-	char text[] = "why";
+	char text[] = "why", channel[] = "orders";
 	struct request r = {.kind = REQUEST_ERROR, .n_events = 7};
 
 	protocol_fail(&r, PROTOCOL_BAD_JSON, span_str(text));
+	r.failure.channel = span_str(channel);
 	assert_status(batch_add(b, NULL, &r), ST_OK);
-	text[0] = 'x';
+	text[0] = channel[0] = 'x';
 	assert_span(batch_at(b, 0)->request.failure.message, SPAN("why"));
+	assert_span(batch_at(b, 0)->request.failure.channel, SPAN("orders"));
 	assert_int_equal(batch_events(b), 0);
 	assert_int_equal(batch_at(b, 0)->request.n_events, 0);
 }
@@ -283,6 +301,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(batch_keeps_copies_in_the_order_of_arrival),
 	    TEST(batch_tells_no_key_from_an_empty_one),
+	    TEST(batch_keeps_the_channel_for_a_failure_that_comes),
 	    TEST(batch_keeps_errors_with_their_message),
 	    TEST(batch_refuses_events_past_its_bound),
 	    TEST(batch_refuses_bytes_past_its_bound),

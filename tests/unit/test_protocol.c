@@ -136,6 +136,24 @@ a_trace_is_kept(void **state)
 }
 
 static void
+a_trace_of_a_later_version_is_kept_as_version_00(void **state)
+{
+	struct store_event e;
+
+	(void)state;
+	e = event_of("{\"channel\":\"a\",\"data\":1,\"trace\":"
+		     "\"cc-4bf92f3577b34da6a3ce929d0e0e4736-"
+		     "00f067aa0ba902b7-ff-more\"}");
+	assert_span(e.trace, SPAN(TRACE));
+	e = event_of("{\"channel\":\"a\",\"data\":\"\\n\",\"key\":\"\\u0061\","
+		     "\"trace\":\"c\\u0063-4bf92f3577b34da6a3ce929d0e0e4736-"
+		     "00f067aa0ba902b7-ff-\\n\"}");
+	assert_span(e.trace, SPAN(TRACE));
+	assert_span(e.key, SPAN("a"));
+	assert_span(e.data, SPAN("\n"));
+}
+
+static void
 members_come_in_any_order_with_any_space(void **state)
 {
 	struct store_event e = event_of(
@@ -536,49 +554,170 @@ operations_are_told_apart(void **state)
 	    REQUEST_WATCH);
 }
 
+#define REPORT                                                                 \
+	"{\"op\":\"report\",\"name\":\"worker-7-9\",\"role\":\"worker\","      \
+	"\"version\":\"1\""
+
+static void
+a_watch_may_ask_for_times(void **state)
+{
+	(void)state;
+	assert_true(parse("{\"op\":\"watch\",\"timing\":true}").timing);
+	assert_false(parse("{\"op\":\"watch\",\"timing\":false}").timing);
+	assert_false(parse("{\"op\":\"watch\",\"timing\":\"true\"}").timing);
+	assert_false(parse("{\"op\":\"watch\"}").timing);
+}
+
+static void
+a_watch_is_woken_unless_it_says_no(void **state)
+{
+	(void)state;
+	assert_true(parse("{\"op\":\"watch\"}").wake);
+	assert_true(parse("{\"op\":\"watch\",\"wake\":true}").wake);
+	assert_true(parse("{\"op\":\"watch\",\"wake\":\"false\"}").wake);
+	assert_true(parse("{\"op\":\"watch\",\"wake\":null}").wake);
+	assert_false(parse("{\"op\":\"watch\",\"role\":\"metrics\","
+			   "\"wake\":false}")
+			 .wake);
+}
+
 static void
 a_report_is_a_row_of_the_status_table(void **state)
 {
 	struct request r = parse(
-	    "{\"op\":\"report\",\"name\":\"worker-7-9\",\"role\":\"worker\","
-	    "\"pid\":7,\"version\":\"1\",\"started_ms\":9,\"cursor\":3,"
-	    "\"head\":4,\"streams\":5,\"counters\":{\"a\":1}}");
+	    REPORT ",\"pid\":7,\"started_ms\":9,\"cursor\":3,\"head\":4,"
+		   "\"streams\":5,\"counters\":{\"events_sent\":1},"
+		   "\"gauges\":{\"rss_bytes\":2},"
+		   "\"error_ms\":8,\"error\":\"a \\\"b\\\"\\u0000\"}");
 
 	(void)state;
 	assert_int_equal(r.kind, REQUEST_REPORT);
-	assert_span(r.report.name, SPAN("worker-7-9"));
-	assert_span(r.report.role, SPAN("worker"));
-	assert_span(r.report.version, SPAN("1"));
-	assert_int_equal(r.report.pid, 7);
-	assert_int_equal(r.report.started_ms, 9);
-	assert_int_equal(r.report.cursor, 3);
-	assert_int_equal(r.report.head, 4);
-	assert_int_equal(r.report.streams, 5);
-	assert_span(r.report.counters, SPAN("{\"a\":1}"));
-	r = parse("{\"op\":\"report\",\"name\":\"n\",\"role\":\"r\","
-		  "\"version\":\"1\"}");
+	assert_span(r.report->row.name, SPAN("worker-7-9"));
+	assert_span(r.report->row.role, SPAN("worker"));
+	assert_span(r.report->row.version, SPAN("1"));
+	assert_int_equal(r.report->row.pid, 7);
+	assert_int_equal(r.report->row.started_ms, 9);
+	assert_int_equal(r.report->row.cursor, 3);
+	assert_int_equal(r.report->row.head, 4);
+	assert_int_equal(r.report->row.streams, 5);
+	assert_span(r.report->row.counters, SPAN("{\"events_sent\":1}"));
+	assert_span(r.report->row.gauges, SPAN("{\"rss_bytes\":2}"));
+	assert_int_equal(r.report->row.error_ms, 8);
+	assert_span(r.report->row.error, SPAN("a \"b\"\xef\xbf\xbd"));
+	assert_int_equal(r.report->n_unknown, 0);
+	r = parse(REPORT "}");
 	assert_int_equal(r.kind, REQUEST_REPORT);
-	assert_span(r.report.counters, SPAN("{}"));
+	assert_span(r.report->row.counters, SPAN("{}"));
+	assert_span(r.report->row.gauges, SPAN("{}"));
+	assert_int_equal(r.report->row.error_ms, 0);
+	assert_null(r.report->row.error.p);
+}
+
+static void
+only_the_catalogues_figures_are_kept_of_a_report(void **state)
+{
+	struct request r = parse(
+	    REPORT ",\"counters\":{ \"x\":1, \"events_sent\" : 2,"
+		   "\"delivery.3\":4,\"delivery.sum\":5,\"delivery.21\":6,"
+		   "\"rss_bytes\":7,\"events_sent\":3,\"channel:a\":8}}");
+
+	(void)state;
+	assert_int_equal(r.kind, REQUEST_REPORT);
+	assert_span(r.report->row.counters,
+	    SPAN("{\"events_sent\":3,\"delivery.3\":4,\"delivery.sum\":5}"));
+	assert_int_equal(r.report->n_unknown, 4);
+}
+
+static void
+a_long_error_is_cut_between_characters(void **state)
+{
+	char line[1024], text[400];
+	struct request r;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 130; i++) /* of 2 bytes each */
+		memcpy(text + 2 * i, "\xc3\xa4", 3);
+	(void)snprintf(line, sizeof(line),
+	    "%s,\"error_ms\":1,\"error\":\"%s\"}", REPORT, text);
+	r = parse(line);
+	assert_int_equal(r.kind, REQUEST_REPORT);
+	assert_span(r.report->row.error, span_of(text, 254));
+	text[REPORT_MAX_ERROR - 1] = 'x';
+	text[REPORT_MAX_ERROR] = '\0';
+	(void)snprintf(line, sizeof(line),
+	    "%s,\"error_ms\":1,\"error\":\"%s\"}", REPORT, text);
+	assert_span(parse(line).report->row.error, span_str(text));
 }
 
 static void
 a_report_that_lacks_something_is_refused(void **state)
 {
 	static const char *const lines[] = {"{\"op\":\"report\"}",
-	    "{\"op\":\"report\",\"name\":7,\"role\":\"r\",\"version\":\"1\"}",
+	    "{\"op\":\"report\",\"name\":7,\"role\":\"cgi\",\"version\":\"1\"}",
 	    "{\"op\":\"report\",\"name\":\"n\",\"version\":\"1\"}",
-	    "{\"op\":\"report\",\"name\":\"n\",\"role\":\"r\"}",
-	    "{\"op\":\"report\",\"name\":\"n\",\"role\":\"r\","
-	    "\"version\":\"1\",\"pid\":\"x\"}",
-	    "{\"op\":\"report\",\"name\":\"n\",\"role\":\"r\","
-	    "\"version\":\"1\",\"streams\":1.5}",
-	    "{\"op\":\"report\",\"name\":\"n\",\"role\":\"r\","
-	    "\"version\":\"1\",\"counters\":[]}"};
+	    "{\"op\":\"report\",\"name\":\"n\",\"role\":\"cgi\"}",
+	    "{\"op\":\"report\",\"name\":\"n\",\"role\":\"totals\","
+	    "\"version\":\"1\"}",
+	    "{\"op\":\"report\",\"name\":\"n\",\"role\":\"pubd\","
+	    "\"version\":\"1\"}",
+	    REPORT ",\"pid\":\"x\"}", REPORT ",\"streams\":1.5}",
+	    REPORT ",\"streams\":-1}", REPORT ",\"counters\":[]}",
+	    REPORT ",\"counters\":null}",
+	    REPORT ",\"counters\":{\"events_sent\":-1}}",
+	    REPORT ",\"counters\":{\"events_sent\":1e3}}",
+	    REPORT ",\"counters\":{\"events_sent\":{}}}",
+	    REPORT ",\"counters\":{\"events_sent\":9007199254740993}}",
+	    REPORT ",\"counters\":{\"x\":99999999999999999999}}",
+	    REPORT ",\"gauges\":7}", REPORT ",\"error_ms\":1}",
+	    REPORT ",\"error_ms\":1,\"error\":[]}"};
 	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+	for (i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
 		want_error(lines[i], PROTOCOL_BAD_REQUEST);
+		assert_true(parse(lines[i]).of_report);
+	}
+	assert_false(parse("{\"op\":\"other\"}").of_report);
+}
+
+#define TOLD_SPAN                                                              \
+	"{\"op\":\"span\",\"trace\":\"" TRACE                                  \
+	"\",\"start_us\":1,\"end_us\":2,"                                      \
+	"\"id\":3,\"channel\":\"a\",\"type\":\"b\",\"bytes\":4,\"streams\":5"
+
+static void
+a_worker_tells_of_a_dispatch(void **state)
+{
+	struct request r = parse(TOLD_SPAN ",\"name\":\"dispatch\"}");
+
+	(void)state;
+	assert_int_equal(r.kind, REQUEST_SPAN);
+	assert_span(r.span->trace, SPAN(TRACE));
+	assert_int_equal(r.span->start_us, 1);
+	assert_int_equal(r.span->end_us, 2);
+	assert_int_equal(r.span->id, 3);
+	assert_span(r.span->channel, SPAN("a"));
+	assert_span(r.span->type, SPAN("b"));
+	assert_int_equal(r.span->bytes, 4);
+	assert_int_equal(r.span->streams, 5);
+	want_error(TOLD_SPAN "}", PROTOCOL_BAD_REQUEST);
+	want_error(TOLD_SPAN ",\"name\":\"commit\"}", PROTOCOL_BAD_REQUEST);
+	want_error(TOLD_SPAN ",\"name\":\"dispatch\",\"bytes\":-1}",
+	    PROTOCOL_BAD_REQUEST);
+	want_error(TOLD_SPAN ",\"name\":\"dispatch\",\"trace\":\"00-1\"}",
+	    PROTOCOL_BAD_REQUEST);
+	want_error(TOLD_SPAN ",\"name\":\"dispatch\",\"channel\":\" \"}",
+	    PROTOCOL_BAD_REQUEST);
+}
+
+static void
+an_error_names_the_channel_when_that_was_valid(void **state)
+{
+	(void)state;
+	assert_span(parse("{\"channel\":\"a\"}").failure.channel, SPAN("a"));
+	assert_null(parse("{\"channel\":\"!\"}").failure.channel.p);
+	assert_null(parse("{\"data\":1}").failure.channel.p);
 }
 
 /* ---- answers ------------------------------------------------------------ */
@@ -618,6 +757,8 @@ answers_are_as_the_manual_shows_them(void **state)
 	    "{\"ok\":true,\"head\":46,\"oldest\":1,\"generation\":\"0123\"}\n");
 	r = parse("{\"op\":\"watch\",\"role\":\"worker\",\"ref\":7}");
 	want_answer(&r, "{\"ok\":true,\"head\":46,\"ref\":7}\n");
+	r.traces = true;
+	want_answer(&r, "{\"ok\":true,\"head\":46,\"trace\":true,\"ref\":7}\n");
 }
 
 static void
@@ -658,13 +799,13 @@ an_error_is_answered_with_code_and_sentence(void **state)
 }
 
 static void
-a_report_has_no_answer(void **state)
+reports_and_spans_have_no_answer(void **state)
 {
-	struct request r = parse(
-	    "{\"op\":\"report\",\"name\":\"n\",\"role\":\"r\","
-	    "\"version\":\"1\"}");
+	struct request r = parse(REPORT "}");
 
 	(void)state;
+	want_answer(&r, "");
+	r = parse(TOLD_SPAN ",\"name\":\"dispatch\"}");
 	want_answer(&r, "");
 }
 
@@ -675,8 +816,11 @@ a_head_is_one_line(void **state)
 
 	(void)state;
 	buf_init(&out, 100);
-	assert_status(protocol_head(&out, 12), ST_OK);
+	assert_status(protocol_head(&out, 12, 0), ST_OK);
 	assert_span(buf_span(&out), SPAN("{\"head\":12}\n"));
+	buf_clear(&out);
+	assert_status(protocol_head(&out, 12, 345), ST_OK);
+	assert_span(buf_span(&out), SPAN("{\"head\":12,\"at_us\":345}\n"));
 	buf_fini(&out);
 }
 
@@ -711,6 +855,7 @@ main(void)
 	    TEST(an_event_has_channel_name_and_data),
 	    TEST(an_event_without_a_name_is_a_message),
 	    TEST(a_trace_is_kept),
+	    TEST(a_trace_of_a_later_version_is_kept_as_version_00),
 	    TEST(members_come_in_any_order_with_any_space),
 	    TEST(of_members_named_alike_the_last_counts),
 	    TEST(names_inside_other_values_are_not_ours),
@@ -728,12 +873,18 @@ main(void)
 	    TEST(an_array_s_error_names_the_element),
 	    TEST(an_array_holds_ten_thousand_events_and_no_more),
 	    TEST(operations_are_told_apart),
+	    TEST(a_watch_may_ask_for_times),
+	    TEST(a_watch_is_woken_unless_it_says_no),
 	    TEST(a_report_is_a_row_of_the_status_table),
+	    TEST(only_the_catalogues_figures_are_kept_of_a_report),
+	    TEST(a_long_error_is_cut_between_characters),
 	    TEST(a_report_that_lacks_something_is_refused),
+	    TEST(a_worker_tells_of_a_dispatch),
+	    TEST(an_error_names_the_channel_when_that_was_valid),
 	    TEST(answers_are_as_the_manual_shows_them),
 	    TEST(an_array_is_answered_with_its_ids),
 	    TEST(an_error_is_answered_with_code_and_sentence),
-	    TEST(a_report_has_no_answer),
+	    TEST(reports_and_spans_have_no_answer),
 	    TEST(a_head_is_one_line),
 	    TEST(a_line_is_refused_when_allocation_fails),
 	};

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/* Trace spans to OTLP JSON.  Pure. */
+#include "otlp.h"
+
+#include <assert.h>
+
+#include "jsontext.h"
+#include "name.h"
+
+/* opentelemetry/proto/trace/v1/trace.proto: Span.SpanKind, Status.code */
+enum { KIND_INTERNAL = 1, KIND_SERVER = 2, KIND_CONSUMER = 5 };
+#define STATUS_ERROR "2"
+
+enum service { SERVICE_PUBD, SERVICE_WORKER, N_SERVICES };
+
+static const char *const service_names[N_SERVICES] = {
+    [SERVICE_PUBD] = "walcast-pubd",
+    [SERVICE_WORKER] = "walcast-worker",
+};
+
+static const struct kind_row {
+	const char *name;
+	enum service service;
+	int kind;
+} kinds[TRACE_N_KINDS] = {
+    [TRACE_ACCEPT] = {"accept", SERVICE_PUBD, KIND_SERVER},
+    [TRACE_COMMIT] = {"commit", SERVICE_PUBD, KIND_INTERNAL},
+    [TRACE_DISPATCH] = {"dispatch", SERVICE_WORKER, KIND_CONSUMER},
+};
+
+/* ---- attributes --------------------------------------------------------- */
+
+static enum status
+put_text(struct buf *out, const char *key, struct span text)
+{
+	enum status st = buf_printf(out,
+	    ",{\"key\":\"%s\",\"value\":{\"stringValue\":", key);
+
+	if (text.len > NAME_MAX_BYTES)
+		text.len = NAME_MAX_BYTES;
+	if (st == ST_OK)
+		st = jsontext_quote(out, text);
+	return st == ST_OK ? buf_append(out, SPAN("}}")) : st;
+}
+
+static enum status
+put_number(struct buf *out, const char *key, uint64_t v)
+{
+	return buf_printf(out,
+	    ",{\"key\":\"%s\",\"value\":{\"intValue\":\"%llu\"}}", key,
+	    (unsigned long long)v);
+}
+
+/* Names: OpenTelemetry's semantic conventions for messaging, and ours. */
+static enum status
+put_attributes(struct buf *out, const struct trace_span *s)
+{
+	enum status st = buf_append(out,
+	    SPAN(",\"attributes\":[{\"key\":\"messaging.system\","
+		 "\"value\":{\"stringValue\":\"walcast\"}}"));
+
+	if (st == ST_OK)
+		st = put_text(out, "messaging.destination.name", s->channel);
+	if (st == ST_OK)
+		st = put_text(out, "walcast.event.type", s->type);
+	if (st == ST_OK)
+		st = put_number(out, "messaging.message.body.size",
+		    s->body_bytes);
+	if (st == ST_OK && s->event_id != 0)
+		st = buf_printf(out,
+		    ",{\"key\":\"messaging.message.id\",\"value\":"
+		    "{\"stringValue\":\"%lld\"}}",
+		    (long long)s->event_id);
+	if (st == ST_OK && s->kind == TRACE_DISPATCH)
+		st = put_number(out, "walcast.streams", s->n_streams);
+	return st == ST_OK ? buf_append(out, SPAN("]")) : st;
+}
+
+/* ---- spans -------------------------------------------------------------- */
+
+static enum status
+put_span(struct buf *out, const struct trace_span *s)
+{
+	const struct kind_row *k = &kinds[s->kind];
+	enum status st = buf_printf(out,
+	    "{\"traceId\":\"%.*s\",\"spanId\":\"%.*s\","
+	    "\"parentSpanId\":\"%.*s\",\"name\":\"%s\",\"kind\":%d,"
+	    "\"startTimeUnixNano\":\"%llu\",\"endTimeUnixNano\":\"%llu\"",
+	    TRACEPARENT_TRACE_HEX, s->trace_id, TRACEPARENT_SPAN_HEX,
+	    s->span_id, TRACEPARENT_SPAN_HEX, s->parent_id, k->name, k->kind,
+	    (unsigned long long)s->start_ns, (unsigned long long)s->end_ns);
+
+	if (st == ST_OK)
+		st = put_attributes(out, s);
+	if (st == ST_OK && s->failed)
+		st = buf_append(out,
+		    SPAN(",\"status\":{\"code\":" STATUS_ERROR "}"));
+	return st == ST_OK ? buf_append(out, SPAN("}")) : st;
+}
+
+static enum status
+put_spans_of(struct buf *out, const struct trace_span *spans, size_t n,
+    enum service service)
+{
+	enum status st = ST_OK;
+	bool first = true;
+	size_t i;
+
+	for (i = 0; st == ST_OK && i < n; i++) {
+		if (kinds[spans[i].kind].service != service)
+			continue;
+		if (!first)
+			st = buf_append(out, SPAN(","));
+		if (st == ST_OK)
+			st = put_span(out, &spans[i]);
+		first = false;
+	}
+	return st;
+}
+
+static enum status
+put_resource(struct buf *out, const struct trace_span *spans, size_t n,
+    enum service service)
+{
+	enum status st = buf_printf(out,
+	    "{\"resource\":{\"attributes\":[{\"key\":\"service.name\","
+	    "\"value\":{\"stringValue\":\"%s\"}}]},\"scopeSpans\":[{"
+	    "\"scope\":{\"name\":\"walcast\",\"version\":\"%s\"},\"spans\":[",
+	    service_names[service], WALCAST_VERSION);
+
+	if (st == ST_OK)
+		st = put_spans_of(out, spans, n, service);
+	return st == ST_OK ? buf_append(out, SPAN("]}]}")) : st;
+}
+
+/* One resource for each service that has spans here. */
+static enum status
+put_resources(struct buf *out, const struct trace_span *spans, size_t n)
+{
+	bool present[N_SERVICES] = {false};
+	enum status st = ST_OK;
+	bool first = true;
+	unsigned service;
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		present[kinds[spans[i].kind].service] = true;
+	for (service = 0; st == ST_OK && service < N_SERVICES; service++) {
+		if (!present[service])
+			continue;
+		if (!first)
+			st = buf_append(out, SPAN(","));
+		if (st == ST_OK)
+			st = put_resource(out, spans, n, service);
+		first = false;
+	}
+	return st;
+}
+
+enum status
+otlp_encode(struct buf *out, const struct trace_span *spans, size_t n)
+{
+	size_t before = out->len, i;
+	enum status st;
+
+	for (i = 0; i < n; i++)
+		assert(spans[i].kind < TRACE_N_KINDS);
+	st = buf_append(out, SPAN("{\"resourceSpans\":["));
+	if (st == ST_OK)
+		st = put_resources(out, spans, n);
+	if (st == ST_OK)
+		st = buf_append(out, SPAN("]}"));
+	if (st != ST_OK)
+		buf_truncate(out, before);
+	return st;
+}
+
+/* ---- the answer --------------------------------------------------------- */
+
+uint64_t
+otlp_rejected(struct span answer)
+{
+	struct span partial, value;
+	int64_t n;
+	size_t at;
+
+	if (jsontext_check(answer, &at) != ST_OK ||
+	    jsontext_member(answer, SPAN("partialSuccess"), &partial) !=
+		ST_OK ||
+	    jsontext_member(partial, SPAN("rejectedSpans"), &value) != ST_OK)
+		return 0;
+	/* A string by the mapping; some collectors send a number. */
+	if (value.len >= 2 && value.p[0] == '"')
+		value = span_of(value.p + 1, value.len - 2);
+	return span_to_int64(value, &n) ? (uint64_t)n : 0;
+}
