@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "log.h"
+#include "journal.h"
 #include "random.h"
 #include "record.h"
 #include "request.h"
@@ -28,6 +28,7 @@ struct entry {
 	const struct params *params;
 	int fd;
 	uint16_t request_id;
+	enum front front;
 	struct stream *s;
 	struct buf out;
 	char id[STREAM_ID_BYTES + 1];
@@ -57,13 +58,34 @@ drop(struct entry *e)
  */
 
 static void
-refuse(struct entry *e, const struct http_error *error)
+send_error(struct entry *e, const struct http_error *error)
 {
 	enum status st = http_error(&e->out, error, e->req.origin,
 	    e->req.head_only);
 
 	if (st == ST_OK)
 		send_reply(e);
+}
+
+static enum admit_refuse
+refuse_of(int status)
+{
+	static const int statuses[ADMIT_OTHER] = {400, 403, 405, 406};
+	int i = 0;
+
+	while (i < ADMIT_OTHER && statuses[i] != status)
+		i++;
+	return (enum admit_refuse)i;
+}
+
+static void
+refuse(struct entry *e)
+{
+	struct admit *a = e->a;
+
+	a->counters.n_refused[refuse_of(e->req.error.status)]++;
+	journal_refuse(&e->req, e->front, loop_now_us(a->loop));
+	send_error(e, &e->req.error);
 }
 
 static int64_t
@@ -75,7 +97,7 @@ retry_for_overload(struct admit *a)
 
 /* A stream that is told at once why it ends, and when to come back. */
 static void
-reject_soft(struct entry *e, enum frame_reason reason, int64_t retry_ms)
+close_softly(struct entry *e, enum frame_reason reason, int64_t retry_ms)
 {
 	enum status st = http_stream_head(&e->out, span_str(e->id),
 	    e->req.origin);
@@ -87,13 +109,13 @@ reject_soft(struct entry *e, enum frame_reason reason, int64_t retry_ms)
 }
 
 static void
-reject(struct entry *e, enum frame_reason reason, int hard_status)
+overload(struct entry *e, enum admit_reject why)
 {
 	struct admit *a = e->a;
 	int64_t retry_ms = retry_for_overload(a);
 	struct http_error error = {
-	    .status = hard_status,
-	    .detail = hard_status == 429
+	    .status = why == ADMIT_ADDRESS ? 429 : 503,
+	    .detail = why == ADMIT_ADDRESS
 		? SPAN("Too many streams from this address; close one or "
 		       "come back later.")
 		: SPAN("All streams of this server are taken; come back "
@@ -102,9 +124,28 @@ reject(struct entry *e, enum frame_reason reason, int hard_status)
 	};
 
 	if (a->conf->reject == CONF_REJECT_HARD)
-		refuse(e, &error);
+		send_error(e, &error);
 	else
-		reject_soft(e, reason, retry_ms);
+		close_softly(e, CLOSE_OVERLOAD, retry_ms);
+}
+
+static void
+reject(struct entry *e, enum admit_reject why)
+{
+	static const char *const names[ADMIT_REJECTS] = {"max_streams", "slots",
+	    "ramp", "address", "drain", "unavailable"};
+	struct admit *a = e->a;
+
+	a->counters.n_rejected[why]++;
+	a->counters.n_front_rejected[e->front]++;
+	journal_reject(e->s->id, &e->req, e->front, names[why],
+	    loop_now_us(a->loop));
+	if (why == ADMIT_DRAIN)
+		close_softly(e, CLOSE_DRAIN,
+		    (int64_t)random_jitter(hub_random(a->hub),
+			(uint64_t)a->conf->retry_ms));
+	else
+		overload(e, why);
 }
 
 /* ---- limits
@@ -125,17 +166,39 @@ ramp_allows(struct entry *e)
 		(int64_t)hub_n_streams(e->a->hub), rate);
 }
 
-/* Takes a slot of the web server's, if it said how many there are. */
+/* So that the slots of this location are counted for the figures. */
+static void
+remember_pool(struct admit *a, uint32_t key, int64_t max)
+{
+	size_t i = 0;
+
+	while (i < a->n_pools && a->pool[i].key != key)
+		i++;
+	if (i == ADMIT_POOLS)
+		return;
+	if (i == a->n_pools)
+		a->pool[a->n_pools++] = slots_count_begin(key, max);
+	else if (a->pool[i].max != max)
+		a->pool[i] = slots_count_begin(key, max);
+}
+
+/*
+ * Takes a slot of the web server's, if it said how many there are.  False:
+ * *why says what it lacks.
+ */
 static bool
-take_front_slot(struct entry *e)
+take_front_slot(struct entry *e, enum admit_reject *why)
 {
 	struct stream *s = e->s;
 
 	if (e->req.max_streams < 0 || e->a->slots == NULL)
 		return true;
+	s->pool_key = slots_key(SPAN("front"), e->req.slot_pool);
+	remember_pool(e->a, s->pool_key, e->req.max_streams);
+	*why = ADMIT_RAMP;
 	if (!ramp_allows(e))
 		return false;
-	s->pool_key = slots_key(SPAN("front"), e->req.slot_pool);
+	*why = ADMIT_SLOTS;
 	return slots_take(e->a->slots, s->pool_key, e->req.max_streams,
 		   &s->slot) == ST_OK;
 }
@@ -162,31 +225,21 @@ admit_release(struct admit *a, const struct stream *s)
 	slots_give(a->slots, s->address_key, s->address_slot);
 }
 
-/* False: the request was answered. */
+/* False: *why says which one it would cross. */
 static bool
-within_limits(struct entry *e)
+within_limits(struct entry *e, enum admit_reject *why)
 {
 	struct admit *a = e->a;
 
-	if (a->draining) {
-		a->n_rejected_drain++;
-		reject_soft(e, CLOSE_DRAIN,
-		    (int64_t)random_jitter(hub_random(a->hub),
-			(uint64_t)a->conf->retry_ms));
+	*why = ADMIT_DRAIN;
+	if (a->draining)
 		return false;
-	}
+	*why = ADMIT_MAX_STREAMS;
 	if (hub_n_streams(a->hub) >= (size_t)a->conf->max_streams ||
-	    !take_front_slot(e)) {
-		a->n_rejected_overload++;
-		reject(e, CLOSE_OVERLOAD, 503);
+	    !take_front_slot(e, why))
 		return false;
-	}
-	if (!take_address_slot(e)) {
-		a->n_rejected_address++;
-		reject(e, CLOSE_OVERLOAD, 429);
-		return false;
-	}
-	return true;
+	*why = ADMIT_ADDRESS;
+	return take_address_slot(e);
 }
 
 /* ---- the position
@@ -362,15 +415,31 @@ compose(struct entry *e)
 }
 
 static void
-count_position(struct entry *e)
+note_opening(const struct entry *e, uint64_t stream)
 {
 	struct admit *a = e->a;
+	uint64_t now_us = loop_now_us(a->loop);
+	struct journal_opening o = {
+	    .stream = stream,
+	    .req = &e->req,
+	    .front = e->front,
+	    .trace = params_get(e->params, "HTTP_TRACEPARENT"),
+	    .from = e->cursor,
+	    .with_gap = e->has_gap,
+	};
 
+	journal_open(&o, now_us);
 	if (e->has_gap) {
 		hub_counters(a->hub)->n_gaps[e->gap.code]++;
-		a->n_resumes_gap++;
-	} else if (e->resumed_from >= 0) {
-		a->n_resumes_ok++;
+		journal_gap(stream, &e->gap, now_us);
+	}
+	if (!e->req.resumes)
+		return;
+	if (e->has_gap) {
+		a->counters.n_resumes_gap++;
+		a->counters.n_mismatch[e->gap.code]++;
+	} else {
+		a->counters.n_resumes_ok++;
 	}
 }
 
@@ -386,6 +455,7 @@ start(struct entry *e)
 		return st;
 	s->watch.fd = e->fd;
 	s->request_id = e->request_id;
+	s->front = (uint8_t)e->front;
 	s->heartbeat_events = e->req.heartbeat_events;
 	s->place = (struct run_place){.cursor = e->cursor};
 	s->epoch = hub_epoch(a->hub);
@@ -399,11 +469,7 @@ start(struct entry *e)
 	st = hub_add(a->hub, s);
 	if (st != ST_OK)
 		return st;
-	count_position(e);
-	log_debug("stream %s open for %.*s from %lld", e->id,
-	    (int)e->req.remote.len,
-	    e->req.remote.p == NULL ? "" : e->req.remote.p,
-	    (long long)e->cursor);
+	note_opening(e, s->id);
 	e->fd = -1;
 	e->s = NULL;
 	return ST_OK;
@@ -423,32 +489,47 @@ abandon(struct entry *e)
 	free(s);
 }
 
-static void
+/* True: the stream is open. */
+static bool
 open_stream(struct entry *e)
 {
 	struct admit *a = e->a;
+	enum admit_reject why;
 	struct sub_spec spec = {e->req.channel, e->req.n_channels, e->req.event,
 	    e->req.n_events, e->req.envelope};
 
 	e->s = calloc(1, sizeof(*e->s));
 	if (e->s == NULL)
-		return;
+		return false;
 	e->s->watch.fd = -1;
 	e->s->slot = SLOT_NONE;
 	e->s->address_slot = SLOT_NONE;
 	name_stream(e);
-	if (!within_limits(e))
-		return;
+	if (!within_limits(e, &why)) {
+		reject(e, why);
+		return false;
+	}
 	if (subs_ref(hub_subs(a->hub), &spec, &e->s->sub) != ST_OK)
-		return;
+		return false;
 	if (!know_the_log(e)) {
-		a->n_rejected_overload++;
-		reject(e, CLOSE_OVERLOAD, 503);
-		return;
+		reject(e, ADMIT_UNAVAILABLE);
+		return false;
 	}
 	find_position(e);
-	if (start(e) != ST_OK)
-		log_debug("stream %s could not be opened", e->id);
+	return start(e) == ST_OK;
+}
+
+/* A client that came back and got no stream has not resumed. */
+static void
+count_return(struct entry *e, bool opened)
+{
+	struct admit_counters *c = &e->a->counters;
+
+	if (!e->req.resumes)
+		return;
+	c->n_came_back++;
+	if (!opened)
+		c->n_resumes_failed++;
 }
 
 /* ---- requests
@@ -459,7 +540,8 @@ answer(struct entry *e)
 {
 	switch (e->req.kind) {
 	case REQUEST_STREAM:
-		open_stream(e);
+		e->a->counters.n_asked++;
+		count_return(e, open_stream(e));
 		break;
 	case REQUEST_HEAD:
 		if (http_stream_head(&e->out, SPAN_NONE, e->req.origin) ==
@@ -471,8 +553,8 @@ answer(struct entry *e)
 			send_reply(e);
 		break;
 	case REQUEST_REFUSED:
-		e->a->n_refused++;
-		refuse(e, &e->req.error);
+		count_return(e, false);
+		refuse(e);
 		break;
 	}
 }
@@ -492,8 +574,10 @@ admit_request(struct admit *a, int fd, uint16_t request_id,
 
 	buf_init(&e.out, FIRST_BYTES_MAX);
 	request_init(&e.req);
-	if (request_read(&e.req, params, &rules) == ST_OK)
+	if (request_read(&e.req, params, &rules) == ST_OK) {
+		e.front = request_id == 0 ? FRONT_CGI : e.req.front;
 		answer(&e);
+	}
 	abandon(&e);
 	drop(&e);
 	request_fini(&e.req);

@@ -16,6 +16,39 @@
 #include "slots.h"
 #include "tail.h"
 
+/* Why a stream is turned away.  The catalogue of figures has this order. */
+enum admit_reject {
+	ADMIT_MAX_STREAMS, /* of this process */
+	ADMIT_SLOTS,       /* of the web server */
+	ADMIT_RAMP,        /* too many at once for it */
+	ADMIT_ADDRESS,
+	ADMIT_DRAIN,
+	ADMIT_UNAVAILABLE, /* the log cannot be read as far as it must */
+	ADMIT_REJECTS
+};
+
+/* Errors that are final, by status.  In the catalogue's order, too. */
+enum admit_refuse {
+	ADMIT_400,
+	ADMIT_403,
+	ADMIT_405,
+	ADMIT_406,
+	ADMIT_OTHER,
+	ADMIT_REFUSES
+};
+
+struct admit_counters {
+	uint64_t n_asked; /* streams */
+	uint64_t n_rejected[ADMIT_REJECTS];
+	uint64_t n_front_rejected[FRONTS];
+	uint64_t n_refused[ADMIT_REFUSES];
+	/* n_came_back == resumes ok + with a gap + failed */
+	uint64_t n_came_back, n_resumes_ok, n_resumes_gap, n_resumes_failed;
+	uint64_t n_mismatch[GAP_INVALID + 1]; /* of resumes with a gap */
+};
+
+#define ADMIT_POOLS 8 /* locations with a cap that are remembered */
+
 struct admit {
 	const struct conf *conf;
 	struct loop *loop;
@@ -25,10 +58,9 @@ struct admit {
 	struct slots *slots;
 	struct ramp ramp;
 	bool draining;
-	/* counters */
-	uint64_t n_rejected_overload, n_rejected_address, n_rejected_drain;
-	uint64_t n_refused; /* 4xx */
-	uint64_t n_resumes_ok, n_resumes_gap;
+	struct slots_count pool[ADMIT_POOLS];
+	size_t n_pools;
+	struct admit_counters counters;
 };
 
 /*

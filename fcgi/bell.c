@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The watch connection.  Owns its socket; connects again with back-off.
- * Never blocks.
+ * Never blocks, but for bell_last_report.
  */
 #include "bell.h"
 
+#include <poll.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "buf.h"
+#include "clock.h"
 #include "jsontext.h"
 #include "log.h"
 #include "random.h"
@@ -23,22 +26,38 @@ struct bell {
 	struct watch watch;
 	struct timer retry;
 	struct loop *loop;
-	const char *socket;
-	void (*ring)(void *arg, int64_t head);
-	void *arg;
+	struct bell_options o;
 	struct buf in, out;
 	uint64_t back_off_us;
 	uint64_t random;
-	bool told; /* that pubd is not there */
+	bool told;    /* that pubd is not there */
+	bool tracing; /* it wants spans */
 };
 
 static void connect_to_pubd(struct bell *b);
+
+/* What goes on without pubd. */
+static const char *
+meanwhile(const struct bell *b)
+{
+	return b->o.ring == NULL ? "figures are reported when it is back"
+				 : "events are found by polling";
+}
+
+static void
+set_tracing(struct bell *b, bool on)
+{
+	if (b->tracing != on && b->o.tracing != NULL)
+		b->o.tracing(b->o.arg, on);
+	b->tracing = on;
+}
 
 static void
 hang_up(struct bell *b)
 {
 	int fd = b->watch.fd;
 
+	set_tracing(b, false);
 	if (fd >= 0) {
 		loop_del(b->loop, &b->watch);
 		(void)close(fd);
@@ -66,18 +85,30 @@ flush(struct bell *b)
 	return st == ST_OK || st == ST_AGAIN;
 }
 
+static bool
+get_number(struct span line, struct span name, int64_t *out)
+{
+	struct span value;
+
+	return jsontext_member(line, name, &value) == ST_OK &&
+	    span_to_int64(value, out);
+}
+
 static void
 take_line(struct bell *b, struct span line)
 {
 	struct span value;
-	int64_t head;
+	int64_t head, at_us;
 	size_t at;
 
-	if (jsontext_check(line, &at) == ST_OK && line.len > 0 &&
-	    line.p[0] == '{' &&
-	    jsontext_member(line, SPAN("head"), &value) == ST_OK &&
-	    span_to_int64(value, &head))
-		b->ring(b->arg, head);
+	if (jsontext_check(line, &at) != ST_OK || line.len == 0 ||
+	    line.p[0] != '{' || !get_number(line, SPAN("head"), &head))
+		return;
+	if (jsontext_member(line, SPAN("trace"), &value) == ST_OK)
+		set_tracing(b, span_eq(value, SPAN("true")));
+	if (b->o.ring != NULL)
+		b->o.ring(b->o.arg, head,
+		    get_number(line, SPAN("at_us"), &at_us) ? &at_us : NULL);
 }
 
 static void
@@ -113,7 +144,7 @@ on_pubd(struct watch *w, uint32_t events)
 	} while (st == ST_OK);
 	if (st != ST_AGAIN) {
 		if (!b->told)
-			log_warnx("pubd hung up: events are found by polling");
+			log_warnx("pubd hung up: %s", meanwhile(b));
 		b->told = true;
 		hang_up(b);
 	}
@@ -129,8 +160,8 @@ on_retry(struct timer *t, uint64_t now_us)
 static void
 connect_to_pubd(struct bell *b)
 {
-	struct errmsg err = {""};
-	enum status st = sock_connect_unix(b->socket, &b->watch.fd, &err);
+	struct errmsg err = {"the connection to pubd failed"};
+	enum status st = sock_connect_unix(b->o.socket, &b->watch.fd, &err);
 
 	if (st == ST_OK) {
 		st = loop_add(b->loop, &b->watch, EPOLLIN);
@@ -140,11 +171,13 @@ connect_to_pubd(struct bell *b)
 		}
 	}
 	if (st == ST_OK)
-		st = buf_append(&b->out,
-		    SPAN("{\"op\":\"watch\",\"role\":\"worker\"}\n"));
+		st = buf_printf(&b->out,
+		    "{\"op\":\"watch\",\"role\":\"%s\"%s%s}\n", b->o.role,
+		    b->o.timing ? ",\"timing\":true" : "",
+		    b->o.ring == NULL ? ",\"wake\":false" : "");
 	if (st != ST_OK || !flush(b)) {
 		if (!b->told)
-			log_info("%s: events are found by polling", err.text);
+			log_info("%s: %s", err.text, meanwhile(b));
 		b->told = true;
 		hang_up(b);
 		return;
@@ -154,8 +187,7 @@ connect_to_pubd(struct bell *b)
 }
 
 enum status
-bell_new(struct bell **out, struct loop *l, const char *socket,
-    void (*ring)(void *arg, int64_t head), void *arg)
+bell_new(struct bell **out, struct loop *l, const struct bell_options *o)
 {
 	struct bell *b = calloc(1, sizeof(*b));
 
@@ -164,9 +196,7 @@ bell_new(struct bell **out, struct loop *l, const char *socket,
 	b->watch = (struct watch){.fd = -1, .fn = on_pubd};
 	b->retry.fn = on_retry;
 	b->loop = l;
-	b->socket = socket;
-	b->ring = ring;
-	b->arg = arg;
+	b->o = *o;
 	b->random = random_seed();
 	b->back_off_us = RETRY_MIN_US;
 	buf_init(&b->in, IN_BYTES_MAX);
@@ -197,16 +227,76 @@ bell_connected(const struct bell *b)
 	return b->watch.fd >= 0;
 }
 
-void
+bool
 bell_report(struct bell *b, struct span line)
 {
 	size_t before = b->out.len;
+	bool taken;
 
 	if (b->watch.fd < 0)
-		return;
-	if (buf_append(&b->out, line) != ST_OK ||
-	    buf_append(&b->out, SPAN("\n")) != ST_OK)
-		buf_truncate(&b->out, before); /* the last one still waits */
-	if (!flush(b))
+		return false;
+	taken = buf_append(&b->out, line) == ST_OK &&
+	    buf_append(&b->out, SPAN("\n")) == ST_OK;
+	if (!taken)
+		buf_truncate(&b->out, before); /* those before still wait */
+	if (!flush(b)) {
 		hang_up(b);
+		return false;
+	}
+	return taken;
+}
+
+/* False: time is up, or the connection is gone. */
+static bool
+wait_for(const struct bell *b, short events, uint64_t until_us)
+{
+	struct pollfd p = {.fd = b->watch.fd, .events = events};
+	uint64_t now_us = clock_mono_us();
+
+	if (b->watch.fd < 0 || now_us >= until_us)
+		return false;
+	(void)poll(&p, 1, (int)((until_us - now_us) / 1000) + 1);
+	return true;
+}
+
+static void
+send_all(struct bell *b, uint64_t until_us)
+{
+	while (b->out.len > 0 && wait_for(b, POLLOUT, until_us))
+		if (!flush(b))
+			hang_up(b);
+}
+
+/* Reads until pubd has hung up: then it has read all that we sent. */
+static void
+see_off(struct bell *b, uint64_t until_us)
+{
+	char scratch[4096];
+	enum status st;
+	size_t n;
+
+	if (b->watch.fd < 0 || b->out.len > 0 ||
+	    shutdown(b->watch.fd, SHUT_WR) != 0)
+		return;
+	while (wait_for(b, POLLIN, until_us)) {
+		do
+			st = sock_read(b->watch.fd, scratch, sizeof(scratch),
+			    &n);
+		while (st == ST_OK);
+		if (st != ST_AGAIN)
+			hang_up(b);
+	}
+}
+
+void
+bell_last_report(struct bell *b, struct span line, int max_wait_ms)
+{
+	uint64_t until_us = clock_mono_us() + (uint64_t)max_wait_ms * 1000;
+
+	if (b->watch.fd < 0)
+		connect_to_pubd(b);
+	send_all(b, until_us); /* what waits must not take its room */
+	(void)bell_report(b, line);
+	send_all(b, until_us);
+	see_off(b, until_us);
 }

@@ -1,35 +1,64 @@
 /* SPDX-License-Identifier: MIT */
-/* Plain CGI.  Blocks for the body, at most BODY_WAIT_MS without a byte. */
+/*
+ * Plain CGI.  Blocks for the body: at most BODY_WAIT_MS without a byte, and
+ * no longer than BODY_TOTAL_US in all.
+ */
 #include "cgi.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <unistd.h>
 
+#include "clock.h"
+
 #define BODY_BYTES_MAX (1 << 20)
 #define BODY_WAIT_MS   1000
+#define BODY_TOTAL_US  10000000
 
 extern char **environ;
 
-static void
-discard_body(const struct params *params)
+/* How many bytes of a body are waited for. */
+static size_t
+body_bytes(const struct params *params)
+{
+	int64_t n;
+
+	if (!span_to_int64(params_get(params, "CONTENT_LENGTH"), &n))
+		return 0;
+	return n > BODY_BYTES_MAX ? BODY_BYTES_MAX : (size_t)n;
+}
+
+/* Reads once.  Returns the bytes, 0 when it is over. */
+static size_t
+read_piece(char *piece, size_t max)
 {
 	struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
-	char scratch[4096];
-	int64_t left;
+	ssize_t n;
 
-	if (!span_to_int64(params_get(params, "CONTENT_LENGTH"), &left))
-		return;
-	if (left > BODY_BYTES_MAX)
-		left = BODY_BYTES_MAX;
-	while (left > 0 && poll(&in, 1, BODY_WAIT_MS) == 1) {
-		ssize_t n = read(STDIN_FILENO, scratch, sizeof(scratch));
+	do {
+		if (poll(&in, 1, BODY_WAIT_MS) != 1)
+			return 0;
+		n = read(STDIN_FILENO, piece, max);
+	} while (n < 0 && (errno == EINTR || errno == EAGAIN));
+	return n < 0 ? 0 : (size_t)n;
+}
 
-		if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
-			break;
-		if (n > 0)
-			left -= n;
+static enum status
+read_body(struct params *params)
+{
+	uint64_t end_us = clock_mono_us() + BODY_TOTAL_US;
+	size_t left = body_bytes(params), n = 1;
+	enum status st = ST_OK;
+	char piece[4096];
+
+	while (left > 0 && n > 0 && clock_mono_us() < end_us) {
+		n = read_piece(piece,
+		    left < sizeof(piece) ? left : sizeof(piece));
+		left -= n;
+		if (st == ST_OK)
+			st = params_add_body(params, span_of(piece, n));
 	}
+	return st;
 }
 
 enum status
@@ -41,6 +70,5 @@ cgi_read(struct params *params)
 		/* What is no variable, or too much, is not for us. */
 		if (params_add(params, span_str(*env)) == ST_NOMEM)
 			return ST_NOMEM;
-	discard_body(params);
-	return ST_OK;
+	return read_body(params);
 }

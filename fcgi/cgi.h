@@ -6,10 +6,11 @@
 #include "params.h"
 
 /*
- * Takes the variables out of the environment, and reads the request's body
- * (CONTENT_LENGTH bytes of fd 0) away, a bounded part of it and for a bounded
- * time: where input and output are one socket (mod_cgid), closing it with
- * input unread would reset it, and the answer would be lost.
+ * Takes the variables out of the environment and reads the request's body
+ * (CONTENT_LENGTH bytes of fd 0), a bounded part of it and for a bounded time;
+ * params keep what they were told to.  It is read even if nobody wants it:
+ * where input and output are one socket (mod_cgid), closing it with input
+ * unread would reset it, and the answer would be lost.
  *
  * Returns  ST_OK, ST_NOMEM
  */

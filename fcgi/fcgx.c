@@ -16,14 +16,18 @@ fcgx_init(void)
 	return FCGX_Init() == 0 ? ST_OK : ST_IO;
 }
 
-/* The body is not used; it must not stay in the socket. */
-static void
-drain_body(FCGX_Stream *in)
+/* What is not kept of the body must not stay in the socket either. */
+static enum status
+take_body(FCGX_Stream *in, struct params *params)
 {
-	char scratch[4096];
+	char piece[4096];
+	enum status st = ST_OK;
+	int n;
 
-	while (FCGX_GetStr(scratch, (int)sizeof(scratch), in) > 0)
-		;
+	while ((n = FCGX_GetStr(piece, (int)sizeof(piece), in)) > 0)
+		if (st == ST_OK)
+			st = params_add_body(params, span_of(piece, (size_t)n));
+	return st;
 }
 
 static enum status
@@ -48,8 +52,9 @@ fcgx_read(int fd, struct params *params)
 	r.keepConnection = 1;
 	FCGX_Detach(&r);
 	if (FCGX_Accept_r(&r) == 0 && FCGX_GetError(r.in) == 0) {
-		drain_body(r.in);
-		st = copy_params(r.envp, params);
+		st = take_body(r.in, params);
+		if (st == ST_OK)
+			st = copy_params(r.envp, params);
 	}
 	FCGX_Free(&r, 0);
 	return st;

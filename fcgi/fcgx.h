@@ -17,7 +17,8 @@ MUST_USE enum status fcgx_init(void);
 
 /*
  * Parses the request that lies in fd, which record_scan has found whole, and
- * takes it out of the socket.  Writes nothing, closes nothing.
+ * takes it out of the socket: variables, and as much of the body as params
+ * keep.  Writes nothing, closes nothing.
  *
  * Returns  ST_OK, ST_INVALID (libfcgi did not accept it), ST_FULL (more or
  *          longer parameters than ours), ST_NOMEM

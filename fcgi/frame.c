@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "event.h"
 #include "fmt.h"
 #include "jsontext.h"
 #include "name.h"
@@ -115,26 +116,6 @@ frame_event(struct buf *out, const struct store_event *e)
 	return st;
 }
 
-/*
- * What nobody called JSON is taken for it when it is an object or an array.
- * What was called so is looked at too: with SQL, anybody can call it that.
- */
-static bool
-is_json(const struct store_event *e)
-{
-	struct span s = e->data;
-	size_t at;
-
-	if (e->kind == STORE_DATA_TEXT)
-		return false;
-	while (s.len > 0 && memchr(" \t\r\n", s.p[0], 4) != NULL)
-		s = span_skip(s, 1);
-	if (s.len == 0 ||
-	    (e->kind == STORE_DATA_UNKNOWN && s.p[0] != '{' && s.p[0] != '['))
-		return false;
-	return jsontext_check(s, &at) == ST_OK;
-}
-
 enum status
 frame_envelope(struct buf *out, const struct store_event *e)
 {
@@ -158,7 +139,7 @@ frame_envelope(struct buf *out, const struct store_event *e)
 	add(out, &st, SPAN(",\"prev\":"));
 	add_int(out, &st, e->prev);
 	add(out, &st, SPAN(",\"data\":"));
-	if (!is_json(e))
+	if (!event_is_json(e))
 		add_quoted(out, &st, e->data);
 	else if (st == ST_OK)
 		st = jsontext_compact(out, e->data);

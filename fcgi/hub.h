@@ -18,14 +18,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "commits.h"
 #include "frame.h"
 #include "loop.h"
+#include "request.h"
 #include "ring.h"
 #include "run.h"
 #include "status.h"
 #include "store.h"
 #include "stream.h"
 #include "subs.h"
+#include "traced.h"
 
 struct hub;
 
@@ -35,19 +38,32 @@ struct hub_options {
 	int64_t retry_ms;
 	uint64_t max_lag_us;    /* 0: off */
 	int64_t max_lag_events; /* 0: off */
+	bool timed;             /* measure how long events take */
 	/* Called once when a stream ends, for its slots. */
 	void (*ended)(void *arg, const struct stream *s);
+	/* Called for each event with a trace when it was dispatched; or NULL.
+	 */
+	void (*dispatched)(void *arg, const struct traced *t, uint64_t end_us);
 	void *arg;
 };
 
 struct hub_counters {
-	uint64_t n_opened, n_closed_left, n_closed[CLOSE_REVOKED + 1];
-	uint64_t n_closed_broken; /* could not go on inside a record */
+	uint64_t n_opened, n_closed[STREAM_ENDS];
+	uint64_t n_front_opened[FRONTS], n_front_closed[FRONTS];
 	uint64_t n_events_in;
-	uint64_t n_heartbeats;
+	uint64_t n_heartbeats, n_heartbeats_failed;
 	uint64_t n_gaps[GAP_INVALID + 1];
 	uint64_t n_replayed; /* events out of the store */
 	struct stream_counters out;
+};
+
+/* How things stand now. */
+struct hub_survey {
+	size_t n_lagging; /* streams that lack events */
+	int64_t max_lag;  /* ids by which the furthest one is behind */
+	size_t n_replaying;
+	int64_t replay_depth; /* the same of those that read the store */
+	size_t pending_bytes; /* control text that waits */
 };
 
 MUST_USE enum status hub_new(struct hub **out, struct loop *l,
@@ -71,6 +87,18 @@ void hub_new_epoch(struct hub *h, const struct store_bounds *b,
  * the old head and will be told.  The next event has an id above `base`.
  */
 void hub_skip(struct hub *h, int64_t base);
+
+/*
+ * pubd has rung: the log's head is `head`, and what was new was committed at
+ * at_us (monotonic; NULL: nobody knows).
+ */
+void hub_woken(struct hub *h, int64_t head, const int64_t *at_us);
+
+/* When an event was committed, monotonic microseconds; 0 unless timed. */
+int64_t hub_commit_us(struct hub *h, const struct store_event *e);
+
+/* Tell of events with a trace?  Not from the start. */
+void hub_set_tracing(struct hub *h, bool on);
 
 /* Takes the next event.  False: dispatch before giving more. */
 bool hub_take(struct hub *h, const struct store_event *e);
@@ -116,6 +144,9 @@ void hub_break(struct hub *h, struct stream *s);
 /* Ends streams with control.close; at most max_streams of them. */
 size_t hub_drain(struct hub *h, size_t max_streams);
 
+/* Ends all that are left without a word. */
+void hub_cut(struct hub *h);
+
 /* Frees streams that ended; after loop_turn(). */
 void hub_reap(struct hub *h);
 
@@ -126,7 +157,8 @@ struct run *hub_run(struct hub *h); /* scratch, free between calls */
 uint32_t hub_epoch(const struct hub *h);
 struct hub_counters *hub_counters(struct hub *h);
 uint64_t *hub_random(struct hub *h);
-/* The largest number of events by which a stream is behind. */
-int64_t hub_max_lag(const struct hub *h);
+uint64_t hub_n_untraced(const struct hub *h); /* traced too many at once */
+/* Looks at every stream that is not up to date. */
+void hub_look(const struct hub *h, struct hub_survey *out);
 
 #endif

@@ -18,14 +18,17 @@
 #include "sock.h"
 
 #define ACCEPTS_PER_TURN 256
-#define PAUSE_US         100000 /* after running out of descriptors */
+#define PAUSE_US         100000    /* after running out of descriptors */
+#define REFUSED_MAX      (1 << 20) /* read away of a request, bytes */
 
 struct arrival {
 	struct watch watch;
 	struct timer deadline;
 	struct intake *intake;
 	TAILQ_ENTRY(arrival) link; /* among those that wait, or the dead */
-	struct buf in; /* what came, where it did not come at once */
+	struct buf in;      /* what came, where it did not come at once */
+	bool refused;       /* it has its answer */
+	size_t n_discarded; /* since then */
 };
 
 TAILQ_HEAD(arrival_list, arrival);
@@ -59,13 +62,17 @@ release(struct arrival *a)
 }
 
 static void
-refuse(struct arrival *a, const char *reason)
+note_refusal(struct intake *in, const char *reason)
 {
-	struct intake *in = a->intake;
-
 	in->counters.n_refused++;
 	if (log_gate(&in->gate, loop_now_us(in->loop)))
 		log_warnx("request refused: %s", reason);
+}
+
+static void
+refuse(struct arrival *a, const char *reason)
+{
+	note_refusal(a->intake, reason);
 	(void)close(release(a));
 }
 
@@ -102,6 +109,7 @@ hand_over(struct arrival *a, const struct record_scan *scan)
 		return;
 	}
 	params_init(&in->params);
+	params_keep_body(&in->params, in->o.body_bytes);
 	st = a->in.len > 0 ? read_pieces(a)
 			   : fcgx_read(a->watch.fd, &in->params);
 	if (st != ST_OK) {
@@ -115,6 +123,23 @@ hand_over(struct arrival *a, const struct record_scan *scan)
 	params_fini(&in->params);
 }
 
+/* Reads away what comes until the peer closes, its deadline, or the bound. */
+static void
+discard(struct arrival *a)
+{
+	enum status st = ST_OK;
+	size_t n;
+
+	while (st == ST_OK && a->n_discarded < REFUSED_MAX) {
+		st = sock_read(a->watch.fd, a->intake->peek,
+		    sizeof(a->intake->peek), &n);
+		if (st == ST_OK)
+			a->n_discarded += n;
+	}
+	if (st != ST_AGAIN)
+		(void)close(release(a));
+}
+
 /* A request that is too large gets an answer that any front end passes on. */
 static void
 refuse_size(struct arrival *a, const struct record_scan *scan)
@@ -125,14 +150,21 @@ refuse_size(struct arrival *a, const struct record_scan *scan)
 	char out[RECORD_HEADER_BYTES + sizeof(text) + RECORD_END_BYTES];
 	size_t len = sizeof(text) - 1, n;
 
+	if (scan->request_id == 0) {
+		refuse(a, scan->reason); /* there is nothing to answer to */
+		return;
+	}
 	record_encode(out, RECORD_STDOUT, scan->request_id, len);
 	memcpy(out + RECORD_HEADER_BYTES, text, len);
 	record_end(out + RECORD_HEADER_BYTES + len, scan->request_id, 0);
-	if (scan->request_id != 0)
-		status_ignore(sock_write(a->watch.fd,
-		    span_of(out, RECORD_HEADER_BYTES + len + RECORD_END_BYTES),
-		    &n));
-	refuse(a, scan->reason);
+	/* There is nothing to be done for a peer that does not take it. */
+	status_ignore(sock_write(a->watch.fd,
+	    span_of(out, RECORD_HEADER_BYTES + len + RECORD_END_BYTES), &n));
+	(void)shutdown(a->watch.fd, SHUT_WR);
+	note_refusal(a->intake, scan->reason);
+	a->refused = true;
+	buf_fini(&a->in);
+	discard(a);
 }
 
 static void
@@ -184,6 +216,10 @@ on_arrival(struct watch *w, uint32_t events)
 	ssize_t n;
 
 	(void)events;
+	if (a->refused) {
+		discard(a);
+		return;
+	}
 	if (a->in.len == 0) {
 		n = recv(w->fd, in->peek, sizeof(in->peek),
 		    MSG_PEEK | MSG_DONTWAIT);

@@ -4,6 +4,10 @@
  * a whole request lies in the connection, and only then lets libfcgi parse
  * it.  A peer that sends half a request, or nothing, or nonsense, costs one
  * descriptor until its deadline and is felt by nobody.
+ *
+ * A request of more than RECORD_REQUEST_MAX bytes is answered with 413, and
+ * what else comes of it is read away for a while: a front end that finds the
+ * connection closed while it writes would answer 502 or 503 instead.
  */
 #ifndef WALCAST_INTAKE_H
 #define WALCAST_INTAKE_H
@@ -20,6 +24,7 @@ struct intake_options {
 	int listener;         /* non-blocking; stays the caller's */
 	uint64_t timeout_us;  /* a request must be whole by then */
 	unsigned max_waiting; /* connections whose request is not whole */
+	size_t body_bytes;    /* so much of a body is kept; see params.h */
 	/*
 	 * Takes over fd; params are valid during the call only.
 	 */

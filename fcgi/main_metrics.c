@@ -3,179 +3,67 @@
  * sse-metrics.fcgi: figures and health of all processes, as FastCGI on fd 0
  * or on a socket of its own, or as plain CGI.  One thread; a request is
  * answered in the turn in which it is whole, and blocks on the disk only.
+ * Streams of the status page live on until their reader leaves.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
+#include "answers.h"
+#include "catalogue.h"
 #include "cgi.h"
-#include "clock.h"
 #include "conf.h"
-#include "fcgx.h"
-#include "http.h"
 #include "intake.h"
+#include "listener.h"
 #include "log.h"
 #include "loop.h"
 #include "params.h"
-#include "query.h"
+#include "random.h"
 #include "reply.h"
-#include "route.h"
-#include "scrape.h"
-#include "sock.h"
+#include "self.h"
+#include "signals.h"
+#include "statusstream.h"
 
-#define PROGRAM      "sse-metrics.fcgi"
-#define EX_USAGE_    64 /* sysexits(3) */
-#define MAX_WAITING  256
-#define RESPONSE_MAX (4u << 20)
-#define FINISH_US    2000000 /* for what is being written when told to end */
-
-#define TEXT_TYPE "text/plain; version=0.0.4; charset=utf-8"
-#define JSON_TYPE "application/json"
+#define PROGRAM       ANSWERS_PROGRAM
+#define EX_USAGE_     64 /* sysexits(3) */
+#define MAX_WAITING   256
+#define CATALOGUE_MAX (1u << 20)
+#define LOOK_MS       1000    /* for the streams of the status page */
+#define FINISH_US     2000000 /* for what is being written when told to end */
 
 struct program {
 	struct conf conf;
 	const char *conf_path; /* NULL: where conf_load looks */
 	struct loop *loop;
 	struct reply_set *replies;
-	struct intake *intake;
+	struct intake *intake; /* NULL: plain CGI */
+	struct statusstreams *streams;
+	struct self *self; /* NULL: it tells nobody of itself */
+	struct answers answers;
 	struct watch signals;
 	uint64_t end_us; /* 0: runs */
 };
 
-#define OWNER(ptr, type, member)                                               \
-	((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+/* ---- requests ----------------------------------------------------------- */
 
-/* ---- answers ------------------------------------------------------------ */
-
-enum form { FORM_TEXT, FORM_JSON, FORM_UNKNOWN };
-
-/* The last format= of the query. */
-static enum form
-form_of(const struct params *p)
+/* Begins a stream on fd, or appends why not; true when it took fd. */
+static bool
+open_stream(struct program *pr, int fd, uint16_t request_id, struct buf *out,
+    enum status *st)
 {
-	struct span rest = route_query(p);
-	struct query_pair pair;
-	enum form form = FORM_TEXT;
-
-	while (query_next(&rest, &pair)) {
-		if (!span_eq(pair.name, SPAN("format")))
-			continue;
-		if (span_eq(pair.value, SPAN("json")))
-			form = FORM_JSON;
-		else if (span_eq(pair.value, SPAN("prometheus")) ||
-		    pair.value.len == 0)
-			form = FORM_TEXT;
-		else
-			form = FORM_UNKNOWN;
-	}
-	return form;
-}
-
-static enum status
-answer_error(struct buf *out, int status, struct span detail, bool head_only)
-{
-	const struct http_error e = {.status = status,
-	    .detail = detail,
-	    .allow = status == 405 ? SPAN("GET, HEAD") : SPAN_NONE,
-	    .retry_after_s = status == 503 ? 5 : 0};
-
-	return http_error(out, &e, SPAN_NONE, head_only);
-}
-
-static enum status
-answer_ready(struct program *pr, struct buf *out, bool head_only)
-{
-	struct scrape s;
-	struct buf body;
-	enum status st;
-
-	st = scrape_read(&s, pr->conf.database, clock_real_ms());
-	if (st != ST_OK)
-		return st;
-	buf_init(&body, RESPONSE_MAX);
-	st = scrape_ready_json(&s, &body);
-	if (st == ST_OK)
-		st = http_ok(out, scrape_ready(&s) ? 200 : 503, SPAN(JSON_TYPE),
-		    buf_span(&body), head_only);
-	buf_fini(&body);
-	scrape_fini(&s);
-	return st;
-}
-
-static enum status
-answer_metrics(struct program *pr, struct buf *out, enum form form,
-    bool head_only)
-{
-	struct scrape s;
-	struct buf body;
-	enum status st;
-
-	st = scrape_read(&s, pr->conf.database, clock_real_ms());
-	if (st != ST_OK)
-		return st;
-	buf_init(&body, RESPONSE_MAX);
-	st = form == FORM_JSON ? metrics_json(s.metrics, &body)
-			       : metrics_text(s.metrics, &body);
-	if (st == ST_OK)
-		st = http_ok(out, 200,
-		    form == FORM_JSON ? SPAN(JSON_TYPE) : SPAN(TEXT_TYPE),
-		    buf_span(&body), head_only);
-	buf_fini(&body);
-	scrape_fini(&s);
-	return st;
-}
-
-static enum status
-answer_path(struct program *pr, const struct params *p, struct span path,
-    struct buf *out, bool head_only)
-{
-	if (span_eq(path, SPAN("healthz")))
-		return http_ok(out, 200, SPAN(JSON_TYPE),
-		    SPAN("{\"alive\":true}\n"), head_only);
-	if (span_eq(path, SPAN("readyz")))
-		return answer_ready(pr, out, head_only);
-	if (path.len > 0)
-		return answer_error(out, 404,
-		    SPAN("There is nothing at this path: /healthz, /readyz, "
-			 "or no path at all for the metrics."),
-		    head_only);
-	if (form_of(p) == FORM_UNKNOWN)
-		return answer_error(out, 400,
-		    SPAN("This format is not known: format=json, or none for "
-			 "Prometheus text."),
-		    head_only);
-	return answer_metrics(pr, out, form_of(p), head_only);
-}
-
-static enum status
-answer(struct program *pr, const struct params *p, struct buf *out)
-{
-	struct span method = params_get(p, "REQUEST_METHOD"), path;
-	bool head_only = span_eq(method, SPAN("HEAD"));
-	struct buf text;
-	enum status st;
-
-	if (!head_only && !span_eq(method, SPAN("GET")))
-		return answer_error(out, 405,
-		    SPAN("Metrics are read with GET or HEAD."), false);
-	buf_init(&text, 4 * PARAMS_MAX_BYTES);
-	st = buf_reserve(&text, route_room(p));
-	if (st != ST_OK)
-		return ST_NOMEM;
-	if (route_path(&text, p, SPAN(PROGRAM), &path) == ST_OK)
-		st = answer_path(pr, p, path, out, head_only);
-	else
-		st = answer_error(out, 400,
-		    SPAN("The path has a broken percent escape."), head_only);
-	buf_fini(&text);
-	return st;
+	*st = statusstreams_open(pr->streams, fd, request_id);
+	if (*st == ST_OK)
+		return true;
+	if (*st == ST_FULL)
+		*st = answers_error(out, 503,
+		    SPAN("As many watch already as one process lets; fetch "
+			 "format=json instead."),
+		    false);
+	return false;
 }
 
 /* Takes fd. */
@@ -183,14 +71,21 @@ static void
 respond(struct program *pr, int fd, uint16_t request_id, const struct params *p)
 {
 	struct buf out;
+	bool stream;
 	enum status st;
 
-	buf_init(&out, RESPONSE_MAX + 4096);
-	st = answer(pr, p, &out);
+	buf_init(&out, ANSWERS_MAX + 4096);
+	st = answers_put(&pr->answers, p, &out, &stream);
+	if (st == ST_OK && stream &&
+	    open_stream(pr, fd, request_id, &out, &st)) {
+		buf_fini(&out);
+		return;
+	}
 	if (st != ST_OK) {
 		log_warnx("a request could not be answered: %s",
 		    status_name(st));
-		st = answer_error(&out, 503,
+		buf_clear(&out);
+		st = answers_error(&out, 503,
 		    SPAN("There is not enough memory to answer."), false);
 	}
 	if (st == ST_OK)
@@ -206,6 +101,23 @@ on_request(void *arg, int fd, uint16_t request_id, const struct params *p)
 	respond(arg, fd, request_id, p);
 }
 
+static enum status
+on_look(void *arg, struct buf *json, struct frame_open *open)
+{
+	struct program *pr = arg;
+
+	return answers_look(&pr->answers, json, open);
+}
+
+static void
+on_report(void *arg, struct figures *f)
+{
+	const struct program *pr = arg;
+
+	figures_set(f, FIG_SCRAPES, pr->answers.n_scrapes);
+	beacons_report(pr->answers.beacons, f);
+}
+
 /* ---- running ------------------------------------------------------------ */
 
 static void
@@ -214,31 +126,26 @@ turn(struct program *pr, uint64_t max_wait_us)
 	if (loop_turn(pr->loop, max_wait_us) != ST_OK)
 		log_warn("epoll_wait");
 	reply_set_reap(pr->replies);
+	statusstreams_reap(pr->streams);
 	if (pr->intake != NULL)
 		intake_reap(pr->intake);
 }
 
-/* One response on standard output. */
-static enum status
-run_cgi(struct program *pr, struct errmsg *err)
+/* Is there something that its reader has not taken to the end? */
+static bool
+is_busy(const struct program *pr)
 {
-	struct params p;
+	return reply_set_count(pr->replies) > 0 ||
+	    statusstreams_count(pr->streams) > 0;
+}
 
-	if (getenv("REQUEST_METHOD") == NULL) {
-		errmsg_set(err,
-		    "neither a listening socket on fd 0 nor a CGI request: "
-		    "start it from a web server, or with --listen");
-		return ST_INVALID;
-	}
-	(void)signal(SIGPIPE, SIG_IGN);
-	params_init(&p);
-	if (cgi_read(&p) != ST_OK)
-		return ST_NOMEM;
-	respond(pr, STDOUT_FILENO, REPLY_RAW, &p);
-	params_fini(&p);
-	while (reply_set_count(pr->replies) > 0)
-		turn(pr, LOOP_FOREVER);
-	return ST_OK;
+/* Until all is out, at the latest when a signal's time is up. */
+static void
+finish(struct program *pr)
+{
+	while (is_busy(pr) &&
+	    (pr->end_us == 0 || loop_now_us(pr->loop) < pr->end_us))
+		turn(pr, pr->end_us == 0 ? LOOP_FOREVER : 100000);
 }
 
 static void
@@ -254,12 +161,13 @@ reread(struct program *pr)
 	pr->conf = fresh;
 	log_init(PROGRAM, (enum log_format)fresh.log_format,
 	    (enum log_level)fresh.log_level);
+	log_limit((unsigned)fresh.log_rate);
 }
 
 static void
 on_signal(struct watch *w, uint32_t events)
 {
-	struct program *pr = OWNER(w, struct program, signals);
+	struct program *pr = OWNER_OF(w, struct program, signals);
 	struct signalfd_siginfo si;
 
 	(void)events;
@@ -268,30 +176,37 @@ on_signal(struct watch *w, uint32_t events)
 			reread(pr);
 		} else if (pr->end_us == 0) {
 			pr->end_us = loop_now_us(pr->loop) + FINISH_US;
-			intake_stop(pr->intake);
+			if (pr->intake != NULL)
+				intake_stop(pr->intake);
+			statusstreams_drain(pr->streams);
 		}
 	}
 }
 
-/* Before fcgx_init(), whose handler would swallow a SIGTERM. */
+/* One response on standard output, or one stream. */
 static enum status
-watch_signals(struct program *pr)
+run_cgi(struct program *pr, struct errmsg *err)
 {
-	sigset_t set;
-	int fd;
+	struct params p;
+	enum status st;
 
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGTERM);
-	(void)sigaddset(&set, SIGINT);
-	(void)sigaddset(&set, SIGUSR1);
-	(void)sigaddset(&set, SIGHUP);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return ST_IO;
-	fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-	if (fd < 0)
-		return ST_IO;
-	pr->signals = (struct watch){.fd = fd, .fn = on_signal};
-	return loop_add(pr->loop, &pr->signals, EPOLLIN);
+	if (getenv("REQUEST_METHOD") == NULL) {
+		errmsg_set(err,
+		    "neither a listening socket on fd 0 nor a CGI request: "
+		    "start it from a web server, or with --listen");
+		return ST_INVALID;
+	}
+	pr->signals.fn = on_signal;
+	st = signals_watch(pr->loop, &pr->signals);
+	params_init(&p);
+	params_keep_body(&p, BEACONS_BODY_BYTES);
+	if (st == ST_OK)
+		st = cgi_read(&p);
+	if (st == ST_OK)
+		respond(pr, STDOUT_FILENO, REPLY_RAW, &p);
+	params_fini(&p);
+	finish(pr);
+	return st;
 }
 
 /* Serves until a signal says that it is enough. */
@@ -301,54 +216,46 @@ run_fastcgi(struct program *pr, int listener)
 	const struct intake_options o = {.listener = listener,
 	    .timeout_us = (uint64_t)pr->conf.request_timeout_ms * 1000,
 	    .max_waiting = MAX_WAITING,
+	    .body_bytes = BEACONS_BODY_BYTES,
 	    .ready = on_request,
+	    .arg = pr};
+	const struct self_options self = {.role = "metrics",
+	    .socket = pr->conf.socket,
+	    .fill = on_report,
 	    .arg = pr};
 	enum status st;
 
-	st = watch_signals(pr);
+	pr->signals.fn = on_signal;
+	st = signals_watch(pr->loop, &pr->signals);
 	if (st == ST_OK)
-		st = fcgx_init();
-	(void)signal(SIGPIPE, SIG_IGN); /* libfcgi has put its own there */
+		st = beacons_new(&pr->answers.beacons, random_seed());
 	if (st == ST_OK)
 		st = intake_new(&pr->intake, pr->loop, &o);
+	if (st == ST_OK && pr->conf.metrics == CONF_ON)
+		st = self_new(&pr->self, pr->loop, &self);
 	if (st != ST_OK)
 		return st;
 	while (pr->end_us == 0)
 		turn(pr, LOOP_FOREVER);
-	while (reply_set_count(pr->replies) > 0 &&
-	    loop_now_us(pr->loop) < pr->end_us)
-		turn(pr, 100000);
+	finish(pr);
+	self_free(&pr->self);
 	intake_free(&pr->intake);
+	beacons_free(&pr->answers.beacons);
 	(void)close(pr->signals.fd);
 	return ST_OK;
-}
-
-static bool
-is_listening(int fd)
-{
-	int on = 0;
-	socklen_t len = sizeof(on);
-
-	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &len) == 0 && on;
 }
 
 static enum status
 run(struct program *pr, const char *address, struct errmsg *err)
 {
-	int fd = STDIN_FILENO, flags;
-	enum status st;
+	int fd;
+	enum status st = listener_find(address, (unsigned)pr->conf.socket_mode,
+	    &fd, err);
 
-	if (address != NULL) {
-		st = sock_listen(address, (unsigned)pr->conf.socket_mode, &fd,
-		    err);
-		if (st != ST_OK)
-			return st;
-	} else if (!is_listening(fd)) {
+	if (st != ST_OK)
+		return st;
+	if (fd < 0)
 		return run_cgi(pr, err);
-	}
-	flags = fcntl(fd, F_GETFL);
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
-		return ST_IO;
 	st = run_fastcgi(pr, fd);
 	if (address != NULL)
 		(void)close(fd);
@@ -358,17 +265,25 @@ run(struct program *pr, const char *address, struct errmsg *err)
 static int
 start(struct program *pr, const char *address)
 {
+	const struct statusstream_options streams = {.interval_ms = LOOK_MS,
+	    .retry_ms = pr->conf.retry_ms,
+	    .look = on_look,
+	    .arg = pr};
 	struct errmsg err = {""};
 	enum status st;
 
+	pr->answers.conf = &pr->conf;
 	st = loop_new(&pr->loop);
 	if (st == ST_OK)
 		st = reply_set_new(&pr->replies, pr->loop);
+	if (st == ST_OK)
+		st = statusstreams_new(&pr->streams, pr->loop, &streams);
 	if (st == ST_OK)
 		st = run(pr, address, &err);
 	if (st != ST_OK)
 		log_error("%s",
 		    err.text[0] != '\0' ? err.text : status_name(st));
+	statusstreams_free(&pr->streams);
 	reply_set_free(&pr->replies);
 	loop_free(&pr->loop);
 	return st == ST_OK ? 0 : 1;
@@ -378,12 +293,28 @@ static int
 usage(FILE *out, int code)
 {
 	(void)fputs("usage: " PROGRAM " [-hV] [-c file] "
-		    "[--listen path | host:port]\n",
+		    "[--listen path | host:port]\n"
+		    "       " PROGRAM " --catalogue\n",
 	    out);
 	return code;
 }
 
+/* The table of docs/METRICS.md. */
+static int
+print_catalogue(void)
+{
+	struct buf out;
+	bool done;
+
+	buf_init(&out, CATALOGUE_MAX);
+	done = catalogue_put(&out) == ST_OK &&
+	    fwrite(buf_span(&out).p, out.len, 1, stdout) == 1;
+	buf_fini(&out);
+	return done ? 0 : 1;
+}
+
 static const struct option long_options[] = {
+    {"catalogue", no_argument, NULL, 'C'},
     {"config", required_argument, NULL, 'c'},
     {"help", no_argument, NULL, 'h'},
     {"listen", required_argument, NULL, 'l'},
@@ -408,6 +339,8 @@ main(int argc, char **argv)
 		case 'l':
 			address = optarg;
 			break;
+		case 'C':
+			return print_catalogue();
 		case 'h':
 			return usage(stdout, 0);
 		case 'V':
@@ -424,5 +357,6 @@ main(int argc, char **argv)
 	}
 	log_init(PROGRAM, (enum log_format)pr.conf.log_format,
 	    (enum log_level)pr.conf.log_level);
+	log_limit((unsigned)pr.conf.log_rate);
 	return start(&pr, address);
 }

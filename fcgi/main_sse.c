@@ -4,23 +4,19 @@
  * else fd 0 decides: a listening socket is FastCGI, as web servers start it;
  * anything else is plain CGI.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "conf.h"
+#include "listener.h"
 #include "log.h"
-#include "sock.h"
 #include "store.h"
 #include "worker.h"
 
-#define EX_USAGE_     64 /* sysexits(3) */
-#define SYSTEMD_FIRST 3  /* sd_listen_fds(3) */
+#define EX_USAGE_ 64 /* sysexits(3) */
 
 struct options {
 	const char *conf_path;
@@ -81,51 +77,6 @@ read_options(int argc, char **argv, struct options *o)
 	return EX_USAGE_;
 }
 
-static bool
-is_listening(int fd)
-{
-	int on = 0;
-	socklen_t len = sizeof(on);
-
-	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &len) == 0 &&
-	    on != 0;
-}
-
-static bool
-from_systemd(void)
-{
-	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
-
-	return pid != NULL && fds != NULL && atol(pid) == (long)getpid() &&
-	    atoi(fds) >= 1 && is_listening(SYSTEMD_FIRST);
-}
-
-/* -1: plain CGI. */
-static enum status
-find_listener(const struct options *o, const struct conf *c, int *fd,
-    struct errmsg *err)
-{
-	int flags;
-
-	if (o->listen != NULL)
-		return sock_listen(o->listen, (unsigned)c->socket_mode, fd,
-		    err);
-	if (from_systemd())
-		*fd = SYSTEMD_FIRST;
-	else if (is_listening(STDIN_FILENO))
-		*fd = STDIN_FILENO;
-	else
-		return ST_OK;
-	/* accept must never wait; the flag is shared with our siblings. */
-	flags = fcntl(*fd, F_GETFL);
-	if (flags < 0 || fcntl(*fd, F_SETFL, flags | O_NONBLOCK) < 0) {
-		errmsg_set(err, "cannot use the listening socket: %s",
-		    strerror(errno));
-		return ST_IO;
-	}
-	return ST_OK;
-}
-
 /* What a web server shows for a CGI program that cannot run. */
 static void
 say_unavailable(void)
@@ -146,7 +97,8 @@ serve(const struct options *o, const struct conf *c)
 	struct worker *w = NULL;
 	struct errmsg err = {""};
 	int fd = -1;
-	enum status st = find_listener(o, c, &fd, &err);
+	enum status st = listener_find(o->listen, (unsigned)c->socket_mode, &fd,
+	    &err);
 
 	if (st == ST_OK)
 		st = worker_new(&w, c, fd, &err);
@@ -156,7 +108,7 @@ serve(const struct options *o, const struct conf *c)
 			say_unavailable();
 		return EXIT_FAILURE;
 	}
-	st = worker_run(w);
+	st = worker_run(w, o->listen == NULL ? "standard input" : o->listen);
 	worker_free(&w);
 	if (o->listen != NULL && strchr(o->listen, '/') != NULL)
 		(void)unlink(o->listen);
@@ -191,7 +143,7 @@ main(int argc, char **argv)
 	int rc = -1;
 
 	/* A web server gives a CGI program arguments out of the query. */
-	if (getenv("GATEWAY_INTERFACE") == NULL || is_listening(STDIN_FILENO))
+	if (getenv("GATEWAY_INTERFACE") == NULL || listener_is(STDIN_FILENO))
 		rc = read_options(argc, argv, &o);
 	if (rc >= 0)
 		return rc;

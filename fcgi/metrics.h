@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Figures over all processes: rows of the status table in, Prometheus text
- * (exposition format 0.0.4) or JSON out.  One catalogue says what there is;
- * what is not in it cannot be emitted.  Pure.
+ * Figures over all processes: rows of the status table in, series of the
+ * catalogue (lib/figures.def) out, which exposition.h and metricsjson.h put
+ * into words.  What is not in the catalogue cannot come out.  Pure.
  *
- * Counters are summed over all rows, dead ones and the totals included, so
- * that they never go back.  Gauges are taken from rows whose lease runs.
+ * Counters and histograms are summed over all rows, those of dead processes
+ * and the totals included, so that they never go back.  Gauges are taken from
+ * rows whose lease runs.
  */
 #ifndef WALCAST_METRICS_H
 #define WALCAST_METRICS_H
@@ -13,55 +14,43 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "buf.h"
+#include "figures.h"
+#include "hist.h"
+#include "span.h"
 #include "status.h"
 #include "statusdb.h"
 
-enum metrics_type { METRICS_GAUGE, METRICS_COUNTER };
-
-/* Where a value comes from. */
-enum metrics_source {
-	METRICS_MEMBER,  /* the member of the row's counters */
-	METRICS_STREAMS, /* the row's column */
-	METRICS_LIVE,    /* 1 for each row whose lease runs */
-	METRICS_AGE,     /* milliseconds since the row was written */
-	METRICS_TOLD     /* metrics_tell() */
-};
-
-/* How the values of several rows become one. */
-enum metrics_add { METRICS_SUM, METRICS_MAX, METRICS_MIN };
-
-struct metrics_entry {
-	const char *name;          /* NULL ends the catalogue */
-	const char *label, *value; /* NULL when it has none */
-	enum metrics_type type;
-	const char *unit; /* "" when it has none */
-	enum metrics_source source;
-	const char *member; /* METRICS_MEMBER */
-	const char *role;   /* of the rows to look at; NULL: all */
-	enum metrics_add add;
-	int64_t per;          /* what is added up is divided by this */
-	const char *sentence; /* NULL: one more label of the one above */
-};
-
-extern const struct metrics_entry metrics_catalogue[];
-
 struct metrics; /* opaque: metrics.c */
+
+/* ---- in ----------------------------------------------------------------- */
 
 /* now_ms   Unix time, against which leases are held */
 MUST_USE enum status metrics_new(struct metrics **out, int64_t now_ms);
 void metrics_free(struct metrics **m);
 
 /*
- * Adds one process.  Counters that are not a JSON object of numbers count as
- * none.
+ * Adds one process.  Counters or gauges that are not a JSON object of whole
+ * numbers count as none.
  * Returns  ST_OK or ST_NOMEM
  */
 MUST_USE enum status metrics_add_row(struct metrics *m,
     const struct statusdb_row *row);
 
-/* Gives a value whose source is METRICS_TOLD; the name must be such a one. */
-void metrics_tell(struct metrics *m, const char *name, int64_t value);
+/* Gives a value of the source FIGURE_TOLD; the family must have one. */
+void metrics_tell(struct metrics *m, const char *family, int64_t value);
+
+/*
+ * Gives the label's value of a family of the source FIGURE_INFO; text must
+ * outlive m.
+ */
+void metrics_inform(struct metrics *m, const char *family, struct span text);
+
+/* ---- out ---------------------------------------------------------------- */
+
+int64_t metrics_now_ms(const struct metrics *m);
+
+/* Does the lease of this row run? */
+bool metrics_is_live(const struct metrics *m, const struct statusdb_row *row);
 
 /* Is pubd there?  Ages are of its newest row; -1 when there is none. */
 struct metrics_pubd {
@@ -70,7 +59,34 @@ struct metrics_pubd {
 };
 struct metrics_pubd metrics_pubd(const struct metrics *m);
 
-MUST_USE enum status metrics_text(const struct metrics *m, struct buf *out);
-MUST_USE enum status metrics_json(const struct metrics *m, struct buf *out);
+enum metrics_kind {
+	METRICS_NUMBER,   /* number / per */
+	METRICS_QUOTIENT, /* quotient */
+	METRICS_HIST      /* hist, in the unit of scale */
+};
+
+/* One series as it stands; its spans are valid as long as m is unchanged. */
+struct metrics_series {
+	const struct figure *family;
+	struct span value; /* of its label, if the family has one */
+	enum metrics_kind kind;
+	int64_t number, per;
+	double quotient;
+	struct hist hist;
+	enum hist_scale scale;
+};
+
+struct metrics_cursor {
+	const struct figure *family;
+	size_t at, named;
+};
+
+/*
+ * Gives the series that there are, families together and in the order of the
+ * catalogue.  Start with a zeroed cursor.  Returns false when there are no
+ * more.
+ */
+bool metrics_next(const struct metrics *m, struct metrics_cursor *c,
+    struct metrics_series *s);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The CGI variables of one request.  Invariant: every item lies inside text.
- * Items are kept as offsets, because text moves while it grows.  Pure.
+ * The CGI variables and the body of one request.  Invariant: every item lies
+ * inside text. Items are kept as offsets, because text moves while it grows.
+ * Pure.
  */
 #include "params.h"
 
@@ -9,6 +10,7 @@ void
 params_init(struct params *p)
 {
 	buf_init(&p->text, PARAMS_MAX_BYTES);
+	buf_init(&p->body, 0);
 	p->n = 0;
 }
 
@@ -16,6 +18,7 @@ void
 params_fini(struct params *p)
 {
 	buf_fini(&p->text);
+	buf_fini(&p->body);
 	p->n = 0;
 }
 
@@ -39,6 +42,28 @@ params_add(struct params *p, struct span pair)
 	p->item[p->n].value_len = (unsigned)value.len;
 	p->n++;
 	return ST_OK;
+}
+
+void
+params_keep_body(struct params *p, size_t max_bytes)
+{
+	p->body.max = max_bytes;
+}
+
+enum status
+params_add_body(struct params *p, struct span piece)
+{
+	size_t room = p->body.max - p->body.len;
+
+	if (piece.len > room)
+		piece.len = room;
+	return piece.len == 0 ? ST_OK : buf_append(&p->body, piece);
+}
+
+struct span
+params_body(const struct params *p)
+{
+	return buf_span(&p->body);
 }
 
 struct span

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The CGI variables of one request (RFC 3875 section 4.1), copied: they
- * outlive the connection's buffers.  Pure.
+ * The CGI variables of one request (RFC 3875 section 4.1) and, where it is
+ * wanted, the beginning of its body, copied: they outlive the connection's
+ * buffers.  Pure.
  */
 #ifndef WALCAST_PARAMS_H
 #define WALCAST_PARAMS_H
@@ -15,6 +16,7 @@
 
 struct params {
 	struct buf text; /* NAME=VALUE, one after the other */
+	struct buf body; /* its bound is what params_keep_body was told */
 	size_t n;
 	struct {
 		unsigned name_at, name_len, value_at, value_len;
@@ -26,6 +28,19 @@ void params_fini(struct params *p);
 
 /* Adds "NAME=VALUE".  ST_FULL past the bounds, ST_INVALID without '='. */
 MUST_USE enum status params_add(struct params *p, struct span pair);
+
+/*
+ * Before a request is read: so much of its body is kept, by default nothing.
+ * The rest is read away; to see that there was more, ask for a byte more than
+ * is allowed.
+ */
+void params_keep_body(struct params *p, size_t max_bytes);
+
+/* Adds what still fits of a piece of the body.  ST_OK or ST_NOMEM. */
+MUST_USE enum status params_add_body(struct params *p, struct span piece);
+
+/* What was kept; valid until the params are touched. */
+struct span params_body(const struct params *p);
 
 /* The value, or SPAN_NONE (p NULL) when it is not there. */
 struct span params_get(const struct params *p, const char *name);

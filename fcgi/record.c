@@ -42,6 +42,28 @@ record_encode(char out[RECORD_HEADER_BYTES], enum record_type type,
 	out[7] = 0;
 }
 
+enum status
+record_put(struct buf *out, uint16_t request_id, struct span text)
+{
+	size_t before = out->len;
+	char header[RECORD_HEADER_BYTES];
+	enum status st = ST_OK;
+
+	while (st == ST_OK && text.len > 0) {
+		size_t n = text.len < RECORD_CONTENT_MAX ? text.len
+							 : RECORD_CONTENT_MAX;
+
+		record_encode(header, RECORD_STDOUT, request_id, n);
+		st = buf_append(out, span_of(header, sizeof(header)));
+		if (st == ST_OK)
+			st = buf_append(out, span_of(text.p, n));
+		text = span_skip(text, n);
+	}
+	if (st != ST_OK)
+		buf_truncate(out, before);
+	return st;
+}
+
 void
 record_end(char out[RECORD_END_BYTES], uint16_t request_id, uint32_t app_status)
 {

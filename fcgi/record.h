@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "buf.h"
 #include "span.h"
 #include "status.h"
 
@@ -41,9 +42,16 @@ struct record_header {
 /* s.len >= RECORD_HEADER_BYTES */
 struct record_header record_decode(struct span s);
 
-/* A header with request id 1 and no padding. */
+/* A header without padding. */
 void record_encode(char out[RECORD_HEADER_BYTES], enum record_type type,
     uint16_t request_id, size_t content_len);
+
+/*
+ * Appends text as STDOUT records.
+ * Returns  ST_OK, ST_FULL or ST_NOMEM; on failure nothing was appended
+ */
+MUST_USE enum status record_put(struct buf *out, uint16_t request_id,
+    struct span text);
 
 /*
  * What ends a response: an empty STDOUT record and END_REQUEST with

@@ -22,6 +22,7 @@
 struct place {
 	int64_t id;
 	size_t end; /* of its frame, in the page's text */
+	int64_t commit_us;
 };
 
 struct page {
@@ -108,7 +109,8 @@ take(void *arg, const struct store_event *e)
 			r->too_large = e->id;
 		return st;
 	}
-	p->place[p->n++] = (struct place){e->id, p->text.len};
+	p->place[p->n++] = (struct place){e->id, p->text.len,
+	    hub_commit_us(r->hub, e)};
 	return ST_OK;
 }
 
@@ -191,7 +193,8 @@ fill_run(const struct page *p, int64_t cursor, struct run *run)
 		at = lo == 0 ? 0 : p->place[lo - 1].end;
 		if (!run_add(run, p->place[lo].id,
 			span_of(buf_span(&p->text).p + at,
-			    p->place[lo].end - at)))
+			    p->place[lo].end - at),
+			p->place[lo].commit_us))
 			return;
 	}
 	run_scanned(run, p->scanned_id);

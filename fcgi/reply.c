@@ -110,31 +110,20 @@ reply_set_reap(struct reply_set *rs)
 	}
 }
 
-/* FastCGI: STDOUT records of at most 65,535 bytes, then the end. */
+/* FastCGI: STDOUT records, then the end. */
 static enum status
 wrap(struct buf *out, uint16_t request_id, struct span response)
 {
-	char header[RECORD_HEADER_BYTES], last[RECORD_END_BYTES];
 	size_t n_records = response.len / RECORD_CONTENT_MAX + 1;
+	char last[RECORD_END_BYTES];
 	enum status st;
 
 	st = buf_reserve(out,
-	    response.len + sizeof(last) + n_records * sizeof(header));
-	while (st == ST_OK && response.len > 0) {
-		size_t n = response.len < RECORD_CONTENT_MAX
-		    ? response.len
-		    : RECORD_CONTENT_MAX;
-
-		record_encode(header, RECORD_STDOUT, request_id, n);
-		st = buf_append(out, span_of(header, sizeof(header)));
-		if (st == ST_OK)
-			st = buf_append(out, span_of(response.p, n));
-		response = span_skip(response, n);
-	}
-	record_end(last, request_id, 0);
+	    response.len + sizeof(last) + n_records * RECORD_HEADER_BYTES);
 	if (st == ST_OK)
-		st = buf_append(out, span_of(last, sizeof(last)));
-	return st;
+		st = record_put(out, request_id, response);
+	record_end(last, request_id, 0);
+	return st == ST_OK ? buf_append(out, span_of(last, sizeof(last))) : st;
 }
 
 static enum status

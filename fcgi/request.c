@@ -14,6 +14,7 @@
 
 #include "accept.h"
 #include "name.h"
+#include "origin.h"
 #include "query.h"
 #include "route.h"
 
@@ -32,6 +33,15 @@ struct reading {
 	const struct params *p;
 	struct span id[ID_SOURCES]; /* empty when not given */
 };
+
+const char *
+request_front_name(enum front f)
+{
+	static const char *const names[FRONTS] = {"apache", "lighttpd", "nginx",
+	    "cgi", "other"};
+
+	return names[f];
+}
 
 void
 request_init(struct request *r)
@@ -386,22 +396,46 @@ echo_of(struct span id)
 	return span_of(id.p, n);
 }
 
-static void
-read_position(struct reading *g)
+/*
+ * "earliest" and 0 are asked for by a page that begins, unless a browser says
+ * the 0 that it was given, or the page knows the log.
+ */
+static bool
+comes_back(const struct reading *g, struct span id)
 {
-	struct request *r = g->r;
+	bool begins = span_eq(id, SPAN("0")) || span_eq(id, SPAN("earliest"));
+
+	if (id.len == 0)
+		return false;
+	return !begins || g->r->generation.len > 0 ||
+	    span_eq(g->id[ID_HEADER], SPAN("0"));
+}
+
+static struct span
+find_id(struct reading *g)
+{
 	struct span id = SPAN_NONE;
 	int i;
 
 	g->id[ID_HEADER] = params_get(g->p, "HTTP_LAST_EVENT_ID");
 	for (i = 0; i < ID_SOURCES && id.len == 0; i++)
 		id = g->id[i];
+	return id;
+}
+
+static void
+read_position(struct reading *g)
+{
+	struct request *r = g->r;
+	struct span id = find_id(g);
+
 	if (id.len == 0) {
 		r->position = r->last_n > 0 ? POSITION_LAST : POSITION_LIVE;
 		return;
 	}
 	r->last_n = 0;
 	r->requested = echo_of(id);
+	r->resumes = comes_back(g, id);
 	if (span_eq(id, SPAN("earliest")))
 		r->position = POSITION_EARLIEST;
 	else if (id.len > MAX_ID_BYTES || !span_to_int64(id, &r->after_id))
@@ -409,31 +443,6 @@ read_position(struct reading *g)
 	else
 		r->position = r->after_id == 0 ? POSITION_EARLIEST
 					       : POSITION_AFTER;
-}
-
-/* The origin to answer with: ours is a list, or "*" for all. */
-static struct span
-allowed_origin(struct span rules, struct span origin)
-{
-	size_t i, start = 0;
-
-	if (origin.len == 0)
-		return SPAN_NONE;
-	for (i = 0; i <= rules.len; i++) {
-		struct span rule;
-
-		if (i < rules.len && rules.p[i] != ' ' && rules.p[i] != ',' &&
-		    rules.p[i] != '\t')
-			continue;
-		rule = span_of(rules.p == NULL ? "" : rules.p + start,
-		    i - start);
-		start = i + 1;
-		if (span_eq(rule, SPAN("*")))
-			return SPAN("*");
-		if (span_caseeq(rule, origin))
-			return origin;
-	}
-	return SPAN_NONE;
 }
 
 static void
@@ -461,6 +470,23 @@ pool_of(struct request *r, const struct params *p)
 	return span_of(start, r->text.len - before);
 }
 
+static enum front
+front_of(struct span software)
+{
+	static const enum front known[] = {FRONT_APACHE, FRONT_LIGHTTPD,
+	    FRONT_NGINX};
+	size_t i;
+
+	for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		struct span name = span_str(request_front_name(known[i]));
+
+		if (software.len >= name.len &&
+		    span_caseeq(span_of(software.p, name.len), name))
+			return known[i];
+	}
+	return FRONT_OTHER;
+}
+
 static void
 reset(struct request *r)
 {
@@ -482,7 +508,7 @@ request_read(struct request *r, const struct params *p,
 	if (st != ST_OK)
 		return ST_NOMEM;
 	r->kind = REQUEST_STREAM;
-	r->origin = allowed_origin(rules->allow_origin,
+	r->origin = origin_allowed(rules->allow_origin,
 	    params_get(p, "HTTP_ORIGIN"));
 	r->remote = params_get(p, "REMOTE_ADDR");
 	if (!span_to_int64(params_get(p, "WALCAST_MAX_STREAMS"),
@@ -490,12 +516,14 @@ request_read(struct request *r, const struct params *p,
 		r->max_streams = -1;
 	if (!span_to_int64(params_get(p, "WALCAST_RAMP"), &r->ramp))
 		r->ramp = -1;
-	r->thread_per_stream = span_starts(params_get(p, "SERVER_SOFTWARE"),
-	    SPAN("Apache"));
+	r->front = front_of(params_get(p, "SERVER_SOFTWARE"));
+	r->thread_per_stream = r->front == FRONT_APACHE;
 	r->slot_pool = pool_of(r, p);
 	if (!read_method(&g) || !read_accept(&g) || !read_path(&g) ||
-	    !read_query(&g) || !need_channel(r, rules))
+	    !read_query(&g) || !need_channel(r, rules)) {
+		r->resumes = comes_back(&g, find_id(&g));
 		return ST_OK;
+	}
 	read_position(&g);
 	if (r->head_only)
 		r->kind = REQUEST_HEAD;

@@ -34,6 +34,16 @@ enum request_position {
 	POSITION_INVALID   /* malformed or foreign id */
 };
 
+/* The web server in front.  The catalogue of figures has the same order. */
+enum front {
+	FRONT_APACHE,
+	FRONT_LIGHTTPD,
+	FRONT_NGINX,
+	FRONT_CGI, /* whichever it is: a process for each stream */
+	FRONT_OTHER,
+	FRONTS
+};
+
 struct request_rules {
 	struct span default_channel; /* patterns, comma separated; or empty */
 	struct span allow_origin;    /* "*", origins by space or comma; empty */
@@ -54,18 +64,23 @@ struct request {
 	int64_t after_id;
 	int64_t last_n;
 	struct span requested; /* the id as it came, for control.gap */
+	bool resumes; /* ... and it is of a client that comes back; known
+			 of refused requests, too */
 	struct span generation;
 	bool envelope;
 	bool heartbeat_events;
 	bool padding;
 
 	struct span remote;     /* REMOTE_ADDR */
+	enum front front;       /* by SERVER_SOFTWARE; never FRONT_CGI */
 	int64_t max_streams;    /* WALCAST_MAX_STREAMS; -1: not given */
 	int64_t ramp;           /* WALCAST_RAMP; -1: not given */
 	bool thread_per_stream; /* the web server is known for it */
 	struct span slot_pool;  /* which slots it counts in, see slots.h */
 	struct buf text;        /* decoded strings */
 };
+
+const char *request_front_name(enum front f);
 
 void request_init(struct request *r);
 void request_fini(struct request *r);

@@ -18,6 +18,7 @@
 
 struct slot {
 	int64_t id;
+	int64_t commit_us;
 	size_t at;    /* of the texts in the area */
 	uint32_t len; /* all of them together */
 	uint32_t frame_len;
@@ -166,9 +167,10 @@ encode(struct ring *r, const struct store_event *e, bool with_envelope,
 }
 
 enum status
-ring_push(struct ring *r, const struct store_event *e, bool with_envelope)
+ring_push(struct ring *r, const struct store_event *e, bool with_envelope,
+    int64_t commit_us)
 {
-	struct slot s = {0};
+	struct slot s = {.commit_us = commit_us};
 	enum status st = encode(r, e, with_envelope, &s);
 
 	assert(e->id > r->head);
@@ -251,6 +253,7 @@ ring_get(const struct ring *r, uint64_t number, struct ring_entry *out)
 
 	assert(number >= r->first && number < r->end);
 	out->id = s->id;
+	out->commit_us = s->commit_us;
 	out->frame = span_of(p, s->frame_len);
 	p += s->frame_len;
 	out->envelope = s->envelope_len == 0 ? SPAN_NONE

@@ -26,6 +26,7 @@ struct ring_entry {
 	struct span event;
 	struct span frame;    /* frame_event */
 	struct span envelope; /* frame_envelope; SPAN_NONE when not kept */
+	int64_t commit_us;    /* as it was given */
 };
 
 /* max_bytes   all memory that the ring will use */
@@ -40,12 +41,13 @@ void ring_reset(struct ring *r, int64_t base);
  * for the ring empties it and becomes its base: streams read it from the
  * store.
  *
+ * commit_us  kept with it
  * Returns  ST_OK      it is in
  *          ST_FULL    it did not fit; the ring is empty, base == its id
  *          ST_NOMEM   as ST_FULL
  */
 MUST_USE enum status ring_push(struct ring *r, const struct store_event *e,
-    bool with_envelope);
+    bool with_envelope, int64_t commit_us);
 
 /* Nothing is at or below upto that is not here: the head moves on. */
 void ring_advance(struct ring *r, int64_t upto);

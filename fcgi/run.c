@@ -15,6 +15,7 @@ run_begin(struct run *r, const struct run_place *from, size_t limit, bool exact)
 	r->broken = false;
 	r->exact = exact;
 	r->n_marks = 0;
+	r->n_times = 0;
 	r->part_id = 0;
 	r->scanned_id = from->cursor;
 }
@@ -26,8 +27,19 @@ copy(struct run *r, const char *p, size_t n)
 	r->len += n;
 }
 
+static void
+add_mark(struct run *r, int64_t id, int64_t commit_us)
+{
+	size_t n = r->n_times;
+
+	r->mark[r->n_marks++] = (struct run_mark){id, r->len};
+	if (n == 0 || (r->time[n - 1].commit_us != commit_us && n < RUN_TIMES))
+		r->time[r->n_times++].commit_us = commit_us;
+	r->time[r->n_times - 1].end = r->n_marks;
+}
+
 bool
-run_add(struct run *r, int64_t id, struct span frame)
+run_add(struct run *r, int64_t id, struct span frame, int64_t commit_us)
 {
 	size_t room = r->limit - r->len;
 
@@ -49,7 +61,7 @@ run_add(struct run *r, int64_t id, struct span frame)
 		return false;
 	}
 	copy(r, frame.p, frame.len);
-	r->mark[r->n_marks++] = (struct run_mark){id, r->len};
+	add_mark(r, id, commit_us);
 	r->scanned_id = id;
 	return true;
 }
@@ -101,4 +113,22 @@ run_advance(const struct run *r, size_t sent, struct run_place *p)
 	if (sent == r->len && r->part_id == 0)
 		p->cursor = r->scanned_id;
 	return next;
+}
+
+size_t
+run_marks_upto(const struct run *r, int64_t id)
+{
+	size_t lo = 0, hi = r->n_marks;
+
+	if (hi == 0 || id < r->mark[0].id)
+		return 0;
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (r->mark[mid].id <= id)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
 }

@@ -9,26 +9,71 @@
 #include <time.h>
 
 #include "jsontext.h"
+#include "metricsjson.h"
 #include "statusdb.h"
 #include "store.h"
 
 #define LOCK_TRIES   50
 #define LOCK_WAIT_NS 1000000
+#define LIST_MAX     (1u << 20) /* bytes of a list of processes or errors */
+#define REASONS_MAX  4096
 
 /* ---- reading ------------------------------------------------------------ */
 
+/* Rows on their way from the table; the first failure ends it. */
 struct rows {
-	struct metrics *metrics;
+	struct scrape *scrape;
 	enum status st;
 };
+
+/* Past its bound a list is cut, and the sums go on. */
+static enum status
+cut(struct buf *list, size_t before, enum status st)
+{
+	if (st != ST_OK)
+		buf_truncate(list, before);
+	return st == ST_FULL ? ST_OK : st;
+}
 
 static void
 take_row(void *arg, const struct statusdb_row *row)
 {
 	struct rows *rows = arg;
+	struct scrape *s = rows->scrape;
+	size_t before = s->processes.len;
+
+	if (rows->st != ST_OK)
+		return;
+	if (!span_eq(row->name, SPAN(STATUSDB_TOTALS)))
+		rows->st = cut(&s->processes, before,
+		    metricsjson_process(&s->processes, row,
+			metrics_is_live(s->metrics, row)));
+	if (rows->st == ST_OK)
+		rows->st = metrics_add_row(s->metrics, row);
+}
+
+static void
+take_error(void *arg, const struct statusdb_error *e)
+{
+	struct rows *rows = arg;
+	struct buf *list = &rows->scrape->errors;
 
 	if (rows->st == ST_OK)
-		rows->st = metrics_add_row(rows->metrics, row);
+		rows->st = cut(list, list->len, metricsjson_error(list, e));
+}
+
+static enum status
+read_rows(struct scrape *s, struct statusdb *db)
+{
+	struct rows rows = {.scrape = s, .st = ST_OK};
+	enum status st = statusdb_each(db, take_row, &rows);
+
+	if (st == ST_OK)
+		st = statusdb_each_error(db, take_error, &rows);
+	if (st != ST_OK)
+		errmsg_set(&s->status_error, "status.db cannot be read: %s",
+		    status_name(st));
+	return st == ST_OK ? rows.st : st;
 }
 
 /* One try, into metrics that are made anew so that no row counts twice. */
@@ -36,10 +81,11 @@ static enum status
 try_status(struct scrape *s, const char *database, int64_t now_ms)
 {
 	struct statusdb *db = NULL;
-	struct rows rows = {.st = ST_OK};
 	enum status st;
 
 	metrics_free(&s->metrics);
+	buf_clear(&s->processes);
+	buf_clear(&s->errors);
 	st = metrics_new(&s->metrics, now_ms);
 	if (st != ST_OK)
 		return st;
@@ -47,13 +93,9 @@ try_status(struct scrape *s, const char *database, int64_t now_ms)
 	st = statusdb_open(&db, database, false, &s->status_error);
 	if (st != ST_OK)
 		return st;
-	rows.metrics = s->metrics;
-	st = statusdb_each(db, take_row, &rows);
-	if (st != ST_OK)
-		errmsg_set(&s->status_error, "status.db cannot be read: %s",
-		    status_name(st));
+	st = read_rows(s, db);
 	statusdb_close(&db);
-	return st == ST_OK ? rows.st : st;
+	return st;
 }
 
 static enum status
@@ -84,40 +126,57 @@ wait_for_lock(void)
 }
 
 static void
-tell_bounds(struct metrics *m, const struct store_bounds *b)
+tell(struct scrape *s)
 {
+	struct metrics *m = s->metrics;
+	const struct store_bounds *b = &s->bounds;
+
+	metrics_tell(m, "sse_store_up", s->store_ok ? 1 : 0);
+	metrics_inform(m, "sse_build_info", SPAN(WALCAST_VERSION));
+	if (!s->store_ok)
+		return;
 	metrics_tell(m, "sse_log_head", b->head);
 	metrics_tell(m, "sse_log_oldest", b->oldest);
 	metrics_tell(m, "sse_log_events", b->head - b->oldest + 1);
+	metrics_inform(m, "sse_log_info", span_str(b->generation));
+}
+
+static enum status
+read_store(struct scrape *s, const char *database)
+{
+	enum status st = try_store(s, database, &s->bounds);
+	int tries;
+
+	for (tries = 1; st == ST_BUSY && tries < LOCK_TRIES; tries++) {
+		wait_for_lock();
+		st = try_store(s, database, &s->bounds);
+	}
+	if (st != ST_OK)
+		s->bounds = (struct store_bounds){0};
+	return st;
 }
 
 enum status
 scrape_read(struct scrape *s, const char *database, int64_t now_ms)
 {
-	struct store_bounds bounds;
 	enum status st;
 	int tries;
 
 	*s = (struct scrape){0};
+	buf_init(&s->processes, LIST_MAX);
+	buf_init(&s->errors, LIST_MAX);
 	st = try_status(s, database, now_ms);
 	for (tries = 1; st == ST_BUSY && tries < LOCK_TRIES; tries++) {
 		wait_for_lock();
 		st = try_status(s, database, now_ms);
 	}
-	s->status_ok = st == ST_OK;
 	if (s->metrics == NULL || st == ST_NOMEM) {
 		scrape_fini(s);
 		return ST_NOMEM;
 	}
-	st = try_store(s, database, &bounds);
-	for (tries = 1; st == ST_BUSY && tries < LOCK_TRIES; tries++) {
-		wait_for_lock();
-		st = try_store(s, database, &bounds);
-	}
-	s->store_ok = st == ST_OK;
-	if (s->store_ok)
-		tell_bounds(s->metrics, &bounds);
-	metrics_tell(s->metrics, "sse_store_up", s->store_ok ? 1 : 0);
+	s->status_ok = st == ST_OK;
+	s->store_ok = read_store(s, database) == ST_OK;
+	tell(s);
 	return ST_OK;
 }
 
@@ -125,6 +184,8 @@ void
 scrape_fini(struct scrape *s)
 {
 	metrics_free(&s->metrics);
+	buf_fini(&s->processes);
+	buf_fini(&s->errors);
 }
 
 /* ---- readiness ---------------------------------------------------------- */
@@ -172,19 +233,48 @@ put_pubd_reason(const struct scrape *s, struct buf *out, int *n)
 	return put_reason(out, "pubd", why.text, n);
 }
 
+/* The elements of the list of reasons; none when all is well. */
+static enum status
+put_reasons(const struct scrape *s, struct buf *out)
+{
+	enum status st = ST_OK;
+	int n = 0;
+
+	if (!s->store_ok)
+		st = put_reason(out, "store", s->store_error.text, &n);
+	return st == ST_OK ? put_pubd_reason(s, out, &n) : st;
+}
+
 enum status
 scrape_ready_json(const struct scrape *s, struct buf *out)
 {
 	enum status st;
-	int n = 0;
 
 	st = buf_printf(out, "{\"ready\":%s,\"reasons\":[",
 	    scrape_ready(s) ? "true" : "false");
-	if (st == ST_OK && !s->store_ok)
-		st = put_reason(out, "store", s->store_error.text, &n);
 	if (st == ST_OK)
-		st = put_pubd_reason(s, out, &n);
+		st = put_reasons(s, out);
 	if (st == ST_OK)
 		st = buf_append(out, SPAN("]}\n"));
+	return st;
+}
+
+enum status
+scrape_json(const struct scrape *s, struct buf *out)
+{
+	struct buf reasons;
+	enum status st;
+
+	buf_init(&reasons, REASONS_MAX);
+	st = put_reasons(s, &reasons);
+	if (st == ST_OK) {
+		const struct metricsjson_lists lists = {
+		    .reasons = buf_span(&reasons),
+		    .processes = buf_span(&s->processes),
+		    .errors = buf_span(&s->errors)};
+
+		st = metricsjson_put(s->metrics, &lists, out);
+	}
+	buf_fini(&reasons);
 	return st;
 }

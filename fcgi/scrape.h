@@ -13,11 +13,14 @@
 #include "buf.h"
 #include "metrics.h"
 #include "status.h"
+#include "store.h"
 
 struct scrape {
 	struct metrics *metrics;
+	struct store_bounds bounds; /* when store_ok; else zero */
 	bool store_ok, status_ok;
 	struct errmsg store_error, status_error; /* why not */
+	struct buf processes, errors;            /* lists: metricsjson.h */
 };
 
 /*
@@ -29,6 +32,9 @@ struct scrape {
 MUST_USE enum status scrape_read(struct scrape *s, const char *database,
     int64_t now_ms);
 void scrape_fini(struct scrape *s);
+
+/* All figures as one line of JSON (metricsjson.h), without its line feed. */
+MUST_USE enum status scrape_json(const struct scrape *s, struct buf *out);
 
 /* Can the log be read, and is pubd's heartbeat fresh? */
 bool scrape_ready(const struct scrape *s);

@@ -14,7 +14,8 @@
 #include "span.h"
 #include "status.h"
 
-#define SLOT_NONE (-1)
+#define SLOT_NONE          (-1)
+#define SLOTS_LOWEST_FIRST 1024
 
 struct slots;
 
@@ -27,11 +28,32 @@ void slots_close(struct slots **s);
 uint32_t slots_key(struct span kind, struct span name);
 
 /*
- * Takes one of the first `max` slots of a pool.
+ * Takes one of the first `max` slots of a pool: the lowest that is free, so
+ * that who asks with a smaller max sees how many are taken; any one when max
+ * is above SLOTS_LOWEST_FIRST.
+ *
  * Returns  ST_OK, ST_FULL (all are taken), ST_NOMEM, ST_IO
  */
 MUST_USE enum status slots_take(struct slots *s, uint32_t key, int64_t max,
     int32_t *slot);
 void slots_give(struct slots *s, uint32_t key, int32_t slot);
+
+/*
+ * How many of the first `max` slots of a pool are taken, by whom ever.  The
+ * kernel is asked for one row of them after the other, so counting goes on
+ * over several calls, and `taken` is what the last whole count came to.
+ */
+struct slots_count {
+	uint32_t key;
+	int64_t max;
+	int64_t taken; /* -1: not counted yet */
+	int64_t at;    /* of the count under way: the next slot, */
+	int64_t so_far;
+};
+
+struct slots_count slots_count_begin(uint32_t key, int64_t max);
+
+/* Goes on counting until then (monotonic), at least for one row. */
+void slots_count_go(struct slots *s, struct slots_count *c, uint64_t until_us);
 
 #endif

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "record.h"
 
 #define PEND_BYTES_MAX 65536 /* control text that waits; a few KiB in fact */
@@ -56,6 +57,66 @@ lay_header(struct stream *s, struct run *r)
 	return s->head_left;
 }
 
+static int64_t
+now_of(struct stream_counters *c)
+{
+	int64_t now_us = c->now_us;
+
+	if (now_us == 0)
+		now_us = (int64_t)clock_mono_us();
+	if (c->keep_now)
+		c->now_us = now_us;
+	return now_us;
+}
+
+/* Counts the first n marks of a run, which are out now. */
+static void
+count_times(const struct stream *s, const struct run *r, size_t n,
+    struct stream_counters *c)
+{
+	size_t at = run_marks_upto(r, s->born_id), i;
+	int64_t now_us;
+
+	if (at >= n)
+		return;
+	now_us = now_of(c);
+	for (i = 0; at < n; i++) {
+		size_t end = r->time[i].end < n ? r->time[i].end : n;
+		int64_t took_us = now_us - r->time[i].commit_us;
+
+		if (end <= at)
+			continue;
+		hist_add(&c->delivery, HIST_TIME,
+		    took_us < 0 ? 0 : (uint64_t)took_us, end - at);
+		at = end;
+	}
+}
+
+/* `sent` bytes of the run's content are out. */
+static void
+advance(struct stream *s, const struct run *r, size_t sent,
+    struct stream_counters *c)
+{
+	size_t n = run_advance(r, sent, &s->place), again;
+
+	if (n == 0)
+		return;
+	c->n_events += n;
+	again = run_marks_upto(r, s->sent_id);
+	c->n_duplicates += again < n ? again : n;
+	if (r->mark[n - 1].id > s->sent_id)
+		s->sent_id = r->mark[n - 1].id;
+	if (c->timed)
+		count_times(s, r, n, c);
+}
+
+void
+stream_move(struct stream *s, int64_t cursor)
+{
+	s->place = (struct run_place){.cursor = cursor};
+	s->sent_id = cursor;
+}
+
 enum status
 stream_send_run(struct stream *s, struct run *r, struct stream_counters *c)
 {
@@ -63,7 +124,7 @@ stream_send_run(struct stream *s, struct run *r, struct stream_counters *c)
 	enum status st;
 
 	if (r->len == 0) {
-		c->n_events += run_advance(r, 0, &s->place);
+		advance(s, r, 0, c);
 		return ST_OK;
 	}
 	head = lay_header(s, r);
@@ -83,7 +144,7 @@ stream_send_run(struct stream *s, struct run *r, struct stream_counters *c)
 	sent -= head;
 	if (s->request_id != 0)
 		s->rec_left -= (uint32_t)sent;
-	c->n_events += run_advance(r, sent, &s->place);
+	advance(s, r, sent, c);
 	return st;
 }
 
@@ -91,21 +152,22 @@ stream_send_run(struct stream *s, struct run *r, struct stream_counters *c)
 static enum status
 keep(struct stream *s, struct span bytes)
 {
-	size_t old = s->pend_len - s->pend_at;
-	char *p;
+	const struct stream_pend *had = s->pend;
+	size_t old = had == NULL ? 0 : had->len - had->at;
+	struct stream_pend *p;
 
 	if (bytes.len > PEND_BYTES_MAX - old)
 		return ST_NOMEM;
-	p = malloc(old + bytes.len);
+	p = malloc(sizeof(*p) + old + bytes.len);
 	if (p == NULL)
 		return ST_NOMEM;
 	if (old > 0)
-		memcpy(p, s->pend + s->pend_at, old);
-	memcpy(p + old, bytes.p, bytes.len);
+		memcpy(p->bytes, had->bytes + had->at, old);
+	memcpy(p->bytes + old, bytes.p, bytes.len);
+	p->at = 0;
+	p->len = (uint32_t)(old + bytes.len);
 	free(s->pend);
 	s->pend = p;
-	s->pend_at = 0;
-	s->pend_len = (uint32_t)(old + bytes.len);
 	return ST_AGAIN;
 }
 
@@ -139,17 +201,17 @@ stream_send_text(struct stream *s, struct span text, struct stream_counters *c)
 enum status
 stream_flush(struct stream *s, struct stream_counters *c)
 {
+	struct stream_pend *p = s->pend;
 	enum status st;
 	size_t n;
 
-	if (s->pend == NULL)
+	if (p == NULL)
 		return ST_OK;
-	st = put(s, s->pend + s->pend_at, s->pend_len - s->pend_at, &n, c);
-	s->pend_at += (uint32_t)n;
-	if (s->pend_at == s->pend_len) {
-		free(s->pend);
+	st = put(s, p->bytes + p->at, p->len - p->at, &n, c);
+	p->at += (uint32_t)n;
+	if (p->at == p->len) {
+		free(p);
 		s->pend = NULL;
-		s->pend_len = s->pend_at = 0;
 	}
 	return st;
 }

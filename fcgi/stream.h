@@ -3,6 +3,10 @@
  * A stream: one client's connection and its cursor on the log.  There is no
  * queue: what a stream still has to get follows from its place, and a write
  * that was cut short is continued by putting the same text together again.
+ *
+ * What was sent is known twice: the place says what comes next, and sent_id,
+ * which takes no part in that, what went out.  So a place that stood wrong
+ * shows as a frame that is sent again.
  */
 #ifndef WALCAST_STREAM_H
 #define WALCAST_STREAM_H
@@ -11,6 +15,8 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "frame.h"
+#include "hist.h"
 #include "loop.h"
 #include "run.h"
 #include "span.h"
@@ -25,6 +31,19 @@ enum stream_state {
 	STREAM_DEAD     /* closed; freed at the end of the turn */
 };
 
+/* Why a stream ended: an enum frame_reason, or without a word. */
+enum stream_end {
+	STREAM_LEFT = CLOSE_REVOKED + 1, /* the client left */
+	STREAM_BROKEN, /* it could not go on inside a record */
+	STREAM_ENDS
+};
+
+/* Control text that the socket has not taken yet. */
+struct stream_pend {
+	uint32_t len, at; /* bytes, and how many of them are out */
+	char bytes[];
+};
+
 struct stream {
 	struct watch watch;
 	void *hub; /* for callbacks: the struct hub it belongs to */
@@ -32,22 +51,26 @@ struct stream {
 	TAILQ_ENTRY(stream) link;  /* in the list of its state */
 	TAILQ_ENTRY(stream) wheel; /* in the list of its next check */
 	struct run_place place;    /* meaningless while STREAM_LIVE */
-	char *pend;                /* control text not yet taken; or NULL */
-	uint32_t pend_len, pend_at;
-	uint32_t rec_left;   /* content that the record under way lacks */
-	uint16_t request_id; /* 0: plain CGI, no records */
-	uint8_t head_left;   /* bytes of its header that are not out */
-	uint8_t state;       /* enum stream_state */
-	uint16_t wheel_slot;
-	bool ending;    /* closed when pend is out */
+	struct stream_pend *pend;  /* NULL: none */
+	uint32_t rec_left;         /* content that the record under way lacks */
+	uint16_t request_id;       /* 0: plain CGI, no records */
+	uint8_t head_left;         /* bytes of its header that are not out */
+	uint8_t state;             /* enum stream_state */
+	uint8_t wheel_slot;
+	uint8_t front;  /* enum front */
+	uint8_t ending; /* closed when pend is out: 1 + why; 0: goes on */
 	bool wants_out; /* EPOLLOUT is asked for */
+	bool told_lagging;
 	bool heartbeat_events;
 	uint32_t epoch; /* which log its place is in: see hub.h */
 	int32_t slot;   /* of the front end's slots; -1: none */
 	int32_t address_slot;
 	uint32_t address_key;
 	uint32_t pool_key;
-	uint64_t id; /* what X-SSE-Stream says */
+	uint32_t opened_ms; /* monotonic; wraps around */
+	uint64_t id;        /* what X-SSE-Stream says */
+	int64_t sent_id;    /* the highest of which a whole frame was sent */
+	int64_t born_id;    /* events above are newer than the stream */
 	uint64_t last_write_us;
 	uint64_t behind_since_us; /* 0: is up to date */
 	uint64_t end_us;          /* max_age, or cut when ending; 0: none */
@@ -55,7 +78,13 @@ struct stream {
 
 struct stream_counters {
 	uint64_t n_writes, n_bytes, n_short_writes;
-	uint64_t n_events; /* frames out as a whole */
+	uint64_t n_events;     /* frames out as a whole */
+	uint64_t n_duplicates; /* of those, the ones that were out before */
+	bool timed;            /* fill the histogram */
+	bool keep_now;         /* read the clock once and ... */
+	int64_t now_us;        /* ... use that until this is 0 again */
+	struct hist delivery;  /* of events newer than their stream:
+				  microseconds from the commit to now */
 };
 
 /* Nothing of a record is under way and no control text waits. */
@@ -65,6 +94,12 @@ stream_at_border(const struct stream *s)
 	return s->rec_left == 0 && s->head_left == 0 && s->pend == NULL &&
 	    s->place.off == 0;
 }
+
+/*
+ * Moves a stream to where no event of this log that was sent matters: another
+ * log, or back in it, and it was told.
+ */
+void stream_move(struct stream *s, int64_t cursor);
 
 /*
  * Sends a run, or what remains of the record under way, and moves the

@@ -33,7 +33,8 @@ struct tail {
 	bool full;         /* the hub wants to dispatch before more */
 	bool locked;       /* not now: look again at the next tick */
 	int64_t hole_end;  /* the id behind a hole that is no loss; or 0 */
-	uint64_t n_errors;
+	bool started;      /* what is read from now on is new */
+	uint64_t n_errors, n_missing;
 	struct log_gate gate;
 };
 
@@ -208,6 +209,8 @@ take(void *arg, const struct store_event *e)
 		return ST_FULL;
 	if (e->id - 1 != hub_head(t->hub) && e->id != t->hole_end)
 		return ST_FULL;
+	if (t->started)
+		t->n_missing += (uint64_t)(e->id - 1 - hub_head(t->hub));
 	t->full = !hub_take(t->hub, e);
 	return ST_OK;
 }
@@ -337,6 +340,7 @@ start(struct tail *t, bool prefill, struct errmsg *err)
 		    : b.head - PREFILL_EVENTS;
 	hub_reset(t->hub, &b, base);
 	tail_catch_up(t, b.head);
+	t->started = true;
 	return timer_set(t->loop, &t->tick, loop_now_us(t->loop) + poll_us(t));
 }
 
@@ -383,6 +387,18 @@ bool
 tail_is_open(const struct tail *t)
 {
 	return t->store != NULL;
+}
+
+uint64_t
+tail_n_pages(const struct tail *t)
+{
+	return replay_n_pages(t->replay);
+}
+
+uint64_t
+tail_n_missing(const struct tail *t)
+{
+	return t->n_missing;
 }
 
 uint64_t

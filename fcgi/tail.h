@@ -49,5 +49,8 @@ MUST_USE enum status tail_newest(struct tail *t, const struct sub *sub, int n,
 
 bool tail_is_open(const struct tail *t);
 uint64_t tail_n_errors(const struct tail *t);
+uint64_t tail_n_pages(const struct tail *t); /* as replay_n_pages */
+/* Ids that were not there when their turn came, since the start. */
+uint64_t tail_n_missing(const struct tail *t);
 
 #endif

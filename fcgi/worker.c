@@ -13,13 +13,10 @@
  */
 #include "worker.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -27,25 +24,33 @@
 #include "bell.h"
 #include "cgi.h"
 #include "clock.h"
-#include "fcgx.h"
 #include "hub.h"
 #include "intake.h"
+#include "journal.h"
 #include "log.h"
 #include "loop.h"
 #include "reply.h"
+#include "report.h"
+#include "signals.h"
 #include "slots.h"
 #include "sock.h"
 #include "tail.h"
+#include "tally.h"
+#include "traceparent.h"
 
 #define REPORT_US      1000000
 #define DRAIN_STEP_US  50000
 #define DRAIN_GRACE_US 1000000 /* for what is still being written */
 #define CGI_RING_BYTES (1 << 20)
 #define MAX_WAITING    4096 /* connections whose request is not whole */
-#define COUNTERS_MAX   4096
+
+#define LAST_REPORT_MS 200 /* to see the last one off */
+#define SPANS_A_SECOND 100
+#define SPAN_BYTES_MAX 4096
 
 struct worker {
 	const struct conf *conf;
+	const char *role;
 	struct loop *loop;
 	struct hub *hub;
 	struct tail *tail;
@@ -57,9 +62,9 @@ struct worker {
 	struct watch signals;
 	struct timer report, drain;
 	uint64_t drain_end_us;
-	int64_t started_ms;
-	unsigned long fd_limit;
-	uint64_t n_closed;
+	struct tally tally;
+	unsigned n_spans; /* since the last report */
+	bool sends_spans;
 	bool stopping, stop;
 };
 
@@ -105,8 +110,9 @@ begin_drain(struct worker *w)
 	w->stopping = true;
 	w->admit.draining = true;
 	w->drain_end_us = now + (uint64_t)w->conf->drain_ms * 1000;
-	log_info("stopping: %zu streams end within %lld ms",
-	    hub_n_streams(w->hub), (long long)w->conf->drain_ms);
+	LOG_EVENT(LOG_INFO_, "worker.drain",
+	    LOG_INT("streams", hub_n_streams(w->hub)),
+	    LOG_INT("within_ms", w->conf->drain_ms));
 	if (w->intake != NULL)
 		intake_stop(w->intake);
 	on_drain(&w->drain, now);
@@ -130,154 +136,109 @@ on_signal(struct watch *watch, uint32_t events)
 	}
 }
 
-static void
-our_signals(sigset_t *set)
-{
-	(void)sigemptyset(set);
-	(void)sigaddset(set, SIGTERM);
-	(void)sigaddset(set, SIGINT);
-	(void)sigaddset(set, SIGUSR1); /* FastCGI: finish and go */
-	(void)sigaddset(set, SIGHUP);
-}
-
-/*
- * Before libfcgi puts its handlers in place, one of which swallows SIGTERM:
- * what comes from now on waits for watch_signals.
- */
-static enum status
-block_signals(void)
-{
-	sigset_t set;
-
-	our_signals(&set);
-	return sigprocmask(SIG_BLOCK, &set, NULL) < 0 ? ST_IO : ST_OK;
-}
-
-static enum status
-watch_signals(struct worker *w)
-{
-	sigset_t set;
-
-	our_signals(&set);
-	/* libfcgi has put a handler on SIGPIPE: ours comes after it. */
-	(void)signal(SIGPIPE, SIG_IGN);
-	w->signals.fn = on_signal;
-	w->signals.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-	if (w->signals.fd < 0)
-		return ST_IO;
-	return loop_add(w->loop, &w->signals, EPOLLIN);
-}
-
 /* ---- reports
  * ------------------------------------------------------------------- */
 
-static unsigned long
-fds_used(const struct worker *w)
+static struct tally_parts
+parts_of(struct worker *w)
 {
-	/* epoll, signals, shared memory, log, wal, shm, standard ones */
-	return 12 + hub_n_streams(w->hub) + reply_set_count(w->replies) +
-	    (w->intake == NULL ? 0 : intake_waiting(w->intake));
-}
-
-static enum status
-put_counter(struct buf *b, const char *name, uint64_t v)
-{
-	return buf_printf(b, "\"%s\":%llu,", name, (unsigned long long)v);
-}
-
-static uint64_t
-closed(const struct hub_counters *c)
-{
-	uint64_t n = c->n_closed_left + c->n_closed_broken;
-	int i;
-
-	for (i = 0; i <= CLOSE_REVOKED; i++)
-		n += c->n_closed[i];
-	return n;
-}
-
-static enum status
-put_counters(const struct worker *w, struct buf *b)
-{
-	const struct hub_counters *c = hub_counters(w->hub);
-	const struct admit *a = &w->admit;
-	const struct ring *ring = hub_ring(w->hub);
-	const struct {
-		const char *name;
-		uint64_t value;
-	} row[] = {
-	    {"streams_opened", c->n_opened},
-	    {"streams_closed", closed(c)},
-	    {"streams_rejected",
-		a->n_rejected_overload + a->n_rejected_address +
-		    a->n_rejected_drain},
-	    {"requests_refused", a->n_refused},
-	    {"events_sent", c->out.n_events},
-	    {"bytes_sent", c->out.n_bytes},
-	    {"writes", c->out.n_writes},
-	    {"short_writes", c->out.n_short_writes},
-	    {"heartbeats_sent", c->n_heartbeats},
-	    {"resumes_ok", a->n_resumes_ok},
-	    {"resumes_gap", a->n_resumes_gap},
-	    {"replay_events", c->n_replayed},
-	    {"gaps_expired", c->n_gaps[GAP_EXPIRED]},
-	    {"gaps_ahead", c->n_gaps[GAP_AHEAD]},
-	    {"gaps_generation", c->n_gaps[GAP_GENERATION]},
-	    {"gaps_invalid", c->n_gaps[GAP_INVALID]},
-	    {"store_errors", tail_n_errors(w->tail)},
-	    {"ring_bytes", ring_bytes(ring)},
-	    {"ring_events", ring_count(ring)},
-	    {"ring_oldest", (uint64_t)ring_base(ring) + 1},
-	    {"lag_events_max", (uint64_t)hub_max_lag(w->hub)},
-	    {"fds_used", fds_used(w)},
-	    {"fds_limit", w->fd_limit},
+	return (struct tally_parts){
+	    .hub = w->hub,
+	    .tail = w->tail,
+	    .admit = &w->admit,
+	    .slots = w->slots,
+	    .n_fds = reply_set_count(w->replies) +
+		(w->intake == NULL ? 0 : intake_waiting(w->intake)) +
+		(bell_connected(w->bell) ? 1 : 0),
 	};
-	enum status st = ST_OK;
-	size_t i;
+}
 
-	for (i = 0; st == ST_OK && i < sizeof(row) / sizeof(row[0]); i++)
-		st = put_counter(b, row[i].name, row[i].value);
-	return st;
+static void
+report(struct worker *w, bool last)
+{
+	struct tally_parts p = parts_of(w);
+	struct buf b;
+
+	buf_init(&b, REPORT_BYTES_MAX);
+	if (tally_report(&w->tally, &p, &b) != ST_OK)
+		log_warnx("no memory for a report to pubd: its figures stay "
+			  "as they were");
+	else if (last)
+		bell_last_report(w->bell, buf_span(&b), LAST_REPORT_MS);
+	else
+		bell_report(w->bell, buf_span(&b));
+	buf_fini(&b);
 }
 
 static void
 on_report(struct timer *t, uint64_t now_us)
 {
 	struct worker *w = OWNER_OF(t, struct worker, report);
-	const char *role = w->intake == NULL ? "cgi" : "worker";
-	struct buf b;
-	enum status st;
+	struct tally_parts p = parts_of(w);
 
 	status_ignore(timer_set(w->loop, t, now_us + REPORT_US));
-	buf_init(&b, COUNTERS_MAX);
-	st = buf_printf(&b,
-	    "{\"op\":\"report\",\"name\":\"%s-%ld-%lld\",\"role\":\"%s\","
-	    "\"pid\":%ld,\"version\":\"" WALCAST_VERSION "\","
-	    "\"started_ms\":%lld,\"head\":%lld,\"cursor\":%lld,"
-	    "\"streams\":%zu,\"counters\":{",
-	    role, (long)getpid(), (long long)w->started_ms, role,
-	    (long)getpid(), (long long)w->started_ms,
-	    (long long)hub_bounds(w->hub)->head, (long long)hub_head(w->hub),
-	    hub_n_streams(w->hub));
-	if (st == ST_OK)
-		st = put_counters(w, &b);
-	if (st == ST_OK) {
-		buf_truncate(&b, b.len - 1); /* the last comma */
-		st = buf_append(&b, SPAN("}}"));
-	}
-	if (st == ST_OK)
+	w->n_spans = 0;
+	tally_tick(&w->tally, &p);
+	report(w, false);
+}
+
+/* ---- traced events
+ * ------------------------------------------------------------- */
+
+static void
+send_span(struct worker *w, const struct traced *t, uint64_t end_us)
+{
+	struct traceparent parent;
+	struct buf b;
+
+	if (traceparent_parse(t->trace, &parent) != ST_OK ||
+	    !traceparent_sampled(&parent))
+		return;
+	buf_init(&b, SPAN_BYTES_MAX);
+	if (w->n_spans++ >= SPANS_A_SECOND ||
+	    traced_line(t, end_us, &b) != ST_OK)
+		w->tally.n_spans_dropped++;
+	else
 		bell_report(w->bell, buf_span(&b));
 	buf_fini(&b);
+}
+
+static void
+on_dispatched(void *arg, const struct traced *t, uint64_t end_us)
+{
+	struct worker *w = arg;
+
+	journal_dispatch(t, loop_now_us(w->loop));
+	if (w->sends_spans)
+		send_span(w, t, end_us);
+}
+
+/* An event with a trace is told of to pubd, or in the log, or both. */
+static void
+on_tracing(void *arg, bool on)
+{
+	struct worker *w = arg;
+
+	w->sends_spans = on;
+	hub_set_tracing(w->hub, on || log_wants(LOG_DEBUG_));
 }
 
 /* ---- making
  * --------------------------------------------------------------------- */
 
 static void
-on_ring(void *arg, int64_t head)
+on_ring(void *arg, int64_t head, const int64_t *at_us)
 {
 	struct worker *w = arg;
+	uint64_t now_us;
 
+	if (w->conf->metrics == CONF_ON && at_us != NULL) {
+		now_us = clock_mono_us();
+		hist_add(&w->tally.wake, HIST_TIME,
+		    now_us > (uint64_t)*at_us ? now_us - (uint64_t)*at_us : 0,
+		    1);
+	}
+	hub_woken(w->hub, head, at_us);
 	if (head > hub_head(w->hub))
 		tail_wake(w->tail);
 }
@@ -308,7 +269,9 @@ new_hub(struct worker *w, bool cgi)
 	    .retry_ms = c->retry_ms,
 	    .max_lag_us = (uint64_t)c->max_lag_s * 1000000,
 	    .max_lag_events = c->max_lag_events,
+	    .timed = c->metrics == CONF_ON,
 	    .ended = on_ended,
+	    .dispatched = on_dispatched,
 	    .arg = w,
 	};
 
@@ -333,6 +296,21 @@ new_intake(struct worker *w, int listener)
 }
 
 static enum status
+new_bell(struct worker *w)
+{
+	struct bell_options o = {
+	    .socket = w->conf->socket,
+	    .role = w->role,
+	    .timing = w->conf->metrics == CONF_ON,
+	    .ring = on_ring,
+	    .tracing = on_tracing,
+	    .arg = w,
+	};
+
+	return bell_new(&w->bell, w->loop, &o);
+}
+
+static enum status
 set_up(struct worker *w, int listener, struct errmsg *err)
 {
 	enum status st;
@@ -340,7 +318,7 @@ set_up(struct worker *w, int listener, struct errmsg *err)
 	errmsg_set(err, "not enough memory or descriptors to start");
 	st = loop_new(&w->loop);
 	if (st == ST_OK)
-		st = watch_signals(w);
+		st = signals_watch(w->loop, &w->signals);
 	if (st == ST_OK)
 		st = new_hub(w, listener < 0);
 	if (st == ST_OK)
@@ -351,12 +329,29 @@ set_up(struct worker *w, int listener, struct errmsg *err)
 		st = tail_new(&w->tail, w->loop, w->hub, w->conf, listener >= 0,
 		    err);
 	if (st == ST_OK)
-		st = bell_new(&w->bell, w->loop, w->conf->socket, on_ring, w);
-	if (st == ST_OK)
+		st = new_bell(w);
+	if (st == ST_OK && w->conf->metrics == CONF_ON)
 		st = timer_set(w->loop, &w->report, loop_now_us(w->loop));
 	if (st == ST_OK && listener >= 0)
 		st = new_intake(w, listener);
 	return st;
+}
+
+/* What admits streams, and what counts all that happens. */
+static void
+set_up_rest(struct worker *w, unsigned long fd_limit)
+{
+	struct tally_parts p;
+
+	w->admit = (struct admit){.conf = w->conf,
+	    .loop = w->loop,
+	    .hub = w->hub,
+	    .tail = w->tail,
+	    .replies = w->replies,
+	    .slots = w->slots};
+	hub_set_tracing(w->hub, w->sends_spans || log_wants(LOG_DEBUG_));
+	p = parts_of(w);
+	tally_init(&w->tally, w->role, clock_real_ms(), fd_limit, &p);
 }
 
 enum status
@@ -364,31 +359,24 @@ worker_new(struct worker **out, const struct conf *conf, int listener,
     struct errmsg *err)
 {
 	struct worker *w = calloc(1, sizeof(*w));
+	unsigned long fd_limit;
 	enum status st;
 
 	if (w == NULL)
 		return ST_NOMEM;
 	w->conf = conf;
-	w->signals.fd = -1;
+	w->role = listener < 0 ? "cgi" : "worker";
+	w->signals = (struct watch){.fd = -1, .fn = on_signal};
 	w->report.fn = on_report;
 	w->drain.fn = on_drain;
-	w->started_ms = clock_real_ms();
-	w->fd_limit = sock_raise_fd_limit();
-	st = block_signals();
-	if (st == ST_OK)
-		st = fcgx_init();
-	if (st == ST_OK)
-		st = set_up(w, listener, err);
+	log_limit((unsigned)conf->log_rate);
+	fd_limit = sock_raise_fd_limit();
+	st = set_up(w, listener, err);
 	if (st != ST_OK) {
 		worker_free(&w);
 		return st;
 	}
-	w->admit = (struct admit){.conf = conf,
-	    .loop = w->loop,
-	    .hub = w->hub,
-	    .tail = w->tail,
-	    .replies = w->replies,
-	    .slots = w->slots};
+	set_up_rest(w, fd_limit);
 	*out = w;
 	return ST_OK;
 }
@@ -452,12 +440,37 @@ read_environment(struct worker *w)
 	return st;
 }
 
+static void
+say_started(const struct worker *w, const char *listen)
+{
+	if (w->intake == NULL) /* its stream's line says all */
+		return;
+	LOG_EVENT(LOG_INFO_, "worker.start",
+	    LOG_STR("listen", span_str(listen)),
+	    LOG_INT("head", hub_head(w->hub)),
+	    LOG_STR("generation", span_str(hub_bounds(w->hub)->generation)));
+}
+
+/* The end is in the figures, too. */
+static void
+say_stopped(struct worker *w)
+{
+	hub_cut(w->hub);
+	hub_reap(w->hub);
+	if (w->conf->metrics == CONF_ON)
+		report(w, true);
+	if (w->intake != NULL)
+		LOG_EVENT(LOG_INFO_, "worker.stop",
+		    LOG_INT("head", hub_head(w->hub)));
+}
+
 enum status
-worker_run(struct worker *w)
+worker_run(struct worker *w, const char *listen)
 {
 	enum status st = ST_OK;
 	bool more = false;
 
+	say_started(w, listen);
 	if (w->intake == NULL)
 		st = read_environment(w);
 	while (st == ST_OK && !w->stop) {
@@ -467,5 +480,6 @@ worker_run(struct worker *w)
 			break;
 		st = turn(w, more);
 	}
+	say_stopped(w);
 	return st;
 }

@@ -20,8 +20,12 @@ struct worker;
 MUST_USE enum status worker_new(struct worker **out, const struct conf *conf,
     int listener, struct errmsg *err);
 
-/* Runs until it is told to stop (SIGTERM, SIGINT) and has drained. */
-MUST_USE enum status worker_run(struct worker *w);
+/*
+ * Runs until it is told to stop (SIGTERM, SIGINT) and has drained.
+ *
+ * listen  how the log calls the listener
+ */
+MUST_USE enum status worker_run(struct worker *w, const char *listen);
 
 void worker_free(struct worker **w);
 

@@ -7,9 +7,11 @@ LOG := $(B)/tests/unit/rig/riglog.o
 UNIT_DEPS_test_hub    := $(RIG)
 UNIT_DEPS_test_replay := $(RIG) $(LOG)
 UNIT_DEPS_test_tail   := $(RIG) $(LOG)
+UNIT_DEPS_test_tally  := $(RIG) $(LOG)
 UNIT_LIBS_test_hub    := -Wl,--wrap=write
 UNIT_LIBS_test_replay := -Wl,--wrap=write
 UNIT_LIBS_test_tail   := -Wl,--wrap=write
+UNIT_LIBS_test_tally  := -Wl,--wrap=write
 UNIT_LIBS_test_stream := -Wl,--wrap=write
 
 -include $(RIG:.o=.d) $(LOG:.o=.d)

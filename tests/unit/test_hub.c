@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* The fan-out: every stream gets what it wants once, whatever the kernel
  * takes of each write. */
-#include "hub.h"
+#include "hubparts.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "capture.h"
+#include "clock.h"
 #include "fault.h"
+#include "log.h"
 #include "rig/rig.h"
 #include "unit.h"
 
@@ -487,7 +490,7 @@ give_page(struct rig *r, struct stream *s, int64_t from, int64_t to,
 
 		buf_clear(&text);
 		assert_status(frame_event(&text, &e), ST_OK);
-		if (!run_add(run, from, buf_span(&text)))
+		if (!run_add(run, from, buf_span(&text), 0))
 			break;
 	}
 	if (from > to)
@@ -617,7 +620,8 @@ a_stream_whose_event_is_gone_is_cut(void **state)
 		assert_false(c.end_request);
 		rig_read(&c);
 		assert_true(c.at_eof);
-		assert_int_equal(hub_counters(r.hub)->n_closed_broken, 1);
+		assert_int_equal(hub_counters(r.hub)->n_closed[STREAM_BROKEN],
+		    1);
 		rig_fini(&r);
 	}
 }
@@ -937,7 +941,7 @@ a_stream_ends_at_its_age(void **state)
 	assert_closed(&c, "max_age");
 	assert_non_null(young.s);
 	assert_int_equal(hub_counters(r.hub)->n_closed[CLOSE_MAX_AGE], 1);
-	assert_int_equal(hub_counters(r.hub)->n_closed_left, 0);
+	assert_int_equal(hub_counters(r.hub)->n_closed[STREAM_LEFT], 0);
 	rig_fini(&r);
 }
 
@@ -1012,7 +1016,7 @@ a_peer_that_does_not_read_its_close_is_cut_in_the_end(void **state)
 	assert_true(wait_for_text(&r, &c, SIZE_MAX));
 	assert_null(c.s);
 	assert_int_equal(hub_counters(r.hub)->n_closed[CLOSE_DRAIN], 1);
-	assert_int_equal(hub_counters(r.hub)->n_closed_left, 0);
+	assert_int_equal(hub_counters(r.hub)->n_closed[STREAM_LEFT], 0);
 	rig_fini(&r);
 }
 
@@ -1059,7 +1063,7 @@ a_peer_that_left_is_counted_once(void **state)
 	rig_leave(&c);
 	(void)hub_drain(r.hub, 1);
 	rig_settle(&r, 10);
-	assert_int_equal(hub_counters(r.hub)->n_closed_left +
+	assert_int_equal(hub_counters(r.hub)->n_closed[STREAM_LEFT] +
 		hub_counters(r.hub)->n_closed[CLOSE_DRAIN],
 	    1);
 	rig_fini(&r);
@@ -1100,7 +1104,7 @@ a_half_closed_peer_ends_the_stream(void **state)
 	assert_int_equal(shutdown(c.fd, SHUT_WR), 0);
 	rig_turn(&r);
 	assert_null(c.s);
-	assert_int_equal(hub_counters(r.hub)->n_closed_left, 1);
+	assert_int_equal(hub_counters(r.hub)->n_closed[STREAM_LEFT], 1);
 	rig_fini(&r);
 }
 
@@ -1173,6 +1177,384 @@ without_memory_for_a_frame_streams_read_it_from_a_page(void **state)
 	rig_fini(&r);
 }
 
+/* ---- figures ------------------------------------------------------------- */
+
+static void
+open_timed(struct rig *r)
+{
+	struct hub_options o = {.ring_bytes = 65536, .timed = true};
+	struct store_bounds b = {.oldest = 1, .generation = "g"};
+
+	rig_init(r, &o);
+	hub_reset(r->hub, &b, 0);
+}
+
+static void
+a_place_that_was_set_back_shows_as_duplicates(void **state)
+{
+	struct rig r;
+	struct rig_client c;
+
+	(void)state;
+	open_rig(&r, 0);
+	join(&r, &c, "a");
+	push_many(&r, 1, 5);
+	c.budget = 0;
+	push_many(&r, 6, 6);
+	assert_int_equal(hub_counters(r.hub)->out.n_duplicates, 0);
+	c.s->place.cursor = 2;
+	c.budget = RIG_NO_LIMIT;
+	rig_settle(&r, 10);
+	assert_int_equal(hub_counters(r.hub)->out.n_duplicates, 3);
+	assert_int_equal(hub_counters(r.hub)->out.n_events, 5 + 4);
+	rig_fini(&r);
+}
+
+static void
+a_gap_that_goes_back_makes_no_duplicates(void **state)
+{
+	struct rig r;
+	struct rig_client c;
+
+	(void)state;
+	open_rig(&r, 0);
+	join(&r, &c, "a");
+	push_many(&r, 1, 20);
+	begin_epoch(&r);
+	push_many(&r, 5, 9);
+	rig_settle(&r, 10);
+	assert_int_equal(hub_counters(r.hub)->out.n_events, 20 + 5);
+	assert_int_equal(hub_counters(r.hub)->out.n_duplicates, 0);
+	rig_fini(&r);
+}
+
+/* How many deliveries were timed when the first write takes so much. */
+static uint64_t
+timed_after(int64_t budget)
+{
+	struct rig r;
+	struct rig_client live, late;
+	const struct hub_counters *n;
+	uint64_t count;
+	int64_t id;
+
+	open_timed(&r);
+	join(&r, &live, "a");
+	push_many(&r, 1, 3);
+	rig_join(&r, &late, &(struct rig_wish){.channels = "a"});
+	late.budget = budget;
+	for (id = 4; id <= 6; id++) {
+		struct store_event e = rig_event(id, "a", SPAN("x"));
+
+		(void)hub_take(r.hub, &e);
+	}
+	hub_dispatch(r.hub);
+	rig_turn(&r);
+	late.budget = RIG_NO_LIMIT;
+	rig_settle(&r, 10);
+	assert_text(&late, 1, 6, SPAN("x"));
+	n = hub_counters(r.hub);
+	assert_int_equal(n->out.n_events, 12);
+	count = hist_count(&n->out.delivery);
+	rig_fini(&r);
+	return count;
+}
+
+static void
+events_newer_than_their_stream_are_timed_each_once(void **state)
+{
+	int64_t budget;
+
+	(void)state;
+	for (budget = 0; budget <= 8 + 6 * 15; budget++)
+		assert_int_equal(timed_after(budget), 6 + 3);
+}
+
+static void
+events_of_a_page_are_timed_like_others(void **state)
+{
+	struct rig r;
+	struct rig_client c;
+
+	(void)state;
+	open_timed(&r);
+	join(&r, &c, "a");
+	c.budget = 0;
+	push_many(&r, 1, 3000);
+	c.budget = RIG_NO_LIMIT;
+	rig_settle(&r, 100);
+	assert_int_equal(c.s->state, STREAM_PAGING);
+	give_page(&r, c.s, 1, 1000, 1000);
+	assert_int_equal(hist_count(&hub_counters(r.hub)->out.delivery), 1000);
+	assert_int_equal(hub_counters(r.hub)->n_replayed, 1000);
+	rig_fini(&r);
+}
+
+static void
+a_page_that_does_not_go_out_is_not_counted(void **state)
+{
+	struct rig r;
+	struct rig_client c;
+
+	(void)state;
+	open_timed(&r);
+	join(&r, &c, "a");
+	c.budget = 0;
+	push_many(&r, 1, 3000);
+	c.budget = 8 + 15 * 10 + 7;
+	rig_turn(&r);
+	give_page(&r, c.s, 1, 1000, 1000);
+	assert_int_equal(hub_counters(r.hub)->n_replayed, 10);
+	rig_fini(&r);
+}
+
+static void
+the_time_counts_from_the_commit_that_the_wake_told(void **state)
+{
+	const int64_t long_ago = -3600000000, to_come = INT64_MAX;
+	struct rig r;
+	struct rig_client c;
+	const struct hist *took;
+
+	(void)state;
+	open_timed(&r);
+	took = &hub_counters(r.hub)->out.delivery;
+	join(&r, &c, "a");
+	hub_woken(r.hub, 0, NULL);
+	hub_woken(r.hub, 2, &long_ago);
+	hub_woken(r.hub, 3, &to_come);
+	push_many(&r, 1, 3);
+	assert_int_equal(took->n[HIST_BOUNDS], 2);
+	assert_int_equal(took->n[0], 1);
+	rig_fini(&r);
+}
+
+static void
+without_a_wake_the_rows_time_counts(void **state)
+{
+	struct rig r;
+	struct rig_client c;
+	struct store_event e = rig_event(1, "a", SPAN("x"));
+	const struct hist *took;
+
+	(void)state;
+	open_timed(&r);
+	took = &hub_counters(r.hub)->out.delivery;
+	join(&r, &c, "a");
+	e.ts_ms = clock_real_ms() - 15000;
+	(void)hub_take(r.hub, &e);
+	hub_dispatch(r.hub);
+	assert_int_equal(hist_quantile(took, HIST_TIME, 1000) / 1000000, 20);
+	e.id = 2;
+	e.ts_ms = clock_real_ms() + 3600000; /* a clock that is wrong */
+	(void)hub_take(r.hub, &e);
+	hub_dispatch(r.hub);
+	assert_int_equal(took->n[0], 1);
+	assert_int_equal(hist_count(took), 2);
+	rig_fini(&r);
+}
+
+static void
+what_was_in_a_new_log_already_is_not_timed(void **state)
+{
+	struct rig r;
+	struct rig_client c;
+
+	(void)state;
+	open_timed(&r);
+	join(&r, &c, "a");
+	begin_epoch(&r); /* its head is 9 */
+	push_many(&r, 5, 11);
+	rig_settle(&r, 10);
+	assert_int_equal(hub_counters(r.hub)->out.n_events, 7);
+	assert_int_equal(hist_count(&hub_counters(r.hub)->out.delivery), 2);
+	rig_fini(&r);
+}
+
+static void
+a_look_finds_who_is_behind_and_how_far(void **state)
+{
+	struct rig r;
+	struct rig_client fine, blocked, paging, idle;
+	struct hub_survey s;
+
+	(void)state;
+	open_rig(&r, 65536);
+	join(&r, &fine, "b");
+	join(&r, &paging, "a");
+	rig_join(&r, &idle, &(struct rig_wish){.channels = "c"});
+	hub_look(r.hub, &s);
+	assert_int_equal(s.n_lagging, 0); /* new, and there is nothing */
+	assert_int_equal(s.max_lag, 0);
+	rig_turn(&r);
+	paging.budget = 0;
+	push_many(&r, 1, 2995);
+	join(&r, &blocked, "a");
+	blocked.budget = 0;
+	push_many(&r, 2996, 3000);
+	rig_turn(&r);
+	hub_look(r.hub, &s);
+	assert_int_equal(s.n_lagging, 2);
+	assert_int_equal(s.max_lag, 3000);
+	assert_int_equal(s.n_replaying, 1);
+	assert_int_equal(s.replay_depth, 3000);
+	assert_int_equal(s.pending_bytes, 0);
+	(void)hub_drain(r.hub, 4);
+	hub_look(r.hub, &s);
+	assert_true(s.pending_bytes > 100);
+	rig_fini(&r);
+}
+
+/* What is logged when the streams are looked at so much later. */
+static struct span
+lines_after(struct rig *r, uint64_t since_us, uint64_t later_us)
+{
+	capture_begin();
+	hub_tell_lagging(r->hub, since_us + later_us);
+	return capture_end();
+}
+
+static void
+a_stream_that_is_slow_for_long_is_told_of_once(void **state)
+{
+	struct rig r;
+	struct rig_client slow, idle;
+	uint64_t since_us;
+	struct span line;
+
+	(void)state;
+	open_rig(&r, 0);
+	log_init("test", LOG_TEXT, LOG_INFO_);
+	join(&r, &slow, "a");
+	join(&r, &idle, "b");
+	slow.budget = 0;
+	push_many(&r, 1, 1);
+	since_us = slow.s->behind_since_us;
+	assert_int_not_equal(since_us, 0);
+	assert_int_equal(lines_after(&r, since_us, 4999999).len, 0);
+	/* Not each time: it would cost too much. */
+	assert_int_equal(lines_after(&r, since_us, 5000001).len, 0);
+	line = lines_after(&r, since_us, 6000000);
+	assert_non_null(strstr(line.p, "stream.lagging"));
+	assert_non_null(strstr(line.p, " lag=1 behind_ms=6000\n"));
+	assert_int_equal(lines_after(&r, since_us, 8000000).len, 0);
+	assert_false(idle.s->told_lagging);
+	/* When it falls behind again that is news. */
+	slow.budget = RIG_NO_LIMIT;
+	rig_settle(&r, 10);
+	assert_int_equal(slow.s->state, STREAM_LIVE);
+	slow.budget = 0;
+	push_many(&r, 2, 2);
+	since_us = slow.s->behind_since_us;
+	assert_true(lines_after(&r, since_us, 30000000).len > 0);
+	log_init("test", LOG_TEXT, LOG_ERROR_);
+	rig_fini(&r);
+}
+
+static void
+a_stream_that_lacks_a_heartbeat_only_does_not_lag(void **state)
+{
+	struct rig r;
+	struct rig_client idle;
+
+	(void)state;
+	open_rig(&r, 0);
+	join(&r, &idle, "b");
+	idle.budget = 0;
+	hub_fall_behind(r.hub, idle.s, hub_head(r.hub), STREAM_READY);
+	hub_tell_lagging(r.hub, idle.s->behind_since_us + 60000000);
+	assert_false(idle.s->told_lagging);
+	rig_fini(&r);
+}
+
+static void
+streams_are_counted_by_their_front(void **state)
+{
+	struct rig r;
+	struct rig_client a[2];
+	const struct hub_counters *n;
+
+	(void)state;
+	open_rig(&r, 0);
+	n = hub_counters(r.hub);
+	rig_join(&r, &a[0],
+	    &(struct rig_wish){.channels = "a", .front = FRONT_NGINX});
+	rig_join(&r, &a[1],
+	    &(struct rig_wish){.channels = "a", .front = FRONT_OTHER});
+	rig_turn(&r);
+	rig_leave(&a[0]);
+	rig_turn(&r);
+	assert_int_equal(n->n_front_opened[FRONT_NGINX], 1);
+	assert_int_equal(n->n_front_opened[FRONT_OTHER], 1);
+	assert_int_equal(n->n_front_closed[FRONT_NGINX], 1);
+	assert_int_equal(n->n_front_closed[FRONT_OTHER], 0);
+	hub_cut(r.hub);
+	assert_int_equal(n->n_front_closed[FRONT_OTHER], 1);
+	assert_int_equal(n->n_closed[STREAM_LEFT], 1);
+	assert_int_equal(n->n_closed[CLOSE_DRAIN], 1);
+	rig_fini(&r);
+}
+
+static struct {
+	int n;
+	int64_t id;
+	size_t n_streams, n_bytes;
+	bool in_time;
+} seen;
+
+static void
+on_traced(void *arg, const struct traced *t, uint64_t end_us)
+{
+	uint64_t now_us = (uint64_t)clock_real_ms() * 1000;
+
+	(void)arg;
+	seen.n++;
+	seen.id = t->id;
+	seen.n_streams = t->n_streams;
+	seen.n_bytes = t->n_bytes;
+	seen.in_time = t->start_us <= end_us && end_us < now_us + 60000000 &&
+	    t->start_us > now_us - 60000000;
+}
+
+static void
+events_with_a_trace_are_told_of_when_asked_for(void **state)
+{
+	struct hub_options o = {.dispatched = on_traced};
+	struct store_event e = rig_event(1, "a", SPAN("abc"));
+	struct store_bounds b = {.oldest = 1, .generation = "g"};
+	struct rig r;
+	struct rig_client a, all, other;
+
+	(void)state;
+	rig_init(&r, &o);
+	hub_reset(r.hub, &b, 0);
+	join(&r, &a, "a");
+	join(&r, &all, "*");
+	join(&r, &other, "b");
+	memset(&seen, 0, sizeof(seen));
+	e.trace = SPAN("00-4bf92f3577b34da6a3ce929d0e0e4736-"
+		       "00f067aa0ba902b7-01");
+	(void)hub_take(r.hub, &e);
+	hub_dispatch(r.hub);
+	assert_int_equal(seen.n, 0);
+	hub_set_tracing(r.hub, true);
+	e.id = 2;
+	(void)hub_take(r.hub, &e);
+	push_many(&r, 3, 3); /* without a trace */
+	assert_int_equal(seen.n, 1);
+	assert_int_equal(seen.id, 2);
+	assert_int_equal(seen.n_streams, 2);
+	assert_int_equal(seen.n_bytes, 3);
+	assert_true(seen.in_time);
+	hub_set_tracing(r.hub, false);
+	e.id = 4;
+	(void)hub_take(r.hub, &e);
+	hub_dispatch(r.hub);
+	assert_int_equal(seen.n, 1);
+	assert_int_equal(hub_n_untraced(r.hub), 0);
+	rig_fini(&r);
+}
+
 int
 main(void)
 {
@@ -1229,6 +1611,21 @@ main(void)
 	    cmocka_unit_test(without_memory_for_its_close_a_stream_is_cut),
 	    cmocka_unit_test(
 		without_memory_for_a_frame_streams_read_it_from_a_page),
+	    cmocka_unit_test(a_place_that_was_set_back_shows_as_duplicates),
+	    cmocka_unit_test(a_gap_that_goes_back_makes_no_duplicates),
+	    cmocka_unit_test(
+		events_newer_than_their_stream_are_timed_each_once),
+	    cmocka_unit_test(events_of_a_page_are_timed_like_others),
+	    cmocka_unit_test(a_page_that_does_not_go_out_is_not_counted),
+	    cmocka_unit_test(
+		the_time_counts_from_the_commit_that_the_wake_told),
+	    cmocka_unit_test(without_a_wake_the_rows_time_counts),
+	    cmocka_unit_test(what_was_in_a_new_log_already_is_not_timed),
+	    cmocka_unit_test(a_look_finds_who_is_behind_and_how_far),
+	    cmocka_unit_test(a_stream_that_is_slow_for_long_is_told_of_once),
+	    cmocka_unit_test(a_stream_that_lacks_a_heartbeat_only_does_not_lag),
+	    cmocka_unit_test(streams_are_counted_by_their_front),
+	    cmocka_unit_test(events_with_a_trace_are_told_of_when_asked_for),
 	};
 
 	return RUN(tests);

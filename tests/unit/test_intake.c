@@ -28,6 +28,7 @@ struct fixture {
 	unsigned n_taken;
 	uint16_t request_id;
 	char name[64]; /* the parameter NAME of the last request */
+	struct buf body;
 };
 
 static void
@@ -42,6 +43,9 @@ on_ready(void *arg, int fd, uint16_t request_id, const struct params *params)
 	f->request_id = request_id;
 	memcpy(f->name, name.p == NULL ? "" : name.p, name.len);
 	f->name[name.len] = '\0';
+	buf_clear(&f->body);
+	if (params_body(params).len > 0)
+		assert_status(buf_append(&f->body, params_body(params)), ST_OK);
 }
 
 static int
@@ -54,6 +58,7 @@ setup(void **state)
 		return -1;
 	log_init("test", LOG_TEXT, LOG_ERROR_);
 	f->tmp = tmp;
+	buf_init(&f->body, 1u << 17);
 	f->address.sun_family = AF_UNIX;
 	(void)snprintf(f->address.sun_path, sizeof(f->address.sun_path), "%s/s",
 	    f->tmp);
@@ -64,6 +69,8 @@ setup(void **state)
 	    .ready = on_ready,
 	    .arg = f};
 	*state = f;
+	if (buf_reserve(&f->body, 1u << 17) != ST_OK)
+		return -1;
 	if (bind(f->o.listener, (struct sockaddr *)&f->address,
 		sizeof(f->address)) < 0 ||
 	    listen(f->o.listener, 64) < 0 || loop_new(&f->loop) != ST_OK)
@@ -83,6 +90,7 @@ teardown(void **state)
 	intake_free(&f->in);
 	loop_free(&f->loop);
 	(void)close(f->o.listener);
+	buf_fini(&f->body);
 	rc = tmpdir_teardown(&tmp);
 	free(f);
 	return rc;
@@ -163,6 +171,7 @@ a_request_that_comes_at_once_is_handed_over(void **state)
 	assert_int_equal(f->n_taken, 1);
 	assert_int_equal(f->request_id, 7);
 	assert_string_equal(f->name, "value");
+	assert_int_equal(f->body.len, 0); /* nobody wanted it */
 	assert_int_equal(intake_waiting(f->in), 0);
 	assert_false(is_closed(fd));
 	/* Nothing of it is left to be taken for an abort. */
@@ -195,6 +204,91 @@ a_request_in_pieces_is_handed_over_when_it_is_whole(void **state)
 		(void)close(fd);
 	}
 	buf_fini(&b);
+}
+
+/* From here on so many bytes of a body are kept. */
+static void
+want_body(struct fixture *f, size_t max_bytes)
+{
+	intake_free(&f->in);
+	f->o.body_bytes = max_bytes;
+	assert_status(intake_new(&f->in, f->loop, &f->o), ST_OK);
+}
+
+static void
+a_body_is_kept_up_to_its_bound_and_the_rest_read_away(void **state)
+{
+	static const size_t sizes[] = {0, 1, 99, 100, 101, 5000, 60000};
+	static char text[60000];
+	struct fixture *f = *state;
+	struct buf b;
+	char byte;
+	size_t i;
+
+	want_body(f, 100);
+	for (i = 0; i < sizeof(text); i++)
+		text[i] = (char)('a' + i % 26);
+	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		size_t kept = sizes[i] < 100 ? sizes[i] : 100;
+		int fd = connect_to(f);
+
+		put_request(&b, 1, span_of(text, sizes[i]));
+		put_bytes(fd, buf_span(&b));
+		turn(f);
+		assert_int_equal(f->n_taken, i + 1);
+		assert_span(buf_span(&f->body), span_of(text, kept));
+		assert_string_equal(f->name, "value");
+		assert_int_equal(recv(f->taken[i], &byte, 1, MSG_DONTWAIT), -1);
+		assert_false(is_closed(fd));
+		buf_fini(&b);
+		(void)close(fd);
+	}
+}
+
+static void
+a_body_in_records_and_pieces_is_one(void **state)
+{
+	struct fixture *f = *state;
+	struct buf b;
+	size_t at;
+	int fd = connect_to(f);
+
+	want_body(f, 4097);
+	put_request(&b, 1, SPAN("the "));
+	buf_truncate(&b, b.len - RECORD_HEADER_BYTES);
+	put_record(&b, RECORD_STDIN, 1, SPAN("bo"));
+	put_record(&b, RECORD_STDIN, 1, SPAN("dy\0"));
+	put_record(&b, RECORD_STDIN, 1, SPAN(""));
+	for (at = 0; at < b.len; at++) {
+		assert_int_equal(f->n_taken, 0);
+		put_bytes(fd, span_of(buf_span(&b).p + at, 1));
+		turn(f);
+	}
+	assert_int_equal(f->n_taken, 1);
+	assert_span(buf_span(&f->body), SPAN("the body\0"));
+	buf_fini(&b);
+	(void)close(fd);
+}
+
+static void
+a_body_does_not_reach_the_next_request(void **state)
+{
+	struct fixture *f = *state;
+	struct buf b;
+	int i;
+
+	want_body(f, 100);
+	for (i = 0; i < 2; i++) {
+		int fd = connect_to(f);
+
+		put_request(&b, 1, i == 0 ? SPAN("a body") : SPAN_NONE);
+		put_bytes(fd, buf_span(&b));
+		turn(f);
+		buf_fini(&b);
+		(void)close(fd);
+	}
+	assert_int_equal(f->n_taken, 2);
+	assert_int_equal(f->body.len, 0);
 }
 
 static void
@@ -292,36 +386,111 @@ an_aborted_request_is_dropped(void **state)
 	(void)close(fd);
 }
 
+/* Sends it all, as far as the other side takes it; returns the rest. */
+static struct span
+send_while_taken(struct fixture *f, int fd, struct span s)
+{
+	while (s.len > 0) {
+		ssize_t n = send(fd, s.p, s.len, MSG_NOSIGNAL);
+
+		if (n < 0 && errno != EAGAIN)
+			break;
+		if (n > 0)
+			s = span_skip(s, (size_t)n);
+		turn(f);
+	}
+	return s;
+}
+
+/* A request with n_records of 60,000 bytes each for its body. */
+static void
+put_large(struct buf *b, uint16_t id, int n_records)
+{
+	static char body[60000];
+	int i;
+
+	put_request(b, id, SPAN_NONE);
+	b->max = 4u << 20;
+	buf_truncate(b, b->len - RECORD_HEADER_BYTES);
+	for (i = 0; i < n_records; i++)
+		put_record(b, RECORD_STDIN, id, span_of(body, sizeof(body)));
+	put_record(b, RECORD_STDIN, id, SPAN(""));
+}
+
 static void
 a_request_of_more_than_64_kib_gets_an_answer(void **state)
 {
-	static char body[60000];
 	struct fixture *f = *state;
-	struct span rest;
 	struct buf b;
 	char got[512];
 	ssize_t n;
 	int fd = connect_to(f);
 
-	put_request(&b, 3, SPAN_NONE);
-	buf_truncate(&b, b.len - RECORD_HEADER_BYTES);
-	put_record(&b, RECORD_STDIN, 3, span_of(body, sizeof(body)));
-	put_record(&b, RECORD_STDIN, 3, span_of(body, sizeof(body)));
-	for (rest = buf_span(&b); rest.len > 0 && !is_closed(fd);) {
-		n = send(fd, rest.p, rest.len, MSG_NOSIGNAL);
-		if (n > 0)
-			rest = span_skip(rest, (size_t)n);
-		turn(f);
-		if (intake_counters(f->in)->n_refused > 0)
-			break;
-	}
+	put_large(&b, 3, 10);
+	/* A front end that could not write all of it would say 502. */
+	assert_int_equal(send_while_taken(f, fd, buf_span(&b)).len, 0);
 	n = recv(fd, got, sizeof(got), MSG_DONTWAIT);
 	assert_true(n > RECORD_HEADER_BYTES);
 	assert_memory_equal(got, "\1\6\0\3", 4);
 	assert_memory_equal(got + 8, "Status: 413", 11);
+	assert_memory_equal(got + n - 16, "\1\3\0\3\0\10", 6);
+	assert_int_equal(recv(fd, got, sizeof(got), MSG_DONTWAIT), 0);
 	assert_int_equal(f->n_taken, 0);
 	assert_int_equal(intake_counters(f->in)->n_refused, 1);
 	buf_fini(&b);
+	(void)close(fd);
+	turn(f);
+	assert_int_equal(intake_waiting(f->in), 0);
+}
+
+static void
+what_follows_a_refusal_is_read_up_to_a_bound(void **state)
+{
+	struct fixture *f = *state;
+	struct buf b;
+	int fd = connect_to(f);
+
+	put_large(&b, 1, 40);
+	assert_true(send_while_taken(f, fd, buf_span(&b)).len > 0);
+	assert_int_equal(intake_waiting(f->in), 0);
+	assert_int_equal(intake_counters(f->in)->n_refused, 1);
+	buf_fini(&b);
+	(void)close(fd);
+}
+
+static void
+a_refused_peer_that_stays_is_cut_at_its_deadline(void **state)
+{
+	struct fixture *f = *state;
+	struct buf b;
+	int fd = connect_to(f);
+
+	intake_free(&f->in);
+	f->o.timeout_us = 100000;
+	assert_status(intake_new(&f->in, f->loop, &f->o), ST_OK);
+	put_large(&b, 1, 2);
+	assert_int_equal(send_while_taken(f, fd, buf_span(&b)).len, 0);
+	while (intake_waiting(f->in) > 0)
+		assert_status(loop_turn(f->loop, 10000), ST_OK);
+	intake_reap(f->in);
+	assert_int_equal(intake_counters(f->in)->n_timeouts, 1);
+	buf_fini(&b);
+	(void)close(fd);
+}
+
+static void
+a_first_record_of_more_than_64_kib_is_refused_at_once(void **state)
+{
+	static char junk[RECORD_REQUEST_MAX];
+	struct fixture *f = *state;
+	int fd = connect_to(f);
+
+	memcpy(junk, "\1\1\0\1\377\377\377\0", RECORD_HEADER_BYTES);
+	assert_int_equal(
+	    send_while_taken(f, fd, span_of(junk, sizeof(junk))).len, 0);
+	assert_true(is_closed(fd));
+	assert_int_equal(intake_counters(f->in)->n_refused, 1);
+	assert_int_equal(intake_waiting(f->in), 0);
 	(void)close(fd);
 }
 
@@ -377,8 +546,9 @@ without_memory_a_connection_is_closed(void **state)
 	unsigned n;
 	int fd;
 
-	put_request(&b, 1, SPAN_NONE);
-	for (n = 1; n < 12; n++) {
+	want_body(f, 100);
+	put_request(&b, 1, SPAN("body"));
+	for (n = 1; n < 14; n++) {
 		unsigned before = f->n_taken;
 
 		fd = connect_to(f);
@@ -405,11 +575,17 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(a_request_that_comes_at_once_is_handed_over),
 	    TEST(a_request_in_pieces_is_handed_over_when_it_is_whole),
+	    TEST(a_body_is_kept_up_to_its_bound_and_the_rest_read_away),
+	    TEST(a_body_in_records_and_pieces_is_one),
+	    TEST(a_body_does_not_reach_the_next_request),
 	    TEST(half_requests_by_the_dozen_hold_up_nobody),
 	    TEST(a_request_that_does_not_come_is_cut_at_its_deadline),
 	    TEST(nonsense_is_refused),
 	    TEST(an_aborted_request_is_dropped),
 	    TEST(a_request_of_more_than_64_kib_gets_an_answer),
+	    TEST(what_follows_a_refusal_is_read_up_to_a_bound),
+	    TEST(a_refused_peer_that_stays_is_cut_at_its_deadline),
+	    TEST(a_first_record_of_more_than_64_kib_is_refused_at_once),
 	    TEST(accepting_pauses_at_the_bound_and_goes_on),
 	    TEST(after_a_stop_those_that_wait_are_served_and_no_others),
 	    TEST(without_memory_a_connection_is_closed),

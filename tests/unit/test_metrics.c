@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Status rows to figures, and the catalogue itself. */
+/* Status rows to figures, as the text shows them. */
 #include "metrics.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "json.h"
+#include "exposition.h"
+#include "fault.h"
 #include "unit.h"
 
 #define NOW 1000000
@@ -38,7 +39,8 @@ teardown(void **state)
 
 /* A process seen age_ms ago, with a lease of ten seconds. */
 static struct statusdb_row
-row_of(const char *role, int64_t age_ms, const char *counters)
+row_of(const char *role, int64_t age_ms, const char *counters,
+    const char *gauges)
 {
 	return (struct statusdb_row){.name = span_str(role),
 	    .role = span_str(role),
@@ -47,15 +49,23 @@ row_of(const char *role, int64_t age_ms, const char *counters)
 	    .started_ms = 1,
 	    .seen_ms = NOW - age_ms,
 	    .lease_ms = 10000,
-	    .counters = span_str(counters)};
+	    .counters = span_str(counters),
+	    .gauges = span_str(gauges)};
+}
+
+static void
+add_both(struct fixture *f, const char *role, int64_t age_ms,
+    const char *counters, const char *gauges)
+{
+	struct statusdb_row row = row_of(role, age_ms, counters, gauges);
+
+	assert_status(metrics_add_row(f->m, &row), ST_OK);
 }
 
 static void
 add(struct fixture *f, const char *role, int64_t age_ms, const char *counters)
 {
-	struct statusdb_row row = row_of(role, age_ms, counters);
-
-	assert_status(metrics_add_row(f->m, &row), ST_OK);
+	add_both(f, role, age_ms, counters, "{}");
 }
 
 /* Is this line in the text?  Without a line break: does a line begin so? */
@@ -68,7 +78,7 @@ says(struct fixture *f, const char *line)
 
 	buf_clear(&f->out);
 	assert_status(buf_append(&f->out, SPAN("\n")), ST_OK);
-	assert_status(metrics_text(f->m, &f->out), ST_OK);
+	assert_status(exposition_put(f->m, EXPOSITION_TEXT, &f->out), ST_OK);
 	s = buf_span(&f->out);
 	return memmem(s.p, s.len, want, (size_t)n) != NULL;
 }
@@ -107,26 +117,33 @@ counters_are_summed_over_the_living_the_dead_and_the_totals(void **state)
 }
 
 static void
+add_worker(struct fixture *f, int64_t age_ms, int64_t streams,
+    const char *gauges)
+{
+	struct statusdb_row row = row_of("worker", age_ms, "{}", gauges);
+
+	row.streams = streams;
+	row.started_ms = 2000 + streams;
+	assert_status(metrics_add_row(f->m, &row), ST_OK);
+}
+
+static void
 gauges_are_of_the_living_only(void **state)
 {
 	struct fixture *f = *state;
-	struct statusdb_row row;
 
-	add(f, "pubd", 1500, "{\"log_bytes\":4096,\"connections\":3}");
-	row = row_of("worker", 10000,
-	    "{\"ring_bytes\":7,\"fds_limit\":100,\"lag_events_max\":5}");
-	row.streams = 4;
-	assert_status(metrics_add_row(f->m, &row), ST_OK);
-	row = row_of("worker", 10001,
-	    "{\"ring_bytes\":1000,\"fds_limit\":1,\"lag_events_max\":50}");
-	row.streams = 1000;
-	assert_status(metrics_add_row(f->m, &row), ST_OK);
-	row = row_of("worker", 0,
-	    "{\"ring_bytes\":5,\"fds_limit\":200,\"lag_events_max\":9}");
-	row.streams = 3;
-	assert_status(metrics_add_row(f->m, &row), ST_OK);
-	row = row_of(STATUSDB_TOTALS, 0, "{\"ring_bytes\":1000000}");
-	assert_status(metrics_add_row(f->m, &row), ST_OK);
+	add_both(f, "pubd", 1500, "{}",
+	    "{\"log_bytes\":4096,\"connections\":3,\"rss_bytes\":7}");
+	add_worker(f, 10000, 4,
+	    "{\"ring_bytes\":7,\"fds_limit\":100,\"lag_events_max\":5,"
+	    "\"rss_bytes\":30}");
+	add_worker(f, 10001, 1000,
+	    "{\"ring_bytes\":1000,\"fds_limit\":1,\"lag_events_max\":50,"
+	    "\"rss_bytes\":1000}");
+	add_worker(f, 0, 3,
+	    "{\"ring_bytes\":5,\"fds_limit\":200,\"lag_events_max\":9,"
+	    "\"rss_bytes\":12}");
+	add_both(f, STATUSDB_TOTALS, 0, "{}", "{\"ring_bytes\":1000000}");
 	assert_says(f, "sse_streams_open 7");
 	assert_says(f, "sse_ring_bytes 12");
 	assert_says(f, "sse_fds_limit 100");
@@ -135,8 +152,102 @@ gauges_are_of_the_living_only(void **state)
 	assert_says(f, "sse_publisher_connections 3");
 	assert_says(f, "sse_process_up{role=\"pubd\"} 1");
 	assert_says(f, "sse_process_up{role=\"worker\"} 2");
+	assert_says(f, "sse_process_start_time_seconds{role=\"worker\"} 2.004");
+	assert_silent(f, "sse_process_start_time_seconds{role=\"cgi\"}");
+	assert_says(f, "sse_resident_memory_bytes{role=\"pubd\"} 7");
+	assert_says(f, "sse_resident_memory_bytes{role=\"worker\"} 42");
+	assert_says(f, "sse_resident_memory_bytes{role=\"cgi\"} 0");
 	assert_says(f, "sse_heartbeat_age_seconds 1.500");
 	assert_true(metrics_pubd(f->m).alive);
+}
+
+static void
+a_quotient_is_of_the_sums_and_absent_without_a_divisor(void **state)
+{
+	struct fixture *f = *state;
+
+	add_worker(f, 0, 0, "{\"opened_60s\":3,\"asked_60s\":0}");
+	assert_silent(f, "sse_connection_success_ratio");
+	assert_silent(f, "# HELP sse_connection_success_ratio");
+	add_worker(f, 0, 0, "{\"opened_60s\":1,\"asked_60s\":4}");
+	add_worker(f, 0, 0, "{\"opened_60s\":2,\"asked_60s\":4}");
+	add_worker(f, 10001, 0, "{\"opened_60s\":9,\"asked_60s\":900}");
+	assert_says(f, "sse_connection_success_ratio 0.75");
+}
+
+static void
+what_is_reported_in_parts_is_shown_in_whole_units(void **state)
+{
+	struct fixture *f = *state;
+
+	add_both(f, "pubd", 0, "{\"retention_us\":1500000}",
+	    "{\"duplicates_5s\":1,\"fds_permille\":805}");
+	assert_says(f, "sse_retention_seconds_total 1.500000");
+	assert_says(f, "sse_duplicate_delivery_rate 0.2");
+	assert_says(f, "sse_fds_used_ratio 0.805");
+}
+
+static void
+histograms_add_up_and_are_there_from_the_start(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_says(f, "sse_delivery_latency_seconds_bucket{le=\"+Inf\"} 0");
+	assert_says(f, "sse_delivery_latency_seconds_count 0");
+	add(f, "worker", 0,
+	    "{\"delivery.0\":1,\"delivery.2\":2,\"delivery.20\":1,"
+	    "\"delivery.sum\":1000}");
+	add(f, "worker", 99999, "{\"delivery.2\":4,\"delivery.sum\":500}");
+	assert_says(f, "sse_delivery_latency_seconds_bucket{le=\"5e-05\"} 1");
+	assert_says(f, "sse_delivery_latency_seconds_bucket{le=\"0.0001\"} 1");
+	assert_says(f, "sse_delivery_latency_seconds_bucket{le=\"0.00025\"} 7");
+	assert_says(f, "sse_delivery_latency_seconds_bucket{le=\"1.0\"} 7");
+	assert_says(f, "sse_delivery_latency_seconds_bucket{le=\"60.0\"} 7");
+	assert_says(f, "sse_delivery_latency_seconds_bucket{le=\"+Inf\"} 8");
+	assert_says(f, "sse_delivery_latency_seconds_sum 0.001500");
+	assert_says(f, "sse_delivery_latency_seconds_count 8");
+	assert_says(f, "sse_batch_events_bucket{le=\"524288.0\"} 0");
+}
+
+static void
+channels_are_of_pubd_and_the_totals_and_add_up(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_silent(f, "# HELP sse_channel_events_published_total");
+	add(f, "pubd", 0, "{\"channel:orders\":3,\"channel:a.b\":1}");
+	add(f, "pubd", 99999, "{\"channel:orders\":10}");
+	add(f, STATUSDB_TOTALS, 0, "{\"channel:orders\":100}");
+	add(f, "worker", 0, "{\"channel:orders\":1000,\"channel:forged\":1}");
+	add(f, "pubd", 0, "{\"channel:\\u0041\":5,\"channel:\":6}");
+	assert_says(f,
+	    "sse_channel_events_published_total{channel=\"orders\"} 113");
+	assert_says(f, "sse_channel_events_published_total{channel=\"a.b\"} 1");
+	assert_silent(f, "sse_channel_events_published_total{channel=\"forged");
+	assert_silent(f, "sse_channel_events_published_total{channel=\"\\");
+	assert_silent(f, "sse_channel_events_published_total{channel=\"\"");
+}
+
+static void
+more_channels_than_the_bound_are_left_out(void **state)
+{
+	struct fixture *f = *state;
+	struct buf counters;
+	int i;
+
+	buf_init(&counters, 1 << 16);
+	assert_status(buf_append(&counters, SPAN("{\"events_published\":7")),
+	    ST_OK);
+	for (i = 0; i < 1100; i++)
+		assert_status(buf_printf(&counters, ",\"channel:c%d\":1", i),
+		    ST_OK);
+	assert_status(buf_append(&counters, span_of("}\0", 2)), ST_OK);
+	add(f, "pubd", 0, buf_span(&counters).p);
+	assert_says(f,
+	    "sse_channel_events_published_total{channel=\"c1023\"} 1");
+	assert_silent(f, "sse_channel_events_published_total{channel=\"c1024");
+	assert_says(f, "sse_events_published_total 7");
+	buf_fini(&counters);
 }
 
 static void
@@ -157,7 +268,7 @@ a_silent_pubd_is_told_with_its_age(void **state)
 	struct fixture *f = *state;
 	struct metrics_pubd pubd;
 
-	add(f, "pubd", 60007, "{\"log_bytes\":4096}");
+	add_both(f, "pubd", 60007, "{}", "{\"log_bytes\":4096}");
 	pubd = metrics_pubd(f->m);
 	assert_false(pubd.alive);
 	assert_int_equal(pubd.age_ms, 60007);
@@ -187,14 +298,15 @@ counters_that_are_no_numbers_count_as_none(void **state)
 	static const char *const bad[] = {"", "nonsense", "[1]", "17", "null",
 	    "{\"streams_opened\":\"7\"}", "{\"streams_opened\":-7}",
 	    "{\"streams_opened\":null}", "{\"streams_opened\":1e99}",
+	    "{\"streams_opened\":9223372036854775808}",
 	    "{\"streams_opened\":{}}", "{\"streams_opened\":1", "\377"};
 	struct fixture *f = *state;
 	size_t i;
 
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		add(f, "worker", 0, bad[i]);
+		add_both(f, "worker", 0, bad[i], bad[i]);
 	assert_says(f, "sse_streams_opened_total 0");
-	assert_says(f, "sse_process_up{role=\"worker\"} 12");
+	assert_says(f, "sse_process_up{role=\"worker\"} 13");
 }
 
 static void
@@ -221,142 +333,44 @@ what_is_told_is_said(void **state)
 }
 
 static void
-the_catalogue_is_fit_for_prometheus(void **state)
+what_is_told_below_zero_is_zero(void **state)
 {
-	const struct metrics_entry *e, *first = NULL;
+	struct fixture *f = *state;
 
-	(void)state;
-	for (e = metrics_catalogue; e->name != NULL; e++) {
-		size_t n = strlen(e->name);
-		bool total = n > 6 && strcmp(e->name + n - 6, "_total") == 0;
-
-		assert_int_equal(strncmp(e->name, "sse_", 4), 0);
-		assert_int_equal(strspn(e->name, "abcdefghijklmnopqrstuvwxyz_"),
-		    n);
-		assert_int_equal(total, e->type == METRICS_COUNTER);
-		assert_int_equal(e->label == NULL, e->value == NULL);
-		assert_int_equal(e->source == METRICS_MEMBER,
-		    e->member != NULL);
-		assert_non_null(e->unit);
-		if (e->sentence != NULL) {
-			const struct metrics_entry *other;
-
-			first = e;
-			for (other = metrics_catalogue; other != e; other++)
-				assert_string_not_equal(other->name, e->name);
-			assert_int_equal(e->sentence[strlen(e->sentence) - 1],
-			    '.');
-			assert_null(strpbrk(e->sentence, "\\\n"));
-		}
-		assert_non_null(first);
-		assert_string_equal(e->name, first->name);
-		assert_int_equal(e->type, first->type);
-	}
+	metrics_tell(f->m, "sse_log_events", -1);
+	assert_says(f, "sse_log_events 0");
 }
 
 static void
-every_entry_can_be_seen(void **state)
+rows_that_lie_about_time_and_streams_do_no_harm(void **state)
 {
 	struct fixture *f = *state;
-	const struct metrics_entry *e;
-	struct buf counters;
+	struct statusdb_row row = row_of("worker", 0, "{}", "{}");
 
-	buf_init(&counters, 1 << 16);
-	assert_status(buf_append(&counters, SPAN("{\"x\":1")), ST_OK);
-	for (e = metrics_catalogue; e->name != NULL; e++) {
-		if (e->source == METRICS_TOLD)
-			metrics_tell(f->m, e->name, 1);
-		if (e->member != NULL)
-			assert_status(
-			    buf_printf(&counters, ",\"%s\":1", e->member),
-			    ST_OK);
-	}
-	assert_status(buf_append(&counters, span_of("}\0", 2)), ST_OK);
-	add(f, "pubd", 0, counters.base);
-	for (e = metrics_catalogue; e->name != NULL; e++) {
-		char line[256];
-
-		(void)snprintf(line, sizeof(line), "# TYPE %s ", e->name);
-		assert_true(says(f, line));
-		if (e->label != NULL)
-			(void)snprintf(line, sizeof(line), "%s{%s=\"%s\"} ",
-			    e->name, e->label, e->value);
-		else
-			(void)snprintf(line, sizeof(line), "%s ", e->name);
-		assert_true(says(f, line));
-	}
-	buf_fini(&counters);
+	row.started_ms = row.seen_ms = INT64_MIN;
+	row.streams = -5;
+	assert_status(metrics_add_row(f->m, &row), ST_OK);
+	row.seen_ms = row.lease_ms = row.streams = INT64_MAX;
+	assert_status(metrics_add_row(f->m, &row), ST_OK);
+	assert_status(metrics_add_row(f->m, &row), ST_OK);
+	assert_says(f, "sse_streams_open 9223372036854775807");
+	assert_says(f, "sse_process_start_time_seconds{role=\"worker\"} 0.000");
 }
 
 static void
-the_text_is_headed_by_help_and_type(void **state)
-{
-	static const char want[] =
-	    "# HELP sse_process_up Processes of this role whose heartbeat is "
-	    "fresh.\n"
-	    "# TYPE sse_process_up gauge\n"
-	    "sse_process_up{role=\"pubd\"} 0\n"
-	    "sse_process_up{role=\"worker\"} 0\n"
-	    "sse_process_up{role=\"cgi\"} 0\n"
-	    "# HELP ";
-	struct fixture *f = *state;
-
-	assert_status(metrics_text(f->m, &f->out), ST_OK);
-	assert_true(span_starts(buf_span(&f->out), span_str(want)));
-}
-
-static void
-the_json_has_the_same_figures_and_the_processes(void **state)
+an_allocation_that_fails_is_told(void **state)
 {
 	struct fixture *f = *state;
-	struct json_parser *parser;
-	struct json *root;
-	const struct json *metrics, *first, *process;
-	struct errmsg err;
-	int64_t v;
+	const struct statusdb_row row = row_of("pubd", 0, "{\"channel:a\":1}",
+	    "{}");
+	struct metrics *m = NULL;
 
-	add(f, "pubd", 0, "{}");
-	add(f, "wor\"ker", 99999, "{}");
-	add(f, STATUSDB_TOTALS, 0, "{}");
-	assert_status(metrics_json(f->m, &f->out), ST_OK);
-	assert_status(json_parser_new(&parser), ST_OK);
-	assert_status(json_parse(parser, buf_span(&f->out), &root, &err),
-	    ST_OK);
-	assert_true(json_int(json_get(root, "generated_ms"), &v));
-	assert_int_equal(v, NOW);
-	metrics = json_get(root, "metrics");
-	first = json_at(metrics, 0);
-	assert_span(json_text(json_get(first, "name")), SPAN("sse_process_up"));
-	assert_int_equal(json_count(json_get(first, "series")), 3);
-	assert_true(json_int(
-	    json_get(json_at(json_get(first, "series"), 0), "value"), &v));
-	assert_int_equal(v, 1);
-	assert_int_equal(json_count(json_get(root, "processes")), 2);
-	process = json_at(json_get(root, "processes"), 1);
-	assert_span(json_text(json_get(process, "role")), SPAN("wor\"ker"));
-	assert_false(json_true(json_get(process, "alive")));
-	json_free(&root);
-	json_parser_free(&parser);
-}
-
-static void
-a_thousand_processes_cut_the_list_and_not_the_sums(void **state)
-{
-	struct fixture *f = *state;
-	struct statusdb_row row = row_of("worker", 0, "{\"writes\":1}");
-	static char name[4000];
-	struct buf out;
-	int i;
-
-	memset(name, 'n', sizeof(name));
-	row.name = span_of(name, sizeof(name));
-	for (i = 0; i < 1000; i++)
-		assert_status(metrics_add_row(f->m, &row), ST_OK);
-	assert_says(f, "sse_writes_total 1000");
-	buf_init(&out, 4u << 20);
-	assert_status(metrics_json(f->m, &out), ST_OK);
-	assert_true(out.len < (1u << 20) + 65536);
-	buf_fini(&out);
+	fault_alloc_at(1);
+	assert_status(metrics_new(&m, NOW), ST_NOMEM);
+	assert_true(fault_hit());
+	fault_alloc_at(1);
+	assert_status(metrics_add_row(f->m, &row), ST_NOMEM);
+	assert_true(fault_hit());
 }
 
 int
@@ -367,17 +381,20 @@ main(void)
 	    TEST(no_process_gives_zero_counters_and_no_gauges),
 	    TEST(counters_are_summed_over_the_living_the_dead_and_the_totals),
 	    TEST(gauges_are_of_the_living_only),
+	    TEST(a_quotient_is_of_the_sums_and_absent_without_a_divisor),
+	    TEST(what_is_reported_in_parts_is_shown_in_whole_units),
+	    TEST(histograms_add_up_and_are_there_from_the_start),
+	    TEST(channels_are_of_pubd_and_the_totals_and_add_up),
+	    TEST(more_channels_than_the_bound_are_left_out),
 	    TEST(sums_are_zero_when_pubd_knows_that_there_is_nobody),
 	    TEST(a_silent_pubd_is_told_with_its_age),
 	    TEST(a_clock_that_was_set_back_does_not_kill_anybody),
 	    TEST(counters_that_are_no_numbers_count_as_none),
 	    TEST(a_sum_stops_at_the_largest_number),
 	    TEST(what_is_told_is_said),
-	    TEST(the_catalogue_is_fit_for_prometheus),
-	    TEST(every_entry_can_be_seen),
-	    TEST(the_text_is_headed_by_help_and_type),
-	    TEST(the_json_has_the_same_figures_and_the_processes),
-	    TEST(a_thousand_processes_cut_the_list_and_not_the_sums),
+	    TEST(what_is_told_below_zero_is_zero),
+	    TEST(rows_that_lie_about_time_and_streams_do_no_harm),
+	    TEST(an_allocation_that_fails_is_told),
 	};
 
 	return RUN(tests);

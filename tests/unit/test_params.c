@@ -119,6 +119,30 @@ bytes_past_the_bound_are_refused(void **state)
 	free(big);
 }
 
+static void
+of_a_body_nothing_is_kept_unless_it_is_wanted(void **state)
+{
+	struct params *p = *state;
+
+	assert_int_equal(params_add_body(p, SPAN("body")), ST_OK);
+	assert_int_equal(params_body(p).len, 0);
+}
+
+static void
+of_a_body_the_beginning_is_kept(void **state)
+{
+	struct params *p = *state;
+
+	params_keep_body(p, 7);
+	assert_int_equal(params_add_body(p, SPAN_NONE), ST_OK);
+	assert_int_equal(params_add_body(p, SPAN("the ")), ST_OK);
+	assert_int_equal(params_add_body(p, SPAN("b\0dy")), ST_OK);
+	assert_int_equal(params_add_body(p, SPAN("more")), ST_OK);
+	assert_int_equal(params_add(p, SPAN("A=1")), ST_OK);
+	assert_true(span_eq(params_body(p), SPAN("the b\0d")));
+	assert_true(span_eq(params_get(p, "A"), SPAN("1")));
+}
+
 int
 main(void)
 {
@@ -131,6 +155,8 @@ main(void)
 	    TEST(a_nul_is_kept),
 	    TEST(more_than_the_most_are_refused_and_nothing_is_lost),
 	    TEST(bytes_past_the_bound_are_refused),
+	    TEST(of_a_body_nothing_is_kept_unless_it_is_wanted),
+	    TEST(of_a_body_the_beginning_is_kept),
 	};
 
 	return RUN(tests);

@@ -193,6 +193,38 @@ the_end_is_an_empty_stdout_and_end_request(void **state)
 /* ---- whole requests ----------------------------------------------------- */
 
 static void
+text_is_put_into_records_or_not_at_all(void **state)
+{
+	struct buf *b = *state, small;
+	char *text = calloc(1, 2 * RECORD_CONTENT_MAX);
+	struct record_header h;
+	struct span s;
+
+	assert_non_null(text);
+	assert_status(record_put(b, 7, span_of(text, RECORD_CONTENT_MAX + 3)),
+	    ST_OK);
+	s = buf_span(b);
+	h = record_decode(s);
+	assert_int_equal(h.type, RECORD_STDOUT);
+	assert_int_equal(h.request_id, 7);
+	assert_int_equal(h.content_len, RECORD_CONTENT_MAX);
+	s = span_skip(s, RECORD_HEADER_BYTES + RECORD_CONTENT_MAX);
+	h = record_decode(s);
+	assert_int_equal(h.content_len, 3);
+	assert_int_equal(s.len, RECORD_HEADER_BYTES + 3);
+	buf_init(&small, RECORD_CONTENT_MAX + 16);
+	assert_status(buf_append(&small, SPAN("x")), ST_OK);
+	assert_status(
+	    record_put(&small, 7, span_of(text, 2 * RECORD_CONTENT_MAX)),
+	    ST_FULL);
+	assert_span(buf_span(&small), SPAN("x"));
+	assert_status(record_put(&small, 7, SPAN("")), ST_OK);
+	assert_span(buf_span(&small), SPAN("x"));
+	buf_fini(&small);
+	free(text);
+}
+
+static void
 a_whole_request_is_found_with_its_length(void **state)
 {
 	struct buf *b = *state;
@@ -530,6 +562,7 @@ main(void)
 	    TEST(a_header_is_read_byte_by_byte),
 	    TEST(a_header_is_written_as_it_is_read),
 	    TEST(the_end_is_an_empty_stdout_and_end_request),
+	    TEST(text_is_put_into_records_or_not_at_all),
 	    TEST(a_whole_request_is_found_with_its_length),
 	    TEST(bytes_after_a_request_are_refused),
 	    TEST(every_truncation_of_a_request_waits_for_more),

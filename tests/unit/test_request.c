@@ -850,6 +850,82 @@ no_memory_is_told_and_the_next_request_is_served(void **state)
 	want_channels(f, "a");
 }
 
+/* ---- for the figures ----------------------------------------------------- */
+
+static void
+the_web_server_in_front_is_known_by_its_name(void **state)
+{
+	static const struct {
+		const char *software;
+		enum front front;
+	} known[] = {
+	    {"Apache/2.4.62 (Debian)", FRONT_APACHE},
+	    {"lighttpd/1.4.69", FRONT_LIGHTTPD},
+	    {"nginx/1.22.1", FRONT_NGINX},
+	    {"Caddy", FRONT_OTHER},
+	    {"", FRONT_OTHER},
+	};
+	struct fixture *f = *state;
+	size_t i;
+
+	for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		clear(f);
+		set(f, "SERVER_SOFTWARE", known[i].software);
+		read_it(f);
+		assert_int_equal(f->r.front, known[i].front);
+		assert_int_equal(f->r.thread_per_stream,
+		    known[i].front == FRONT_APACHE);
+	}
+	clear(f);
+	read_it(f);
+	assert_int_equal(f->r.front, FRONT_OTHER);
+	assert_string_equal(request_front_name(FRONT_CGI), "cgi");
+}
+
+/* Does a request with this query and Last-Event-ID come back? */
+static bool
+comes_back(struct fixture *f, const char *query, const char *header)
+{
+	clear(f);
+	set(f, "REQUEST_METHOD", "GET");
+	set(f, "QUERY_STRING", query);
+	if (header != NULL)
+		set(f, "HTTP_LAST_EVENT_ID", header);
+	read_it(f);
+	return f->r.resumes;
+}
+
+static void
+a_client_that_comes_back_brings_the_id_of_an_event(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_false(comes_back(f, "channel=a", NULL));
+	assert_false(comes_back(f, "channel=a&generation=g", NULL));
+	assert_false(comes_back(f, "channel=a&last=5", NULL));
+	assert_true(comes_back(f, "channel=a", "7"));
+	assert_true(comes_back(f, "channel=a&last_event_id=7", NULL));
+	assert_true(comes_back(f, "channel=a&lastEventId=foreign", NULL));
+	/* The beginning is asked for by who begins, but for a browser's 0. */
+	assert_false(comes_back(f, "channel=a&last_event_id=0", NULL));
+	assert_false(comes_back(f, "channel=a&last_event_id=earliest", NULL));
+	assert_true(comes_back(f, "channel=a", "0"));
+	assert_true(
+	    comes_back(f, "channel=a&last_event_id=0&generation=g", NULL));
+}
+
+static void
+that_it_came_back_is_known_of_a_refused_client_too(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(comes_back(f, "channel=%", "7"));
+	assert_int_equal(f->r.kind, REQUEST_REFUSED);
+	assert_true(comes_back(f, "last_event_id=7&channel=b d", NULL));
+	assert_false(comes_back(f, "", NULL));
+	assert_int_equal(f->r.kind, REQUEST_REFUSED);
+}
+
 int
 main(void)
 {
@@ -889,6 +965,9 @@ main(void)
 	    TEST(a_request_can_be_read_again_into_the_same_object),
 	    TEST(everything_encoded_still_fits),
 	    TEST(no_memory_is_told_and_the_next_request_is_served),
+	    TEST(the_web_server_in_front_is_known_by_its_name),
+	    TEST(a_client_that_comes_back_brings_the_id_of_an_event),
+	    TEST(that_it_came_back_is_known_of_a_refused_client_too),
 	};
 
 	return RUN(tests);

@@ -50,7 +50,7 @@ push(struct ring *r, int64_t id, size_t data_bytes, bool envelope)
 {
 	struct store_event e = event(id, data_bytes);
 
-	return ring_push(r, &e, envelope);
+	return ring_push(r, &e, envelope, 0);
 }
 
 /* Every entry is what was pushed, dense from base + 1 to head. */
@@ -155,7 +155,7 @@ every_alignment_of_the_edge_is_sound(void **state)
 			struct store_event e = event(id, bytes);
 			struct ring_entry first;
 
-			assert_status(ring_push(r, &e, false), ST_OK);
+			assert_status(ring_push(r, &e, false, 0), ST_OK);
 			ring_get(r, ring_first(r), &first);
 			assert_int_equal(first.id, ring_base(r) + 1);
 			assert_int_equal(first.frame.p[0], 'i');
@@ -181,7 +181,7 @@ no_text_takes_a_byte_of_another(void **state)
 
 		random = random * 1664525u + 1013904223u;
 		e = event(id, 1 + (random >> 16) % 900);
-		assert_status(ring_push(r, &e, false), ST_OK);
+		assert_status(ring_push(r, &e, false, 0), ST_OK);
 		ring_get(r, ring_first(r), &first);
 		if (first.frame.p[0] != 'i' || first.event.p[6] != 'e')
 			fail_msg("the oldest is damaged at %lld",
@@ -267,7 +267,7 @@ names_of_any_length_are_kept_apart(void **state)
 	for (len = 0; len < 700; len++, e.id++) {
 		e.channel = span_of(big, len);
 		e.event = span_of(big, 700 - len);
-		assert_status(ring_push(r, &e, false), ST_OK);
+		assert_status(ring_push(r, &e, false, 0), ST_OK);
 		ring_get(r, ring_end(r) - 1, &got);
 		assert_int_equal(got.channel.len, len < 255 ? len : 255);
 		assert_int_equal(got.event.len,

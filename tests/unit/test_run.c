@@ -18,7 +18,7 @@ begin(const struct run_place *p, size_t limit, bool exact)
 static bool
 add(int64_t id, const char *text)
 {
-	return run_add(&run, id, span_str(text));
+	return run_add(&run, id, span_str(text), 0);
 }
 
 static struct span
@@ -220,6 +220,60 @@ the_number_of_events_in_a_run_is_bounded(void **state)
 	assert_int_equal(p.cursor, RUN_MARKS);
 }
 
+/* ---- times --------------------------------------------------------------- */
+
+static void
+marks_that_were_committed_together_have_one_time(void **state)
+{
+	struct run_place p = {.cursor = 0};
+	int64_t id;
+
+	(void)state;
+	begin(&p, RUN_CONTENT_BYTES, false);
+	for (id = 1; id <= 6; id++)
+		assert_true(run_add(&run, id, SPAN("x"), id <= 4 ? 70 : -8));
+	assert_int_equal(run.n_times, 2);
+	assert_int_equal(run.time[0].commit_us, 70);
+	assert_int_equal(run.time[0].end, 4);
+	assert_int_equal(run.time[1].commit_us, -8);
+	assert_int_equal(run.time[1].end, 6);
+	begin(&p, RUN_CONTENT_BYTES, false);
+	assert_int_equal(run.n_times, 0);
+}
+
+static void
+the_last_time_takes_what_has_no_room(void **state)
+{
+	struct run_place p = {.cursor = 0};
+	int64_t id;
+
+	(void)state;
+	begin(&p, RUN_CONTENT_BYTES, false);
+	for (id = 1; id <= RUN_TIMES + 5; id++)
+		assert_true(run_add(&run, id, SPAN("x"), id));
+	assert_int_equal(run.n_times, RUN_TIMES);
+	assert_int_equal(run.time[RUN_TIMES - 1].commit_us, RUN_TIMES);
+	assert_int_equal(run.time[RUN_TIMES - 1].end, RUN_TIMES + 5);
+}
+
+static void
+marks_are_counted_up_to_an_id(void **state)
+{
+	struct run_place p = {.cursor = 0};
+
+	(void)state;
+	begin(&p, RUN_CONTENT_BYTES, false);
+	assert_int_equal(run_marks_upto(&run, 5), 0);
+	assert_true(add(3, "x"));
+	assert_true(add(4, "x"));
+	assert_true(add(9, "x"));
+	assert_int_equal(run_marks_upto(&run, 2), 0);
+	assert_int_equal(run_marks_upto(&run, 3), 1);
+	assert_int_equal(run_marks_upto(&run, 8), 2);
+	assert_int_equal(run_marks_upto(&run, 9), 3);
+	assert_int_equal(run_marks_upto(&run, INT64_MAX), 3);
+}
+
 int
 main(void)
 {
@@ -234,6 +288,9 @@ main(void)
 	    cmocka_unit_test(an_event_under_way_is_looked_for_further_on),
 	    cmocka_unit_test(an_event_under_way_that_is_gone_breaks_the_run),
 	    cmocka_unit_test(the_number_of_events_in_a_run_is_bounded),
+	    cmocka_unit_test(marks_that_were_committed_together_have_one_time),
+	    cmocka_unit_test(the_last_time_takes_what_has_no_room),
+	    cmocka_unit_test(marks_are_counted_up_to_an_id),
 	};
 
 	return RUN(tests);

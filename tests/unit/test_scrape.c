@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "exposition.h"
 #include "fault.h"
 #include "statusdb.h"
 #include "store.h"
@@ -38,7 +39,10 @@ put_pubd(void **state, int64_t age_ms)
 	    .version = SPAN("0.1"),
 	    .seen_ms = NOW - age_ms,
 	    .lease_ms = 10000,
-	    .counters = SPAN("{\"events_published\":3}")};
+	    .counters = SPAN("{\"events_published\":3}"),
+	    .gauges = SPAN("{}"),
+	    .error_ms = 7,
+	    .error = SPAN("it was so")};
 	struct statusdb *db;
 	struct errmsg err;
 
@@ -151,7 +155,7 @@ the_bounds_of_the_log_are_told(void **state)
 	put_pubd(state, 0);
 	assert_status(scrape_read(&s, log_path(state), NOW), ST_OK);
 	buf_init(&out, 1 << 16);
-	assert_status(metrics_text(s.metrics, &out), ST_OK);
+	assert_status(exposition_put(s.metrics, EXPOSITION_TEXT, &out), ST_OK);
 	assert_status(buf_append(&out, SPAN("\0")), ST_OK);
 	text = buf_span(&out);
 	assert_non_null(strstr(text.p, "\nsse_log_head 0\n"));
@@ -159,6 +163,33 @@ the_bounds_of_the_log_are_told(void **state)
 	assert_non_null(strstr(text.p, "\nsse_log_events 0\n"));
 	assert_non_null(strstr(text.p, "\nsse_store_up 1\n"));
 	assert_non_null(strstr(text.p, "\nsse_events_published_total 3\n"));
+	buf_fini(&out);
+	scrape_fini(&s);
+}
+
+static void
+the_json_has_processes_errors_and_reasons(void **state)
+{
+	struct scrape s;
+	struct buf out;
+	struct span text;
+
+	make_log(state);
+	put_pubd(state, 10001);
+	assert_status(scrape_read(&s, log_path(state), NOW), ST_OK);
+	buf_init(&out, 1 << 20);
+	assert_status(scrape_json(&s, &out), ST_OK);
+	assert_status(buf_append(&out, SPAN("\0")), ST_OK);
+	text = buf_span(&out);
+	assert_non_null(
+	    strstr(text.p, "\"processes\":[{\"name\":\"pubd-1-1\""));
+	assert_null(strstr(text.p, "{\"name\":\"totals\""));
+	assert_non_null(strstr(text.p,
+	    "\"errors\":[{\"ts_ms\":7,\"name\":\"pubd-1-1\",\"text\":\"it was "
+	    "so\"}]}"));
+	assert_non_null(
+	    strstr(text.p, "\"reasons\":[{\"part\":\"pubd\",\"reason\":\""));
+	assert_non_null(strstr(text.p, "\"sse_log_info\""));
 	buf_fini(&out);
 	scrape_fini(&s);
 }
@@ -197,6 +228,7 @@ main(void)
 	    TEST(a_log_that_went_away_and_came_back_is_noticed),
 	    TEST(damaged_files_are_reasons_and_no_crash),
 	    TEST(the_bounds_of_the_log_are_told),
+	    TEST(the_json_has_processes_errors_and_reasons),
 	    TEST(an_allocation_that_fails_is_told_or_is_a_reason),
 	};
 

@@ -109,6 +109,57 @@ two_processes_share_one_pool(void **state)
 	slots_close(&b);
 }
 
+/* The kernel's list of locks stays short. */
+static void
+in_a_large_pool_processes_keep_apart_while_there_is_room(void **state)
+{
+	const int max = SLOTS_LOWEST_FIRST + 1;
+	struct slots *s[2];
+	int32_t slot[2][100], more;
+	int i;
+
+	for (i = 0; i < 2; i++)
+		s[i] = open_slots(*state);
+	for (i = 0; i < 200; i++)
+		assert_status(
+		    slots_take(s[i % 2], KEY, max, &slot[i % 2][i / 2]), ST_OK);
+	for (i = 1; i < 100; i++) {
+		int step = i == 64 ? 65 : 1; /* the other's word lies between */
+
+		assert_int_equal(slot[0][i], slot[0][i - 1] + step);
+		assert_int_equal(slot[1][i], slot[1][i - 1] + step);
+	}
+	/* What was given back is taken first. */
+	slots_give(s[0], KEY, slot[0][7]);
+	assert_status(slots_take(s[0], KEY, max, &more), ST_OK);
+	assert_int_equal(more, slot[0][7]);
+	/* When that is all, what is left in the other's word is taken, too. */
+	for (i = 200; i < max; i++)
+		assert_status(slots_take(s[0], KEY, max, &more), ST_OK);
+	assert_status(slots_take(s[0], KEY, max, &more), ST_FULL);
+	assert_status(slots_take(s[1], KEY, max, &more), ST_FULL);
+	slots_close(&s[0]);
+	slots_close(&s[1]);
+}
+
+/* A small cap beside a large one: HTTP/2 in apache/walcast-proxy.conf. */
+static void
+a_smaller_cap_sees_all_that_is_taken(void **state)
+{
+	struct slots *s[2];
+	int32_t slot;
+	int i;
+
+	for (i = 0; i < 2; i++)
+		s[i] = open_slots(*state);
+	for (i = 0; i < 20; i++)
+		assert_status(slots_take(s[i % 2], KEY, 100, &slot), ST_OK);
+	assert_status(slots_take(s[0], KEY, 20, &slot), ST_FULL);
+	assert_status(slots_take(s[1], KEY, 20, &slot), ST_FULL);
+	slots_close(&s[0]);
+	slots_close(&s[1]);
+}
+
 static void
 the_dead_leave_their_slots(void **state)
 {
@@ -173,6 +224,71 @@ kind_and_name_make_the_key(void **state)
 	    slots_key(SPAN("address"), SPAN("::1")));
 }
 
+/* In one go, or a row at a time. */
+#define AT_ONCE  UINT64_MAX
+#define BIT_WISE 0
+
+static int64_t
+count(struct slots *s, struct slots_count *c, uint64_t until_us)
+{
+	int i;
+
+	c->taken = -1;
+	for (i = 0; c->taken < 0 && i < 1000; i++)
+		slots_count_go(s, c, until_us);
+	return c->taken;
+}
+
+static void
+taken_slots_are_counted_whoever_has_them(void **state)
+{
+	struct slots *s[3];
+	struct slots_count c = slots_count_begin(KEY, 60);
+	int32_t slot;
+	int i;
+
+	for (i = 0; i < 3; i++)
+		s[i] = open_slots(*state);
+	assert_int_equal(c.taken, -1);
+	assert_int_equal(count(s[0], &c, AT_ONCE), 0);
+	/* 0 1 2 0 1 2 ... */
+	for (i = 0; i < 60; i++)
+		assert_status(slots_take(s[i % 3], KEY, 60, &slot), ST_OK);
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(count(s[i], &c, AT_ONCE), 60);
+		assert_int_equal(count(s[i], &c, BIT_WISE), 60);
+	}
+	/* Others' pools beside ours do not count. */
+	assert_status(slots_take(s[1], KEY + 1, 60, &slot), ST_OK);
+	assert_status(slots_take(s[1], KEY - 1, 60, &slot), ST_OK);
+	for (i = 0; i < 60; i += 4)
+		slots_give(s[i % 3], KEY, i);
+	assert_int_equal(count(s[0], &c, AT_ONCE), 45);
+	assert_int_equal(count(s[2], &c, BIT_WISE), 45);
+	c = slots_count_begin(KEY, 6);
+	assert_int_equal(count(s[0], &c, AT_ONCE), 4);
+	for (i = 0; i < 3; i++)
+		slots_close(&s[i]);
+}
+
+static void
+a_count_that_is_not_done_changes_nothing(void **state)
+{
+	struct slots *s = open_slots(*state), *other = open_slots(*state);
+	struct slots_count c = slots_count_begin(KEY, 10);
+	int32_t slot;
+
+	assert_status(slots_take(other, KEY, 10, &slot), ST_OK);
+	assert_int_equal(count(s, &c, AT_ONCE), 1);
+	assert_status(slots_take(other, KEY, 10, &slot), ST_OK);
+	slots_count_go(s, &c, BIT_WISE);
+	assert_int_equal(c.taken, 1);
+	slots_count_go(s, &c, AT_ONCE);
+	assert_int_equal(c.taken, 2);
+	slots_close(&s);
+	slots_close(&other);
+}
+
 static void
 without_memory_no_slot_is_held(void **state)
 {
@@ -206,9 +322,13 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(so_many_are_given_and_no_more),
 	    TEST(two_processes_share_one_pool),
+	    TEST(in_a_large_pool_processes_keep_apart_while_there_is_room),
+	    TEST(a_smaller_cap_sees_all_that_is_taken),
 	    TEST(the_dead_leave_their_slots),
 	    TEST(another_database_has_slots_of_its_own),
 	    cmocka_unit_test(kind_and_name_make_the_key),
+	    TEST(taken_slots_are_counted_whoever_has_them),
+	    TEST(a_count_that_is_not_done_changes_nothing),
 	    TEST(without_memory_no_slot_is_held),
 	};
 

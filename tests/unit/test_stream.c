@@ -172,10 +172,10 @@ fill(struct stream *s)
 
 	run_begin(&run, &s->place, exact ? s->rec_left : RUN_CONTENT_BYTES,
 	    exact);
-	if (s->place.cursor < 1 && !run_add(&run, 1, SPAN("abc")))
+	if (s->place.cursor < 1 && !run_add(&run, 1, SPAN("abc"), 0))
 		return;
 	if (s->place.cursor < 2)
-		(void)run_add(&run, 2, SPAN("defg"));
+		(void)run_add(&run, 2, SPAN("defg"), 0);
 }
 
 static void
@@ -221,6 +221,108 @@ an_empty_run_moves_the_place_and_sends_nothing(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* ---- what is counted of events ------------------------------------------- */
+
+#define LONG_AGO_US (-3600000000) /* before the machine was started */
+
+static struct run events;
+
+/* Events 1 to 5 of 3 bytes, committed in two goes, from a place on. */
+static void
+put_events(const struct run_place *p)
+{
+	int64_t id;
+
+	run_begin(&events, p, RUN_CONTENT_BYTES, false);
+	for (id = p->cursor + 1; id <= 5; id++)
+		assert_true(run_add(&events, id, SPAN("abc"),
+		    id <= 3 ? LONG_AGO_US : INT64_MAX));
+}
+
+/* Sends all, the first write cut after `n` bytes. */
+static void
+send_cut(struct fixture *f, int64_t n)
+{
+	enum status st;
+
+	budget = n;
+	put_events(&f->s.place);
+	st = stream_send_run(&f->s, &events, &f->n);
+	budget = -1;
+	while (st == ST_AGAIN) {
+		put_events(&f->s.place);
+		st = stream_send_run(&f->s, &events, &f->n);
+	}
+	assert_status(st, ST_OK);
+}
+
+static void
+each_event_newer_than_the_stream_is_timed_once(void **state)
+{
+	struct fixture *f = *state;
+	int64_t cut, born;
+
+	f->s.request_id = 0;
+	f->n.timed = true;
+	for (born = 0; born <= 5; born++) {
+		for (cut = 0; cut <= 15; cut++) {
+			memset(&f->n.delivery, 0, sizeof(f->n.delivery));
+			stream_move(&f->s, 0);
+			f->s.born_id = born;
+			send_cut(f, cut);
+			assert_int_equal(hist_count(&f->n.delivery), 5 - born);
+			assert_int_equal(f->n.delivery.n[HIST_BOUNDS],
+			    born < 3 ? 3 - born : 0);
+			/* A time still to come is none. */
+			assert_int_equal(f->n.delivery.n[0],
+			    born < 3 ? 2 : 5 - born);
+			(void)received(f);
+			f->len = 0;
+		}
+	}
+	assert_int_equal(f->n.n_events, 5 * 6 * 16);
+	assert_int_equal(f->n.n_duplicates, 0);
+}
+
+static void
+nothing_is_timed_unless_asked_for(void **state)
+{
+	struct fixture *f = *state;
+
+	send_cut(f, -1);
+	assert_int_equal(f->n.n_events, 5);
+	assert_int_equal(hist_count(&f->n.delivery), 0);
+}
+
+static void
+a_frame_that_goes_out_again_is_a_duplicate(void **state)
+{
+	struct fixture *f = *state;
+
+	send_cut(f, -1);
+	assert_int_equal(f->s.sent_id, 5);
+	f->s.place.cursor = 3;
+	send_cut(f, -1);
+	assert_int_equal(f->n.n_duplicates, 2);
+	f->s.place.cursor = 2;
+	f->s.sent_id = 4;
+	send_cut(f, 5);
+	assert_int_equal(f->n.n_duplicates, 2 + 2);
+	assert_int_equal(f->n.n_events, 5 + 2 + 3);
+}
+
+static void
+after_a_gap_an_event_is_none_though_it_was_sent(void **state)
+{
+	struct fixture *f = *state;
+
+	send_cut(f, -1);
+	stream_move(&f->s, 0);
+	send_cut(f, -1);
+	assert_int_equal(f->n.n_duplicates, 0);
+	assert_int_equal(f->n.n_events, 10);
+}
+
 int
 main(void)
 {
@@ -232,6 +334,10 @@ main(void)
 	    TEST(a_peer_that_is_gone_is_told_apart),
 	    TEST(a_run_is_continued_inside_the_record_that_was_promised),
 	    TEST(an_empty_run_moves_the_place_and_sends_nothing),
+	    TEST(each_event_newer_than_the_stream_is_timed_once),
+	    TEST(nothing_is_timed_unless_asked_for),
+	    TEST(a_frame_that_goes_out_again_is_a_duplicate),
+	    TEST(after_a_gap_an_event_is_none_though_it_was_sent),
 	};
 
 	return RUN(tests);

@@ -341,6 +341,34 @@ ids_that_were_never_used_are_no_gap(void **state)
 }
 
 static void
+ids_that_go_missing_while_it_runs_are_counted(void **state)
+{
+	struct fixture *f = *state;
+
+	rig_log_add(&f->log, "a", SPAN("x"), 10);
+	rig_log_sql(&f->log, "DELETE FROM events WHERE id IN (2, 3)");
+	start(f, true);
+	assert_int_equal(tail_n_missing(f->tail), 0);
+	rig_log_add(&f->log, "a", SPAN("x"), 10);
+	rig_log_sql(&f->log, "DELETE FROM events WHERE id IN (11, 14, 15)");
+	settle(f);
+	assert_int_equal(tail_n_missing(f->tail), 3);
+	rig_log_add(&f->log, "a", SPAN("x"), 2);
+	rig_log_sql(&f->log, "DELETE FROM events WHERE id = 22");
+	settle(f);
+	assert_int_equal(tail_n_missing(f->tail), 3);
+	rig_log_add(&f->log, "a", SPAN("x"), 1);
+	settle(f);
+	assert_int_equal(tail_n_missing(f->tail), 4);
+	/* What retention took is told by gaps and is not missing. */
+	rig_log_add(&f->log, "a", SPAN("x"), 10);
+	rig_log_trim(&f->log, 3);
+	settle(f);
+	assert_int_equal(hub_head(f->rig.hub), 33);
+	assert_int_equal(tail_n_missing(f->tail), 4);
+}
+
+static void
 retention_that_passes_live_streams_is_told(void **state)
 {
 	struct fixture *f = *state;
@@ -596,6 +624,7 @@ main(void)
 	    TEST(an_event_larger_than_the_ring_comes_in_its_place),
 	    TEST(an_event_no_frame_can_hold_stops_nobody),
 	    TEST(ids_that_were_never_used_are_no_gap),
+	    TEST(ids_that_go_missing_while_it_runs_are_counted),
 	    TEST(retention_that_passes_live_streams_is_told),
 	    TEST(retention_that_passes_the_tail_between_two_pages_is_told),
 	    TEST(a_log_that_was_emptied_past_live_streams_is_told),

@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "log.h"
+
 #define DEFAULT_RING (1u << 20)
 #define LONG_US      3600000000u
 
@@ -76,6 +78,7 @@ rig_init(struct rig *r, const struct hub_options *o)
 	enum status st;
 
 	(void)signal(SIGPIPE, SIG_IGN);
+	log_init("rig", LOG_TEXT, LOG_ERROR_);
 	memset(r, 0, sizeof(*r));
 	r->options = *o;
 	if (r->options.ring_bytes == 0)
@@ -160,6 +163,7 @@ rig_join(struct rig *r, struct rig_client *c, const struct rig_wish *w)
 	s->place.cursor = w->cursor;
 	s->epoch = hub_epoch(r->hub);
 	s->end_us = w->end_us;
+	s->front = (uint8_t)w->front;
 	st = hub_add(r->hub, s);
 	assert(st == ST_OK);
 	(void)rc;

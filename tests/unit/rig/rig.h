@@ -54,6 +54,7 @@ struct rig_wish {
 	bool envelope, cgi, heartbeat_events;
 	int64_t cursor;
 	uint64_t end_us;
+	enum front front;
 };
 
 /* A stream that starts at the wish's cursor. */

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/* Reports of a process about itself, over a watch connection. */
+#include "self.h"
+
+#include <stdlib.h>
+
+#include "bell.h"
+#include "buf.h"
+#include "clock.h"
+#include "log.h"
+#include "proc.h"
+#include "report.h"
+
+#define REPORT_US    1000000
+#define LAST_WAIT_MS 200
+
+struct self {
+	struct self_options options;
+	struct loop *loop;
+	struct bell *bell;
+	struct timer timer;
+	int64_t started_ms;
+	struct figures figures;
+};
+
+static void
+fill(struct self *s)
+{
+	proc_figures(&s->figures, proc_count_fds(), proc_fds_limit());
+	s->options.fill(s->options.arg, &s->figures);
+}
+
+static void
+report(struct self *s, bool last)
+{
+	/* It holds no streams and has no place in the log. */
+	const struct report r = {.role = s->options.role,
+	    .started_ms = s->started_ms,
+	    .figures = &s->figures};
+	struct buf b;
+
+	fill(s);
+	buf_init(&b, REPORT_BYTES_MAX);
+	if (report_line(&r, &b) != ST_OK)
+		log_warnx("a report did not get the memory that it needs");
+	else if (last)
+		bell_last_report(s->bell, buf_span(&b), LAST_WAIT_MS);
+	else
+		bell_report(s->bell, buf_span(&b));
+	buf_fini(&b);
+}
+
+static void
+on_timer(struct timer *t, uint64_t now_us)
+{
+	struct self *s = OWNER_OF(t, struct self, timer);
+
+	status_ignore(timer_set(s->loop, t, now_us + REPORT_US));
+	report(s, false);
+}
+
+enum status
+self_new(struct self **out, struct loop *l, const struct self_options *o)
+{
+	/* Commits are nothing to us. */
+	const struct bell_options bell = {.socket = o->socket,
+	    .role = o->role,
+	    .ring = NULL};
+	struct self *s = calloc(1, sizeof(*s));
+	enum status st;
+
+	if (s == NULL)
+		return ST_NOMEM;
+	s->options = *o;
+	s->loop = l;
+	s->timer.fn = on_timer;
+	s->started_ms = clock_real_ms();
+	st = bell_new(&s->bell, l, &bell);
+	if (st == ST_OK)
+		st = timer_set(l, &s->timer, loop_now_us(l));
+	if (st != ST_OK) {
+		bell_free(&s->bell);
+		free(s);
+		return st;
+	}
+	*out = s;
+	return ST_OK;
+}
+
+void
+self_free(struct self **sp)
+{
+	struct self *s = *sp;
+
+	if (s == NULL)
+		return;
+	report(s, true);
+	timer_cancel(s->loop, &s->timer);
+	bell_free(&s->bell);
+	free(s);
+	*sp = NULL;
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+/* A worker's figures.  Reads /proc and asks for locks; never blocks. */
+#include "tally.h"
+
+#include "clock.h"
+#include "proc.h"
+#include "report.h"
+
+#define SHORT_SECONDS 5
+#define SLOTS_US      1000 /* of one report to count slots */
+
+/* That a group of cells has as many as what fills it. */
+#define SAME_SIZE(first, last, n)                                              \
+	_Static_assert(FIG_##last - FIG_##first + 1 == (n),                    \
+	    #first " to " #last ": not as many as there are kinds")
+
+SAME_SIZE(CLOSED, CLOSED_BROKEN, STREAM_ENDS);
+SAME_SIZE(REJECTED_MAX_STREAMS, REJECTED_UNAVAILABLE, ADMIT_REJECTS);
+SAME_SIZE(REFUSED_400, REFUSED_OTHER, ADMIT_REFUSES);
+SAME_SIZE(FRONT_OPEN, FRONT_OPEN_OTHER, FRONTS);
+SAME_SIZE(FRONT_OPENED, FRONT_OPENED_OTHER, FRONTS);
+SAME_SIZE(FRONT_CLOSED, FRONT_CLOSED_OTHER, FRONTS);
+SAME_SIZE(FRONT_REJECTED, FRONT_REJECTED_OTHER, FRONTS);
+SAME_SIZE(MISMATCH, MISMATCH_INVALID, GAP_INVALID + 1);
+SAME_SIZE(GAPS, GAPS_INVALID, GAP_INVALID + 1);
+
+static void
+set_each(struct figures *f, unsigned first, const uint64_t *n, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		figures_set(f, first + (unsigned)i, n[i]);
+}
+
+/* ---- the parts ----------------------------------------------------------- */
+
+static void
+set_streams(struct figures *f, const struct hub_counters *h,
+    const struct admit_counters *a)
+{
+	unsigned i;
+
+	figures_set(f, FIG_STREAMS_OPENED, h->n_opened);
+	set_each(f, FIG_CLOSED, h->n_closed, STREAM_ENDS);
+	set_each(f, FIG_REJECTED_MAX_STREAMS, a->n_rejected, ADMIT_REJECTS);
+	set_each(f, FIG_REFUSED_400, a->n_refused, ADMIT_REFUSES);
+	for (i = 0; i < FRONTS; i++)
+		figures_set(f, FIG_FRONT_OPEN + i,
+		    h->n_front_opened[i] - h->n_front_closed[i]);
+	set_each(f, FIG_FRONT_OPENED, h->n_front_opened, FRONTS);
+	set_each(f, FIG_FRONT_CLOSED, h->n_front_closed, FRONTS);
+	set_each(f, FIG_FRONT_REJECTED, a->n_front_rejected, FRONTS);
+}
+
+static void
+set_resumes(struct figures *f, const struct hub_counters *h,
+    const struct admit_counters *a, const struct tail *tail)
+{
+	figures_set(f, FIG_RECONNECTS, a->n_came_back);
+	figures_set(f, FIG_RESUMES_OK, a->n_resumes_ok);
+	figures_set(f, FIG_RESUMES_GAP, a->n_resumes_gap);
+	figures_set(f, FIG_RESUMES_FAILED, a->n_resumes_failed);
+	set_each(f, FIG_MISMATCH, a->n_mismatch, GAP_INVALID + 1);
+	set_each(f, FIG_GAPS, h->n_gaps, GAP_INVALID + 1);
+	figures_set(f, FIG_ID_GAPS, tail_n_missing(tail));
+	figures_set(f, FIG_REPLAY_EVENTS, h->n_replayed);
+	figures_set(f, FIG_REPLAY_PAGES, tail_n_pages(tail));
+	figures_set(f, FIG_STORE_ERRORS, tail_n_errors(tail));
+}
+
+static void
+set_delivery(struct figures *f, const struct hub_counters *h)
+{
+	const struct stream_counters *out = &h->out;
+
+	figures_set(f, FIG_EVENTS_SENT, out->n_events);
+	figures_set(f, FIG_BYTES_SENT, out->n_bytes);
+	figures_set(f, FIG_WRITES, out->n_writes);
+	figures_set(f, FIG_SHORT_WRITES, out->n_short_writes);
+	figures_set(f, FIG_DUPLICATES, out->n_duplicates);
+	figures_set(f, FIG_HEARTBEATS, h->n_heartbeats);
+	figures_set(f, FIG_HEARTBEATS_FAILED, h->n_heartbeats_failed);
+	if (out->timed)
+		figures_set_hist(f, FIG_DELIVERY, &out->delivery);
+}
+
+static void
+set_survey(struct figures *f, struct hub *hub)
+{
+	const struct ring *ring = hub_ring(hub);
+	size_t n = hub_n_streams(hub);
+	struct hub_survey s;
+
+	hub_look(hub, &s);
+	figures_set(f, FIG_LAGGING, s.n_lagging);
+	figures_set(f, FIG_LAG_MAX, (uint64_t)s.max_lag);
+	figures_set(f, FIG_REPLAYING, s.n_replaying);
+	figures_set(f, FIG_REPLAY_DEPTH, (uint64_t)s.replay_depth);
+	figures_set(f, FIG_STREAM_BYTES,
+	    n * sizeof(struct stream) + s.pending_bytes);
+	figures_set(f, FIG_STREAMS_HELD, n);
+	figures_set(f, FIG_RING_BYTES, ring_bytes(ring));
+	figures_set(f, FIG_RING_EVENTS, ring_count(ring));
+	figures_set(f, FIG_RING_OLDEST, (uint64_t)ring_base(ring) + 1);
+}
+
+/* Of the locations with a cap, the one that has least room. */
+static void
+set_slots(struct figures *f, const struct tally_parts *p)
+{
+	const struct slots_count *tightest = NULL;
+	int64_t least = INT64_MAX;
+	size_t i;
+
+	for (i = 0; i < p->admit->n_pools; i++) {
+		struct slots_count *c = &p->admit->pool[i];
+
+		slots_count_go(p->slots, c, clock_mono_us() + SLOTS_US);
+		if (c->taken < 0 || c->max - c->taken >= least)
+			continue;
+		least = c->max - c->taken;
+		tightest = c;
+	}
+	if (tightest == NULL)
+		return;
+	figures_set(f, FIG_FRONT_SLOTS_FREE, (uint64_t)least);
+	figures_set(f, FIG_FRONT_SLOTS_LIMIT, (uint64_t)tightest->max);
+}
+
+static void
+set_process(struct tally *t, const struct tally_parts *p)
+{
+	size_t used = t->fds_base + p->n_fds + hub_n_streams(p->hub);
+	struct figures *f = &t->figures;
+
+	proc_figures(f, used, t->fds_limit);
+	figures_set(f, FIG_SPANS_DROPPED,
+	    t->n_spans_dropped + hub_n_untraced(p->hub));
+	figures_set_hist(f, FIG_WAKE, &t->wake);
+}
+
+/* ---- windows ------------------------------------------------------------- */
+
+static struct tally_second
+now_of(const struct tally_parts *p)
+{
+	const struct hub_counters *h = hub_counters(p->hub);
+
+	return (struct tally_second){
+	    .n_opened = h->n_opened,
+	    .n_asked = p->admit->counters.n_asked,
+	    .n_frames = h->out.n_events,
+	    .n_writes = h->out.n_writes,
+	    .n_duplicates = h->out.n_duplicates,
+	};
+}
+
+void
+tally_tick(struct tally *t, const struct tally_parts *p)
+{
+	t->second[t->n_ticks++ % (TALLY_SECONDS + 1)] = now_of(p);
+}
+
+/* As it stood so many ticks ago; at the start before that. */
+static struct tally_second
+ago(const struct tally *t, uint64_t n)
+{
+	if (n >= t->n_ticks)
+		return (struct tally_second){0};
+	return t->second[(t->n_ticks - 1 - n) % (TALLY_SECONDS + 1)];
+}
+
+static void
+set_windows(struct tally *t, const struct tally_parts *p)
+{
+	struct tally_second now = now_of(p), minute = ago(t, TALLY_SECONDS),
+			    recent = ago(t, SHORT_SECONDS);
+	struct figures *f = &t->figures;
+
+	figures_set(f, FIG_OPENED_60S, now.n_opened - minute.n_opened);
+	figures_set(f, FIG_ASKED_60S, now.n_asked - minute.n_asked);
+	figures_set(f, FIG_FRAMES_5S, now.n_frames - recent.n_frames);
+	figures_set(f, FIG_WRITES_5S, now.n_writes - recent.n_writes);
+	figures_set(f, FIG_DUPLICATES_5S,
+	    now.n_duplicates - recent.n_duplicates);
+}
+
+/* ---- the report ---------------------------------------------------------- */
+
+void
+tally_init(struct tally *t, const char *role, int64_t started_ms,
+    uint64_t fds_limit, const struct tally_parts *p)
+{
+	size_t n = proc_count_fds(), apart = p->n_fds + hub_n_streams(p->hub);
+
+	*t = (struct tally){
+	    .role = role,
+	    .started_ms = started_ms,
+	    .fds_limit = fds_limit,
+	    .fds_base = n > apart ? n - apart : 0,
+	};
+}
+
+enum status
+tally_report(struct tally *t, const struct tally_parts *p, struct buf *out)
+{
+	const struct hub_counters *h = hub_counters(p->hub);
+	struct figures *f = &t->figures;
+	const struct report r = {
+	    .role = t->role,
+	    .started_ms = t->started_ms,
+	    .head = hub_bounds(p->hub)->head,
+	    .cursor = hub_head(p->hub),
+	    .n_streams = hub_n_streams(p->hub),
+	    .figures = f,
+	};
+
+	*f = (struct figures){.cell = {0}};
+	set_streams(f, h, &p->admit->counters);
+	set_resumes(f, h, &p->admit->counters, p->tail);
+	set_delivery(f, h);
+	set_survey(f, p->hub);
+	set_slots(f, p);
+	set_process(t, p);
+	set_windows(t, p);
+	return report_line(&r, out);
+}

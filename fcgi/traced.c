@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* Events that carry a trace.  Pure. */
+#include "traced.h"
+
+#include <string.h>
+
+#include "jsontext.h"
+
+static struct span
+copy(char *to, size_t max, struct span from)
+{
+	size_t n = from.len < max ? from.len : max;
+
+	if (n > 0)
+		memcpy(to, from.p, n);
+	return span_of(to, n);
+}
+
+void
+traced_add(struct traced_set *t, const struct store_event *e, size_t n_streams,
+    uint64_t now_us)
+{
+	size_t at = t->n;
+
+	if (at == TRACED_MAX) {
+		t->n_left_out++;
+		return;
+	}
+	t->n++;
+	t->item[at].event = (struct traced){
+	    .id = e->id,
+	    .trace = copy(t->item[at].trace, TRACEPARENT_BYTES, e->trace),
+	    .channel = copy(t->item[at].channel, NAME_MAX_BYTES, e->channel),
+	    .type = copy(t->item[at].type, NAME_MAX_BYTES, e->event),
+	    .n_bytes = e->data.len,
+	    .n_streams = n_streams,
+	    .start_us = now_us,
+	};
+}
+
+enum status
+traced_line(const struct traced *t, uint64_t end_us, struct buf *out)
+{
+	enum status st = buf_append(out,
+	    SPAN("{\"op\":\"span\",\"name\":\"dispatch\",\"trace\":"));
+
+	if (st == ST_OK)
+		st = jsontext_quote(out, t->trace);
+	if (st == ST_OK)
+		st = buf_append(out, SPAN(",\"channel\":"));
+	if (st == ST_OK)
+		st = jsontext_quote(out, t->channel);
+	if (st == ST_OK)
+		st = buf_append(out, SPAN(",\"type\":"));
+	if (st == ST_OK)
+		st = jsontext_quote(out, t->type);
+	if (st != ST_OK)
+		return st;
+	return buf_printf(out,
+	    ",\"start_us\":%llu,\"end_us\":%llu,\"id\":%lld,"
+	    "\"bytes\":%zu,\"streams\":%zu}",
+	    (unsigned long long)t->start_us, (unsigned long long)end_us,
+	    (long long)t->id, t->n_bytes, t->n_streams);
+}
