@@ -37,7 +37,7 @@ FCGI_SRC := $(filter-out fcgi/main_%,$(wildcard fcgi/*.c))
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o) $(B)/gen/sql_text.o
 PUBD_OBJ := $(PUBD_SRC:%.c=$(B)/%.o)
 CLI_OBJ  := $(CLI_SRC:%.c=$(B)/%.o)
-FCGI_OBJ := $(FCGI_SRC:%.c=$(B)/%.o)
+FCGI_OBJ := $(FCGI_SRC:%.c=$(B)/%.o) $(B)/gen/page_text.o
 
 LIB_A    := $(B)/libwalcast.a
 PUBD_A   := $(B)/pubd.a
@@ -57,6 +57,8 @@ $(B)/bin/walcast: $(CLI_OBJ) $(PUBD_A) $(LIB_A)
 $(B)/bin/sse.fcgi: $(B)/fcgi/main_sse.o $(FCGI_A) $(LIB_A)
 $(B)/bin/sse-metrics.fcgi: $(B)/fcgi/main_metrics.o $(FCGI_A) $(LIB_A)
 $(B)/bin/sse.fcgi $(B)/bin/sse-metrics.fcgi: LDLIBS += -lfcgi
+# Only pubd: the workers stay small, and walcast needs none of it.
+$(B)/bin/pubd: LDLIBS += -lcurl -pthread
 $(PROGRAMS):
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LDLIBS)
@@ -81,6 +83,12 @@ $(B)/gen/sql_text.h: $(SQL) sql/embed.awk
 $(B)/gen/sql_text.c: $(SQL) sql/embed.awk $(B)/gen/sql_text.h
 	awk -v header=0 -f sql/embed.awk $(SQL) >$@
 
+PAGE := $(wildcard fcgi/page/status.*)
+$(B)/gen/page_text.c: $(PAGE) fcgi/page/embed.awk
+	@mkdir -p $(@D)
+	awk -f fcgi/page/embed.awk fcgi/page/status.html >$@.new
+	@mv $@.new $@
+
 -include $(wildcard $(B)/*/*.d $(B)/*/*/*.d)
 -include tests/unit/build.mk tests/fuzz/build.mk tests/load/build.mk \
          tests/bench/build.mk tests/demo/build.mk
@@ -99,6 +107,9 @@ check: deps-build deps-check
 	@echo "== the load tools catch what they should"
 	@$(PYTHON) tests/load/selftest.py
 	@tests/check-conf-docs.sh
+	@tests/check-metrics-docs.sh
+	@echo "== the JavaScript client, in Node"
+	@$(MAKE) --no-print-directory client
 	@echo "== in the real servers"
 	@$(MAKE) --no-print-directory system
 	@echo "== in the real servers, with ASan+UBSan"
@@ -109,22 +120,35 @@ check: deps-build deps-check
 
 PYTEST := $(PYTHON) -B -m pytest -q -p no:cacheprovider
 
+.PHONY: client
+client: deps-check
+	@tests/client/run.sh
+
+# Most tests wait more than they work, so several files run side by side;
+# those that load the machine or count its time run alone.
+SIDE_BY_SIDE := -n 4 --dist loadfile
+ALONE := $(addprefix tests/system/,test_faults.py test_kill.py test_load.py \
+           test_slots.py)
+
 .PHONY: system
 system: programs load-tools
-	@$(PYTEST) tests/system $(PYTEST_ARGS)
+	@$(PYTEST) $(SIDE_BY_SIDE) tests/system $(ALONE:%=--ignore=%) \
+	    $(PYTEST_ARGS)
+	@$(PYTEST) $(ALONE) $(PYTEST_ARGS)
 
-# The same programs, sanitized, through the protocol and stream tests.
+# The same programs, sanitized, through what talks to them most.
+SANITIZED := protocol worker stream reports publog logs metrics beacon
 .PHONY: system-asan
 system-asan: load-tools
 	@$(MAKE) --no-print-directory SAN=1 programs
-	@WALCAST_BIN=$(CURDIR)/build/asan/bin $(PYTEST) \
-	    tests/system/test_protocol.py tests/system/test_worker.py \
-	    tests/system/test_stream.py -k 'not apache_cgi' $(PYTEST_ARGS)
+	@WALCAST_BIN=$(CURDIR)/build/asan/bin $(PYTEST) $(SIDE_BY_SIDE) \
+	    $(SANITIZED:%=tests/system/test_%.py) -k 'not apache_cgi' \
+	    $(PYTEST_ARGS)
 
 # Longer rounds of what `check` does in short.
 .PHONY: soak
 soak: programs load-tools
-	@WALCAST_SOAK=1 $(PYTEST) tests/system $(PYTEST_ARGS)
+	@WALCAST_SOAK=1 $(MAKE) --no-print-directory system
 
 # The promise to a newcomer: a bare Debian root with nothing but make and git.
 .PHONY: fresh
@@ -166,6 +190,9 @@ install: programs
 	for n in 1 5 7 8; do \
 		install -m 644 docs/man/*.$$n $(MANDIR)/man$$n || exit 1; done
 	install -m 644 README.md CHANGELOG.md LICENSE docs/*.md $(DOCDIR)
+	for d in images monitoring monitoring/grafana monitoring/runbook; do \
+		install -d $(DOCDIR)/$$d && \
+		install -m 644 docs/$$d/*.* $(DOCDIR)/$$d || exit 1; done
 	install -m 644 apache/*.conf $(DOCDIR)/examples
 	for f in lighttpd/*.conf; do install -m 644 $$f \
 		$(DOCDIR)/examples/lighttpd-$${f##*/} || exit 1; done
@@ -201,5 +228,5 @@ help:
 	@echo "make soak       the same in longer rounds"
 	@echo "make bench      figures side by side with a peer and bare loops"
 	@echo "make fuzz T=60  each fuzzer for so many seconds"
-	@echo "make lint format-check check-deps unit system"
+	@echo "make lint format-check check-deps unit client system"
 	@echo "make install PREFIX=/usr DESTDIR=..., uninstall, dist, clean"

@@ -17,12 +17,14 @@ set -eu
 packages() {
 	case $1 in
 	build)	echo gcc libc6-dev make pkg-config libfcgi-dev libsqlite3-dev \
-		    libjson-c-dev uthash-dev ;;
+		    libjson-c-dev libcurl4-openssl-dev uthash-dev ;;
 	demo)	echo lighttpd ;;
 	check)	echo libcmocka-dev lighttpd lighttpd-mod-deflate apache2 \
 		    libapache2-mod-fcgid php-cli php-sqlite3 libdbi-perl \
-		    libdbd-sqlite3-perl python3 python3-pytest curl chromium \
-		    procps ca-certificates media-types sqlite3 ;;
+		    libdbd-sqlite3-perl python3 python3-pytest \
+		    python3-pytest-xdist curl chromium \
+		    procps ca-certificates media-types sqlite3 \
+		    prometheus python3-yaml jq nodejs npm ;;
 	lint)	echo clang-format clang-tidy cppcheck python3 ;;
 	fuzz)	echo clang libclang-rt-14-dev ;;
 	bench)	echo nginx-light libnginx-mod-nchan lighttpd apache2 python3 ;;
@@ -40,8 +42,13 @@ installed() {
 	case $(dpkg-query -W -f '${Status}' "$1" 2>/dev/null) in
 	"install ok installed") return 0 ;;
 	esac
-	# nginx-light stands for any nginx.
-	[ "$1" = nginx-light ] && [ -x /usr/sbin/nginx ]
+	# nginx-light stands for any nginx; Node.js may come with its npm.
+	case $1 in
+	nginx-light) [ -x /usr/sbin/nginx ] ;;
+	nodejs) command -v node >/dev/null ;;
+	npm) command -v npm >/dev/null ;;
+	*) return 1 ;;
+	esac
 }
 
 [ $# -gt 0 ] || { echo "usage: deps.sh group ..." >&2; exit 2; }

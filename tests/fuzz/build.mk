@@ -53,4 +53,4 @@ $(FUZZ_B)/gen/sql_text.o: $(B)/gen/sql_text.c
 	$(FUZZ_CC) $(FUZZ_FLAGS) -MMD -MP -c -o $@ $<
 
 -include $(wildcard $(FUZZ_B)/lib/*.d $(FUZZ_B)/pubd/*.d $(FUZZ_B)/fcgi/*.d \
-    $(FUZZ_B)/tests/fuzz/*.d)
+    $(FUZZ_B)/tests/*/*.d $(FUZZ_B)/tests/*/*/*.d)

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "figures.h"
 #include "fuzz.h"
 #include "jsontext.h"
 #include "name.h"
@@ -30,6 +31,50 @@ check_event(const struct store_event *e)
 	}
 }
 
+/* Figures of the catalogue only, each in its bounds, written once more alike */
+static void
+check_figures(enum figures_part part, struct span text)
+{
+	struct figures f = {.cell = {0}};
+	unsigned n_unknown = 0;
+	size_t i, at;
+	struct buf again;
+
+	MUST(text.len <= REPORT_MAX_FIGURES);
+	MUST(jsontext_check(text, &at) == ST_OK);
+	MUST(figures_read(&f, part, text, &n_unknown) == ST_OK);
+	MUST(n_unknown == 0);
+	for (i = 0; i < FIGURES_N_CELLS; i++)
+		MUST(f.cell[i] <= REPORT_MAX_FIGURE);
+	buf_init(&again, 1 << 20);
+	MUST(figures_write(&f, part, &again) == ST_OK);
+	MUST(span_eq(buf_span(&again), text));
+	buf_fini(&again);
+}
+
+static void
+check_report(const struct statusdb_row *row)
+{
+	MUST(name_key_ok(row->name) && name_key_ok(row->version));
+	MUST(row->role.len >= 3 && row->role.len <= 7);
+	MUST(row->pid >= 0 && row->started_ms >= 0 && row->head >= 0 &&
+	    row->cursor >= 0 && row->streams >= 0 && row->error_ms >= 0);
+	check_figures(FIGURES_COUNTERS, row->counters);
+	check_figures(FIGURES_GAUGES, row->gauges);
+	MUST(row->error.len <= REPORT_MAX_ERROR && name_utf8_ok(row->error));
+	MUST(row->error.len == 0 ||
+	    memchr(row->error.p, '\0', row->error.len) == NULL);
+}
+
+static void
+check_span(const struct report_span *s)
+{
+	MUST(name_trace_ok(s->trace) && name_channel_ok(s->channel) &&
+	    name_event_ok(s->type));
+	MUST(s->start_us >= 0 && s->end_us >= 0 && s->id >= 0 &&
+	    s->bytes >= 0 && s->streams >= 0);
+}
+
 static void
 check_request(const struct request *r, struct span line)
 {
@@ -45,8 +90,14 @@ check_request(const struct request *r, struct span line)
 	if (r->kind == REQUEST_PUBLISH || r->kind == REQUEST_ARRAY)
 		for (i = 0; i < r->n_events; i++)
 			check_event(&r->events[i].e);
+	if (r->kind == REQUEST_REPORT)
+		check_report(&r->report->row);
+	if (r->kind == REQUEST_SPAN)
+		check_span(r->span);
 	if (r->kind == REQUEST_ERROR)
-		MUST(r->failure.code != PROTOCOL_NONE &&
+		MUST((r->failure.channel.len == 0 ||
+			 name_channel_ok(r->failure.channel)) &&
+		    r->failure.code != PROTOCOL_NONE &&
 		    r->failure.code != PROTOCOL_UNAVAILABLE &&
 		    r->failure.message.len > 0);
 	if (jsontext_check(line, &at) != ST_OK)
@@ -66,7 +117,7 @@ check_answer(const struct request *r, struct buf *out)
 	buf_clear(out);
 	MUST(protocol_answer(out, r, &b) == ST_OK);
 	s = buf_span(out);
-	if (r->kind == REQUEST_REPORT) {
+	if (r->kind == REQUEST_REPORT || r->kind == REQUEST_SPAN) {
 		MUST(s.len == 0);
 		return;
 	}

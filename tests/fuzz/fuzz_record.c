@@ -27,6 +27,8 @@ scan(const uint8_t *data, size_t size, struct record_scan *out)
 	return st;
 }
 
+#define BODY_KEPT 64
+
 /* Nothing may be left in the socket: a close would reset it. */
 static void
 feed_libfcgi(const uint8_t *data, size_t size)
@@ -43,8 +45,10 @@ feed_libfcgi(const uint8_t *data, size_t size)
 	MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds) == 0);
 	MUST(write(fds[1], data, size) == (ssize_t)size);
 	params_init(&params);
+	params_keep_body(&params, BODY_KEPT);
 	st = fcgx_read(fds[0], &params);
 	MUST(st == ST_OK || st == ST_INVALID || st == ST_FULL);
+	MUST(params_body(&params).len <= BODY_KEPT);
 	if (st == ST_OK)
 		MUST(read(fds[0], &byte, 1) == -1);
 	params_fini(&params);

@@ -165,7 +165,7 @@ page(int max_rows)
 			continue;
 		buf_clear(&text);
 		frame_of(&text, i, id);
-		if (!run_add(run, id, buf_span(&text)))
+		if (!run_add(run, id, buf_span(&text), 0))
 			break;
 	}
 	if (max_rows < 0 || id > m.n_events)
@@ -243,7 +243,8 @@ finish(void)
 		MUST(m.client[i].left == 0 && m.client[i].n_head == 0);
 		MUST(rig_text(&m.client[i]).len == m.want[i].len);
 	}
-	MUST(hub_counters(m.rig.hub)->n_closed_broken == 0);
+	MUST(hub_counters(m.rig.hub)->n_closed[STREAM_BROKEN] == 0);
+	MUST(hub_counters(m.rig.hub)->out.n_duplicates == 0);
 }
 
 int

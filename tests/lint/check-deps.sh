@@ -36,16 +36,34 @@ only_in() { # header pattern, file...
 		esac
 	done
 }
-only_in 'sqlite3\.h' lib/db.c
+only_in 'sqlite3\.h' lib/db.c lib/db_vfs.c
 only_in 'json-c/.*|json\.h' lib/json.c
+only_in 'curl/.*' pubd/exporter.c
 only_in 'fcgiapp\.h|fcgi_stdio\.h' fcgi/fcgx.c
 
-# Module foo is foo.c and foo.h; tsort tells circles.
+# A module in several files has a header fooparts.h that only foo*.c include.
+for file in lib/*.[ch] fcgi/*.[ch] pubd/*.[ch]; do
+	for inc in $(includes "$file" | grep 'parts$'); do
+		case ${file##*/} in
+		"${inc%parts}"*) ;;
+		*) say "$file includes $inc.h, which is private to ${inc%parts}" ;;
+		esac
+	done
+done
+
+# The module that a file belongs to.
+module() {
+	whole=$(includes "$1" | sed -n 's/parts$//p')
+	name=${1##*/}
+	name=${name%.[ch]}
+	echo "${whole:-${name%parts}}"
+}
+
+# Module foo is foo.c and foo.h, or what fooparts.h joins; tsort tells circles.
 for dir in lib fcgi pubd; do
 	loops=$(for file in $dir/*.[ch]; do
-		name=${file##*/}
-		name=${name%.[ch]}
-		for inc in $(includes "$file"); do
+		name=$(module "$file")
+		for inc in $(includes "$file" | sed 's/parts$//'); do
 			[ -e "$dir/$inc.h" ] && [ "$inc" != "$name" ] &&
 				echo "$name $inc"
 		done

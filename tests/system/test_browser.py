@@ -23,7 +23,7 @@ def browser(tmp_path_factory):
 @pytest.fixture
 def visit(browser):
     """visit(front, query) -> the test page, opened there."""
-    html = (ROOT / "tests" / "demo" / "index.html").read_text()
+    html = (ROOT / "tests" / "system" / "eventsource.html").read_text()
 
     def open_page(front, query):
         front.put("page.html", html)

@@ -1,11 +1,24 @@
 # SPDX-License-Identifier: MIT
 """/sse-metrics.fcgi: figures, health, readiness."""
 
+import json
 import re
+import subprocess
 
 import pytest
 
 from harness import FRONTS, wait_until
+
+PAGE = "/sse-metrics.fcgi"
+CHROME = ("text/html,application/xhtml+xml,application/xml;q=0.9,"
+          "image/avif,*/*;q=0.8")
+PROMETHEUS = ("application/openmetrics-text;version=1.0.0,"
+              "application/openmetrics-text;version=0.0.1;q=0.75,"
+              "text/plain;version=0.0.4;q=0.5,*/*;q=0.1")
+TYPES = {"text": "text/plain; version=0.0.4; charset=utf-8",
+         "open": "application/openmetrics-text; version=1.0.0; charset=utf-8",
+         "json": "application/json",
+         "html": "text/html; charset=utf-8"}
 
 
 def test_metrics_are_prometheus_text(stack, lighttpd):
@@ -89,3 +102,153 @@ def test_metrics_are_not_for_others(stack, fronts, kind):
     with web.stream({"channel": "a"}) as s:
         s.open()
     web.stop()
+
+
+# ---------------------------------------------------------------- the forms
+
+@pytest.mark.parametrize("kind", FRONTS)
+def test_who_asks_gets_the_form_that_it_reads(stack, fronts, kind):
+    web = fronts(kind)
+    for query, accept, form in [
+            ("", "*/*", "text"), ("", None, "text"), ("", CHROME, "html"),
+            ("", PROMETHEUS, "open"), ("", "application/json", "json"),
+            ("?format=json", CHROME, "json"),
+            ("?format=html", "*/*", "html"),
+            ("?format=openmetrics", "*/*", "open"),
+            ("?format=prometheus", CHROME, "text")]:
+        status, headers, body = web.get(PAGE + query,
+                                        headers={"Accept": accept})
+        assert (status, headers["content-type"]) == (200, TYPES[form]), (
+            query, accept)
+        assert headers["cache-control"] == "no-store"
+        if form == "open":
+            assert body.endswith(b"\n# EOF\n")
+        elif form == "json":
+            assert json.loads(body)["stale"] is False
+    status, _, body = web.get(PAGE + "?format=xml")
+    assert status == 400 and b"openmetrics" in body
+
+
+def samples(text):
+    """{series: value} of an exposition."""
+    return {name: float(value) for name, _, value in (
+        line.rpartition(" ") for line in text.splitlines()
+        if line and not line.startswith("#"))}
+
+
+def test_all_forms_have_the_same_series(make_stack):
+    """One source: what one form has, with its labels, all have."""
+    st = make_stack(config={"metrics_channels": "a"})
+    web = st.front("lighttpd")
+    with web.stream({"channel": "a"}) as s:
+        s.open()
+        st.publish("a", 1)
+        s.data()
+        wait_until(lambda: st.gauges(web).get("sse_events_sent_total") == 1,
+                   10, "the event")
+        text, opened, page = (web.get(PAGE + "?format=" + f)[2].decode()
+                              for f in ("prometheus", "openmetrics", "json"))
+    names = set(samples(text))
+    assert len(names) > 200
+    assert set(samples(opened)) == names
+    of_json = set()
+    for m in json.loads(page)["metrics"]:
+        for series in m["series"]:
+            labels = ",".join('%s="%s"' % kv for kv in
+                              series["labels"].items())
+            plain = "{%s}" % labels if labels else ""
+            if m["type"] == "histogram":
+                of_json |= {m["name"] + "_sum", m["name"] + "_count"}
+                of_json |= {m["name"] + "_bucket" for _ in series["buckets"]}
+            else:
+                of_json.add(m["name"] + plain)
+    assert of_json == {re.sub(r"_bucket\{.*", "_bucket", n) for n in names}
+
+
+def test_with_pubd_killed_the_forms_say_so(make_stack):
+    st = make_stack(workers=0)
+    web = st.front("lighttpd")
+    st.publish("a", 1)
+    wait_until(lambda: st.gauges(web).get("sse_events_published_total") == 1,
+               10, "the event")
+    st.kill_pubd()
+
+    def silent():
+        doc = json.loads(web.get(PAGE + "?format=json")[2])
+        return doc if doc["stale"] else None
+    doc = wait_until(silent, 40, "the lease to end", step=0.1)
+    assert doc["pubd"]["alive"] is False and doc["pubd"]["age_ms"] > 0
+    assert [r["part"] for r in doc["reasons"]] == ["pubd"]
+    gauges = st.gauges(web)
+    assert gauges['sse_process_up{role="pubd"}'] == 0
+    assert gauges["sse_heartbeat_age_seconds"] > 1
+    assert gauges["sse_events_published_total"] == 1
+    assert "sse_log_bytes" not in gauges, "nobody knows"
+
+
+def test_errors_are_listed_newest_first(make_stack):
+    st = make_stack(workers=0)
+    web = st.front("lighttpd")
+    with st.publisher() as pub:
+        pub.call({"op": "watch", "role": "worker"})
+        for n in range(3):
+            pub.send({"op": "report", "name": "worker-1-1", "role": "worker",
+                      "pid": 1, "version": "x", "started_ms": 1, "head": 0,
+                      "cursor": 0, "streams": 0, "counters": {}, "gauges": {},
+                      "error_ms": 1000 + n, "error": "error %d" % n})
+
+            def told():
+                doc = json.loads(web.get(PAGE + "?format=json")[2])
+                mine = [e for e in doc["errors"] if e["name"] == "worker-1-1"]
+                return mine if len(mine) == n + 1 else None
+            mine = wait_until(told, 10, "error %d" % n)
+        assert mine[0] == {"ts_ms": 1002, "name": "worker-1-1",
+                           "text": "error 2"}
+
+
+# ---------------------------------------------------------------- of itself
+
+def test_it_reports_itself_and_its_counters_outlive_it(make_stack):
+    st = make_stack(workers=0)
+    web = st.front("lighttpd")
+    asked = 0
+
+    def figure(name):
+        nonlocal asked
+        asked += 1
+        return st.gauges(web).get(name)
+    wait_until(lambda: figure('sse_process_up{role="metrics"}') == 1, 10, "up")
+    assert figure('sse_resident_memory_bytes{role="metrics"}') > 1e6
+    assert figure("sse_fds_used") > 3
+    st.metrics.stop()
+    st.start_metrics()
+    before = asked
+    assert figure("sse_scrapes_total") == before, "to the last one"
+    wait_until(lambda: figure("sse_scrapes_total") > before, 10,
+               "those of the new process")
+    st.metrics.stop()
+    st.start_metrics()
+    before = asked
+    assert figure("sse_scrapes_total") == before
+
+
+def test_metrics_off_is_off(make_stack):
+    st = make_stack(workers=0, config={"metrics": "off"})
+    web = st.front("lighttpd")
+
+    def heard():
+        processes = json.loads(web.get(PAGE + "?format=json")[2])["processes"]
+        assert [p["role"] for p in processes] in ([], ["pubd"])
+        return processes and processes[0]["seen_ms"]
+    first = wait_until(heard, 10, "pubd")
+    wait_until(lambda: heard() > first + 2000, 20, "two more heartbeats")
+
+
+def test_the_catalogue_is_printed_for_the_docs(stack):
+    out = subprocess.run([stack.bin / "sse-metrics.fcgi", "--catalogue"],
+                         stdout=subprocess.PIPE, check=True).stdout.decode()
+    rows = [[c.strip() for c in line.strip("|\n").split(" | ")]
+            for line in out.splitlines()[2:]]
+    names = [r[0].strip("` ") for r in rows]
+    assert len(names) == len(set(names)) > 80
+    assert "sse_delivery_latency_seconds" in names

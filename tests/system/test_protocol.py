@@ -430,6 +430,198 @@ def test_the_environment_overrides_a_key(make_stack):
     assert "heartbeat_ms" in bad.tail().lower()
 
 
+# ---------------------------------------------------------------- watching workers
+
+def status(st):
+    """{name: row} of the status table."""
+    db = sqlite3.connect("file:%s?mode=ro" % st.db.with_name("status.db"),
+                         uri=True, timeout=10)
+    db.row_factory = sqlite3.Row
+    try:
+        return {r["name"]: dict(r, counters=json.loads(r["counters"]),
+                                gauges=json.loads(r["gauges"]))
+                for r in db.execute("SELECT * FROM status "
+                                    "WHERE folded_ms IS NULL")}
+    except sqlite3.OperationalError:
+        return {}
+    finally:
+        db.close()
+
+
+def counted(st, name):
+    """A counter over all rows."""
+    return sum(r["counters"].get(name, 0) for r in status(st).values())
+
+
+def pubd_row(st):
+    """pubd's row as it is written after now."""
+    now = time.time() * 1000
+
+    def fresh():
+        return [r for r in status(st).values()
+                if r["role"] == "pubd" and r["seen_ms"] > now]
+    return wait_until(fresh, 20, "a heartbeat of pubd")[0]
+
+
+def report(name="worker-1-1", **more):
+    return dict({"op": "report", "name": name, "role": "worker", "pid": 1,
+                 "version": "1", "started_ms": 1, "head": 1, "cursor": 1,
+                 "streams": 0, "counters": {}, "gauges": {}}, **more)
+
+
+def test_a_watcher_may_ask_when_commits_were(pub, stack, channel):
+    head = pub.publish(channel, 1)
+    with stack.publisher() as w:
+        assert w.call({"op": "watch", "role": "worker", "timing": True}) == {
+            "ok": True, "head": head}
+        before = time.monotonic_ns() // 1000
+        head = pub.publish(channel, 2)
+        told = w.recv()
+        assert told["head"] == head
+        assert before <= told["at_us"] <= time.monotonic_ns() // 1000
+        db = sqlite3.connect(stack.db, timeout=10)
+        with db:
+            db.execute("INSERT INTO events (channel, event, data) "
+                       "VALUES (?, 'x', 'y')", (channel,))
+        db.close()
+        assert w.recv() == {"head": head + 1}, "nobody knows when that was"
+
+
+def test_a_report_is_in_the_status_table_and_ends_with_its_process(make_stack):
+    st = make_stack(workers=0, metrics=False)
+    with st.publisher() as w:
+        w.call({"op": "watch", "role": "worker"})
+        w.send(report(streams=3, counters={"events_sent": 7, "unknown": 1},
+                      gauges={"rss_bytes": 5}, error_ms=1767225600000,
+                      error="disk \u0000 \"full\""))
+        row = wait_until(lambda: status(st).get("worker-1-1"), 10, "the row")
+        assert row["counters"] == {"events_sent": 7}
+        assert row["gauges"] == {"rss_bytes": 5}
+        assert (row["role"], row["streams"]) == ("worker", 3)
+    wait_until(lambda: "worker-1-1" not in status(st), 10, "its end")
+    assert counted(st, "events_sent") == 7
+    assert pubd_row(st)["counters"]["reports_unknown"] == 1
+    errors = sqlite3.connect(st.db.with_name("status.db"))
+    assert ("worker-1-1", "disk \ufffd \"full\"") in errors.execute(
+        "SELECT name, text FROM errors").fetchall()
+    errors.close()
+
+
+def test_a_malformed_report_is_refused_counted_and_not_stored(make_stack):
+    st = make_stack(workers=0, metrics=False)
+    bad = [report(role="totals"), report(role="pubd"), report(name="a" * 129),
+           report(name=""), report(streams=-1), report(pid="1"),
+           report(counters=[]), report(counters={"events_sent": -1}),
+           report(counters={"events_sent": 2 ** 63}),
+           report(counters={"events_sent": 1.5}),
+           report(gauges={"rss_bytes": {}}), report(error_ms=1, error=7),
+           report(counters={"x%d" % n: 1 for n in range(5000)})]
+    with st.publisher() as w:
+        refused(w.call(report()), "bad_request")  # it does not watch
+        w.call({"op": "watch", "role": "worker"})
+        for line in bad:
+            refused(w.call(line), "bad_request")
+        own = pubd_row(st)
+        refused(w.call(report(name=own["name"])), "bad_request")
+        assert set(status(st)) == {"totals", own["name"]}
+        assert pubd_row(st)["counters"]["reports_refused"] == len(bad) + 2
+
+
+def test_reports_that_come_too_fast_are_left_out(make_stack):
+    st = make_stack(workers=0, metrics=False)
+    with st.publisher() as w:
+        w.call({"op": "watch", "role": "worker"})
+        w.send(*[report(counters={"events_sent": n}) for n in range(100)])
+        refused(w.recv(), "bad_request")
+        assert w.call({"op": "ping"}), "and the connection goes on"
+
+
+def test_what_pubd_counts_is_what_was_done(make_stack):
+    st = make_stack(config={"metrics_channels": "a, b"}, workers=0,
+                    metrics=False)
+    with st.publisher() as p:
+        for n in range(30):
+            p.publish("a", n)
+        p.publish("c", 1, key="k")
+        assert p.call({"channel": "c", "data": 1, "key": "k"})["duplicate"]
+        p.call([{"channel": "b", "data": 1}, {"channel": "b", "data": 2}])
+        refused(p.call({"channel": "!", "data": 1}), "bad_channel")
+        refused(p.call("x"), "bad_json")
+        row = pubd_row(st)
+        fds = st.pubd.fds()
+    c, g = row["counters"], row["gauges"]
+    assert c["events_published"] == 33 and c["publish_duplicates"] == 1
+    assert c["publish_errors_bad_channel"] == c["publish_errors_bad_json"] == 1
+    assert c["channel:a"] == 30 and c["channel:b"] == 2
+    assert "channel:c" not in c
+
+    def count(name):
+        return sum(c.get("%s.%d" % (name, n), 0) for n in range(21))
+    assert count("publish") == 33, "lines that were answered with ok"
+    assert c["commits"] == count("commit") == count("batch") == 33
+    assert c["batch.sum"] == 34, "events in them, duplicates too"
+    assert count("fsync") >= 32, "the duplicate wrote nothing"
+    assert c["publish.sum"] >= c["commit.sum"] >= c["fsync.sum"] > 0
+    assert g["batch_events_max"] == 2
+    assert c["connections_total"] >= g["connections"] == 1
+    assert g["watchers"] == 0 and g["log_bytes"] > 0 and g["wal_bytes"] > 0
+    assert g["disk_free_bytes"] > 0 and g["rss_bytes"] > 1 << 20
+    assert 5 < g["fds_used"] < 30 and g["fds_limit"] > g["fds_used"]
+    assert g["fds_used"] == fds
+
+
+def test_no_count_is_lost_or_doubled_when_pubd_ends(make_stack):
+    st = make_stack(workers=0, metrics=False)
+    st.pub.publish_many(("a", n) for n in range(100))
+    st.restart_pubd()  # right away: what no heartbeat has told counts, too
+    assert counted(st, "events_published") == 100
+    st.pub.publish_many(("a", n) for n in range(50))
+    name = pubd_row(st)["name"]
+    assert counted(st, "events_published") == 150
+    st.kill_pubd()
+    assert counted(st, "events_published") == 150
+    st.start_pubd()
+    st.publish("a", 1)
+    assert pubd_row(st)["name"] != name
+    assert counted(st, "events_published") == 151
+    assert name not in status(st), "the killed one is not up"
+
+
+def test_a_worker_that_outlives_pubd_counts_once(make_stack):
+    st = make_stack(workers=0, metrics=False)
+
+    def watching(n):
+        p = st.publisher()
+        p.call({"op": "watch", "role": "worker"})
+        p.send(report(counters={"events_sent": n}))
+        wait_until(lambda: counted(st, "events_sent") == n, 10,
+                   "%d, not %d" % (n, counted(st, "events_sent")))
+        return p
+    p = watching(5)
+    st.kill_pubd()
+    p.close()
+    assert counted(st, "events_sent") == 5
+    st.start_pubd()
+    p = watching(8)
+    st.restart_pubd()
+    p.close()
+    assert counted(st, "events_sent") == 8
+    watching(9).close()
+    wait_until(lambda: "worker-1-1" not in status(st), 10, "its end")
+    assert counted(st, "events_sent") == 9
+    watching(9).close()
+
+
+def test_with_metrics_off_only_the_heartbeat_is_left(make_stack):
+    st = make_stack(config={"metrics": "off"}, workers=0, metrics=False)
+    st.publish("a", 1)
+    c = pubd_row(st)["counters"]
+    assert c["events_published"] == 1
+    assert "publish.sum" not in c and "fsync.sum" not in c
+
+
+# ---------------------------------------------------------------- the rest
+
 def test_an_ack_costs_no_more_than_a_commit(pub, channel):
     """Not a benchmark: a closed loop that waited for a timer would show."""
     start = time.monotonic()
