@@ -178,14 +178,17 @@ KINDS[ApacheWait.kind] = ApacheWait
 class Walcast:
     """pubd, one worker and a web server, as shipped."""
 
-    def __init__(self, kind, cap=5000, window=100, **opts):
+    def __init__(self, kind, cap=5000, window=100, config=None, workers=1,
+                 metrics=False, **opts):
         self.name = kind
         self.window = window
-        self.stack = Stack(config={"ring_bytes": None, "retry_ms": None,
-                                   "drain_ms": 0, "log_level": "warning"})
+        self.stack = Stack(config=dict({"ring_bytes": None, "retry_ms": None,
+                                        "drain_ms": 0,
+                                        "log_level": "warning"},
+                                       **(config or {})))
         self.front = None
         try:
-            self.stack.start(metrics=False)
+            self.stack.start(workers=workers, metrics=metrics)
             if kind.startswith("apache"):
                 opts["mpm"] = "5000"
             self.front = self.stack.front(kind, cap=cap, **opts)
@@ -498,7 +501,66 @@ class Bench:
                    statistics.median(web), floor, None)
 
 
-PARTS = ("fanout", "latency", "memory", "idle", "publish", "replay")
+    # -- what observing costs
+
+    def observe(self):
+        """Both at once, so that neither has the other's machine; rounds
+        alternate, and the one that is first does too."""
+        events = 5000 if self.quick else 20000
+        seen = {"log_level": "info", "log_format": "json", "metrics": "on"}
+        rates = {"on": [], "off": []}
+        cpu = {"on": [], "off": []}
+        with running(lambda: Walcast("lighttpd", config=seen, metrics=True),
+                     lambda: Walcast("lighttpd", config={"metrics": "off"})
+                     ) as (on, off):
+            pair = [("on", on), ("off", off)]
+            for side in pair:
+                self.fanout_once(side[1], events)
+            for _ in range(5 * self.rounds):
+                for name, side in pair:
+                    begun = sum(side.cpu_s().values())
+                    rates[name].append(self.fanout_once(side, events))
+                    cpu[name].append(sum(side.cpu_s().values()) - begun)
+                pair.reverse()
+        self.raw["observe"] = dict(rates=rates, cpu_s=cpu)
+        # Of the pairs, since the machine drifts more than this costs.
+        each = [a / b for a, b in zip(rates["on"], rates["off"])]
+        self.row("fan-out, metrics and JSON logs on / off",
+                 "%.0f" % statistics.median(rates["on"]),
+                 "%.0f" % statistics.median(rates["off"]),
+                 statistics.median(each), 0.97,
+                 statistics.median(each) >= 0.97,
+                 note="median of %d pairs, %.2f to %.2f" % (
+                     len(each), min(each), max(each)))
+        each = [a / b for a, b in zip(cpu["on"], cpu["off"])]
+        self.row("  CPU seconds of all servers for it",
+                 "%.2f" % statistics.median(cpu["on"]),
+                 "%.2f" % statistics.median(cpu["off"]),
+                 statistics.median(each), -1.03,
+                 statistics.median(each) <= 1.03,
+                 note="%.2f to %.2f" % (min(each), max(each)))
+        self.scrape()
+
+    def scrape(self):
+        with running(lambda: Walcast("lighttpd", workers=20,
+                                     metrics=True)) as (us,):
+            web, took = us.front, {"/sse-metrics.fcgi": [],
+                                   "/index.html": []}
+            wait_until(lambda: us.stack.gauges(web).get(
+                'sse_process_up{role="worker"}') == 20, 30, "20 workers")
+            for _ in range(100):
+                for path, times in took.items():
+                    begun = time.perf_counter()
+                    web.get(path)
+                    times.append(1000 * (time.perf_counter() - begun))
+        self.raw["scrape_ms"] = took
+        figures, page = (statistics.median(t) for t in took.values())
+        self.ratio("ms, scrape of 20 processes, static page", figures, page,
+                   None, "%.2f", note="both by the same Python client")
+
+
+PARTS = ("fanout", "latency", "memory", "idle", "publish", "replay",
+         "observe")
 
 
 def machine():

@@ -83,7 +83,8 @@ configure() {
 	drain_ms = 200
 	END
 	export DEMO="$demo" WALCAST_CONF="$demo/walcast.conf"
-	cp "$here/index.html" "$here/demo.cgi" "$demo/htdocs"
+	cp "$here/index.html" "$here/demo.cgi" "$root"/client/dist/*.js \
+	    "$demo/htdocs"
 
 	# The shipped file, with our paths and no more descriptors than we may.
 	# shellcheck disable=SC3045
@@ -256,6 +257,12 @@ check() {
 	"$bin/walcast" audit >/dev/null || die "the audit finds fault"
 	curl -sS -f -o "$demo/page" "$url/" || die "there is no page"
 	cmp -s "$demo/page" "$here/index.html" || die "the page is another"
+	curl -sS -f -o "$demo/client" -D "$demo/head" "$url/walcast.js" ||
+	    die "there is no client for the page"
+	cmp -s "$demo/client" "$root/client/dist/walcast.js" ||
+	    die "the client is another"
+	grep -qi '^content-type: text/javascript' "$demo/head" ||
+	    die "a browser does not take the client for a script"
 	curl -sS -f -o "$demo/metrics" "$url/sse-metrics.fcgi" || :
 	grep -q '^sse_streams_open' "$demo/metrics" ||
 	    die "there are no metrics"
