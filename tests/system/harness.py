@@ -149,6 +149,14 @@ def alive(pid, started=None):
     return bool(st) and st[0] not in "ZX" and started in (None, st[2])
 
 
+def accepted(path):
+    """How many connections to a Unix socket are open on its side."""
+    with open("/proc/net/unix") as f:
+        rows = [line.split() for line in f][1:]
+    # Num RefCount Protocol Flags Type St Inode Path; 03: connected
+    return sum(r[5] == "03" and r[7:] == [str(path)] for r in rows)
+
+
 def cmdline(pid):
     try:
         with open("/proc/%d/cmdline" % pid, "rb") as f:
@@ -212,8 +220,15 @@ class Proc:
         return sum(smaps_kib(p) for p in self.tree())
 
     def fds(self):
-        """How many descriptors it has open."""
-        return len(os.listdir("/proc/%d/fd" % self.pid))
+        """How many descriptors it has open; not those of a moment, as when
+        it reads its own figures from /proc."""
+        def now():
+            return len(os.listdir("/proc/%d/fd" % self.pid))
+        least = now()
+        for _ in range(2):
+            time.sleep(0.001)
+            least = min(least, now())
+        return least
 
     def fd_targets(self):
         out = []
@@ -928,8 +943,14 @@ class Stack:
 
     def streams(self):
         """Connections that the workers hold for streams, by descriptors: an
-        upper bound, since each has some of its own (see base_fds)."""
+        upper bound, since each has some of its own (see idle_fds)."""
         return sum(w.fds() for w in self.workers if w.running)
+
+    def idle_fds(self):
+        """Descriptors of each worker without a stream: waits until the last
+        connection, that of await_socket included, has been closed."""
+        wait_until(lambda: not accepted(self.sse_sock), 10, "idle workers")
+        return [w.fds() for w in self.workers]
 
     def metrics_text(self, front):
         status, _, body = front.get("/sse-metrics.fcgi")

@@ -144,7 +144,7 @@ def test_a_web_server_killed_with_500_streams_leaves_none_in_the_worker(
         make_stack):
     st = make_stack(config={"heartbeat_ms": 15000}, metrics=False)
     web = st.front("lighttpd", cap=500)
-    fds = st.worker.fds()
+    fds = st.idle_fds()[0]
     for n in range(size(2, 10)):
         with Subscribers(st, web, 500, "--seconds", 3600, max_time=60) as subs:
             subs.ready()

@@ -220,7 +220,7 @@ def test_8000_idle_streams_cost_the_worker_less_than_a_kib_each(make_stack):
     st = make_stack(config={"heartbeat_ms": 15000, "retry_ms": 3000},
                     metrics=False)
     web = st.front("lighttpd")
-    fds = st.worker.fds()
+    fds = st.idle_fds()[0]
     with Subscribers(st, web, 10, "--until-id", 100) as subs:
         subs.ready()        # what is made once is there
         publish(st, 100)

@@ -865,7 +865,7 @@ def test_a_client_that_left_leaves_nothing_behind(make_stack):
     web = st.front("lighttpd")
     with web.stream({"channel": "a"}) as s:
         s.open()
-    base = st.worker.fds()
+    base = st.idle_fds()[0]
     streams = [web.stream({"channel": "a"}) for _ in range(50)]
     for s in streams:
         s.open()

@@ -134,7 +134,7 @@ def test_a_body_is_read_and_refused_in_form(st, channel):
 
 def test_half_requests_by_the_hundred_are_not_felt(st):
     whole = request(query="channel=a")
-    base = st.worker.fds()
+    base = st.idle_fds()[0]
     conns = [Conn(st.sse_sock, whole[:n % len(whole)]) for n in range(300)]
     for _ in range(5):
         good(st)
@@ -294,7 +294,7 @@ def test_it_listens_on_a_port_too(st):
 
 def test_workers_share_the_load_of_one_socket(make_stack):
     st = make_stack(workers=2, metrics=False)
-    base = [w.fds() for w in st.workers]
+    base = st.idle_fds()
     conns = [connect(st, "channel=a") for _ in range(60)]
     for c in conns:
         first(c)
