@@ -123,4 +123,4 @@ class Prometheus:
 def promtool(*args, input=None):
     return subprocess.run(["/usr/bin/promtool", *map(str, args)], input=input,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          timeout=60)
+                          timeout=300)

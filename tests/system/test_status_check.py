@@ -64,9 +64,9 @@ def test_all_is_well(make_stack):
 
 
 @pytest.mark.parametrize("option, state", [
-    (["--warn-workers", 9], 1), (["--crit-workers", 9], 2),
+    (["--warn-workers", 999], 1), (["--crit-workers", 999], 2),
     (["--warn-disk", 1 << 40], 1), (["--crit-disk", 1 << 40], 2),
-    (["--warn-workers", 9, "--crit-disk", 1 << 40], 2)])
+    (["--warn-workers", 999, "--crit-disk", 1 << 40], 2)])
 def test_limits_are_held(stack, option, state):
     until(stack, state, *option)
 
