@@ -9,7 +9,6 @@ as the HTML standard does.  Both are threads; neither judges anything.
 
 import json
 import random
-import select
 import socket
 import threading
 import time
@@ -17,7 +16,7 @@ import urllib.parse
 
 from history import Ack, payload_hash
 from sse import Parser
-from wire import Http1, Http2
+from wire import Http1, Http2, readable
 
 AGAIN = ("busy", "storage", "unavailable", "rate_limited")
 WINDOW = 64             # events of a publisher that wait for their answer
@@ -147,7 +146,7 @@ class Publisher(threading.Thread):
 
     def _recv(self):
         pause = min(1 / self.rate, 0.05) if self.rate else 0.05
-        if not select.select([self._sock], [], [], pause)[0]:
+        if not readable(self._sock, pause):
             return
         raw = self._sock.recv(1 << 16)
         if not raw:
@@ -164,10 +163,12 @@ class Publisher(threading.Thread):
             if len(ids) != len(request):
                 raise ValueError("%d ids for %d events" % (
                     len(ids), len(request)))
-            for e, id in zip(request, ids):
+            again = set(answer.get("duplicates",
+                                   [0] if answer.get("duplicate") else []))
+            for n, (e, id) in enumerate(zip(request, ids)):
                 self.history.acks.append(Ack(
-                    e.key, e.channel, e.hash, id,
-                    bool(answer.get("duplicate")), e.sent_at, now, self.name))
+                    e.key, e.channel, e.hash, id, n in again, e.sent_at, now,
+                    self.name))
             return
         self.errors += 1
         self.history.refused[answer["error"]] += 1
@@ -201,9 +202,9 @@ class Subscriber(threading.Thread):
     drop()      ends the connection; it reconnects
     """
 
-    def __init__(self, record, addr, path="/sse.fcgi", params=None, last_id=None,
-                 headers=None, h2=False, gzip=False, rcvbuf=None,
-                 envelope=False):
+    def __init__(self, record, addr, path="/sse.fcgi", params=None,
+                 last_id=None, headers=None, h2=False, gzip=False,
+                 rcvbuf=None, envelope=False):
         super().__init__(name=record.name, daemon=True)
         self.record, self.addr, self.rcvbuf = record, addr, rcvbuf
         query = dict(params or {}, **({"envelope": 1} if envelope else {}))
@@ -286,10 +287,12 @@ class Subscriber(threading.Thread):
         self._note("end", how)
 
     def _read(self, wire, parser):
+        # Nothing is polled for: drop() wakes the wait.  Thousands of these
+        # share a processor.
         heard = time.monotonic()
         while not wire.ended and not self._stopping.is_set():
             self._reading.wait()
-            if not wire.readable(0.5):
+            if not wire.readable(self.liveness or 30):
                 if self.liveness and time.monotonic() - heard > self.liveness:
                     return
                 continue
@@ -324,7 +327,7 @@ class Subscriber(threading.Thread):
         self._note(kind, position, data)
         if position is not None:
             self.position = position
-        if kind == "open" and self.record.started_after is None:
+        if self.record.started_after is None:
             self.record.started_after = position
 
     def _event(self, data, id):

@@ -340,7 +340,6 @@ class Traffic:
         if self._failed or self.history.head is not None:
             return
         self.quiesce(timeout)
-        self._read_log()
         head = self.head()
 
         def there():
@@ -351,6 +350,7 @@ class Traffic:
         except Failed:
             pass                # the checker says who is short, and where
         self._stop()
+        self._read_log()        # when no stream can tell of a later trim
         self._verdict()
 
     def _stop(self, others=()):
@@ -384,6 +384,7 @@ class Traffic:
         db = sqlite3.connect("file:%s?mode=ro" % self.st.db, uri=True,
                              timeout=10)
         with contextlib.closing(db):
+            db.execute("BEGIN")     # all of it as of one moment
             h.log = [LogRow(id, channel, key, payload_hash(data))
                      for id, channel, key, data in db.execute(
                          "SELECT id, channel, key, data FROM events "

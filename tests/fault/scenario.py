@@ -29,8 +29,9 @@ class Scenario:
 
     @property
     def doc(self):
-        """What it does, in a line."""
-        return (self.fn.__doc__ or "").strip().partition("\n")[0]
+        """What it does: the first paragraph."""
+        first = (self.fn.__doc__ or "").strip().partition("\n\n")[0]
+        return " ".join(first.split())
 
 
 _known = {}

@@ -15,6 +15,14 @@ DATA, HEADERS, RST, SETTINGS, PING, GOAWAY, WINDOW = 0, 1, 3, 4, 6, 7, 8
 WINDOW_MAX = (1 << 31) - 1
 
 
+def readable(sock, timeout):
+    """Waits for bytes or for the end.  Any number of descriptors may be open,
+    while select() knows but 1024."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(timeout * 1000))
+
+
 class Http1:
     """One request.  recv() gives content, b"" while there is none of it yet;
     `ended` is None, or "clean", "cut" or "reset"."""
@@ -36,7 +44,7 @@ class Http1:
         self.sock.sendall("\r\n".join(lines + ["", ""]).encode())
 
     def readable(self, timeout):
-        return bool(select.select([self.sock], [], [], timeout)[0])
+        return readable(self.sock, timeout)
 
     def recv(self, size=1 << 16):
         try:
@@ -111,6 +119,27 @@ def _more(n):
     return bytes(out + [n])
 
 
+STATIC = {8: 200, 9: 204, 10: 206, 11: 304, 12: 400, 13: 404, 14: 500}
+# RFC 7541, appendix B: the digits, as text of zeros and ones.
+DIGITS = {format(n, "05b"): str(n) for n in range(3)}
+DIGITS.update((format(n + 22, "06b"), str(n)) for n in range(3, 10))
+
+
+def _status(block):
+    """The status that a block of header fields begins with."""
+    if block[0] & 0x80:
+        return STATIC[block[0] & 0x7f]
+    raw = block[2:2 + (block[1] & 0x7f)]
+    if not block[1] & 0x80:
+        return int(raw)
+    bits, text = "".join(format(b, "08b") for b in raw), ""
+    while len(text) < 3:
+        size = 5 if bits[:5] in DIGITS else 6
+        text += DIGITS[bits[:size]]
+        bits = bits[size:]
+    return int(text)
+
+
 class Http2(Http1):
     """The same over HTTP/2 with prior knowledge (RFC 9113), one request."""
 
@@ -161,10 +190,7 @@ class Http2(Http1):
         return content
 
     def _answer_block(self, block):
-        """Only :status is wanted; the static table has 200 at 8, and what it
-        has not is no stream."""
+        """Only :status is wanted, which comes first."""
         while block and block[0] & 0xe0 == 0x20:    # table size
             block = block[1:]
-        indexed = {0x88: 200, 0x89: 204, 0x8a: 206, 0x8b: 304, 0x8c: 400,
-                   0x8d: 404, 0x8e: 500}
-        self.status = indexed.get(block[0], 0) if block else 0
+        self.status = _status(block)
