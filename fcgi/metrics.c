@@ -36,8 +36,11 @@ struct metrics {
 	struct metrics_pubd pubd;
 	struct named *named;
 	size_t n_named, cap_named;
+	bool rows_lost;
 	struct value at[]; /* figures_catalogue_n of them */
 };
+
+static const struct metrics_pubd no_pubd = {.age_ms = -1, .lease_ms = -1};
 
 enum status
 metrics_new(struct metrics **out, int64_t now_ms)
@@ -48,7 +51,7 @@ metrics_new(struct metrics **out, int64_t now_ms)
 	if (m == NULL)
 		return ST_NOMEM;
 	m->now_ms = now_ms;
-	m->pubd = (struct metrics_pubd){.age_ms = -1, .lease_ms = -1};
+	m->pubd = no_pubd;
 	*out = m;
 	return ST_OK;
 }
@@ -77,19 +80,10 @@ is_pubd(const struct statusdb_row *row)
 	return span_eq(row->role, SPAN("pubd"));
 }
 
-static int64_t
-age_ms(const struct metrics *m, const struct statusdb_row *row)
-{
-	/* Written ahead of our clock: as if now. */
-	if (row->seen_ms > m->now_ms || row->seen_ms < 0)
-		return 0;
-	return m->now_ms - row->seen_ms;
-}
-
 bool
 metrics_is_live(const struct metrics *m, const struct statusdb_row *row)
 {
-	return !is_totals(row) && age_ms(m, row) <= row->lease_ms;
+	return !is_totals(row) && statusdb_is_live(row, m->now_ms);
 }
 
 static int64_t
@@ -174,7 +168,7 @@ add_live_row(struct metrics *m, const struct statusdb_row *row,
 static void
 note_pubd(struct metrics *m, const struct statusdb_row *row)
 {
-	int64_t age = age_ms(m, row);
+	int64_t age = statusdb_age_ms(row, m->now_ms);
 
 	if (m->pubd.age_ms >= 0 && m->pubd.age_ms <= age)
 		return;
@@ -288,6 +282,18 @@ metrics_add_row(struct metrics *m, const struct statusdb_row *row)
 	return st;
 }
 
+void
+metrics_lose_rows(struct metrics *m)
+{
+	m->sums = (struct figures){.known = {false}};
+	m->streams = 0;
+	m->streams_known = false;
+	m->pubd = no_pubd;
+	m->n_named = 0;
+	memset(m->at, 0, figures_catalogue_n * sizeof(m->at[0]));
+	m->rows_lost = true;
+}
+
 /* ---- what is told ------------------------------------------------------- */
 
 /* The series of this family whose source is this one; there must be one. */
@@ -369,7 +375,7 @@ cell_of(const struct metrics *m, const struct figure *e, const struct value *at,
 	if (e->part == FIGURES_GAUGES)
 		return gauge_of(m, e, at, s);
 	s->number = (int64_t)m->sums.cell[e->cell];
-	return true;
+	return !m->rows_lost;
 }
 
 static bool
@@ -391,7 +397,7 @@ hist_of(const struct metrics *m, const struct figure *e,
 	s->kind = METRICS_HIST;
 	s->scale = e->scale;
 	figures_get_hist(&m->sums, e->cell, &s->hist);
-	return true;
+	return !m->rows_lost;
 }
 
 /* Times of rows are in milliseconds. */

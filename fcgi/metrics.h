@@ -36,6 +36,13 @@ void metrics_free(struct metrics **m);
 MUST_USE enum status metrics_add_row(struct metrics *m,
     const struct statusdb_row *row);
 
+/*
+ * The rows could not be read, not to their end: what was added is forgotten,
+ * and series that add up rows are left out, for a counter that seems to go
+ * back looks as if its process began anew.
+ */
+void metrics_lose_rows(struct metrics *m);
+
 /* Gives a value of the source FIGURE_TOLD; the family must have one. */
 void metrics_tell(struct metrics *m, const char *family, int64_t value);
 

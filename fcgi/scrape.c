@@ -98,6 +98,15 @@ try_status(struct scrape *s, const char *database, int64_t now_ms)
 	return st;
 }
 
+/* Some of them may have been read. */
+static void
+lose_rows(struct scrape *s)
+{
+	metrics_lose_rows(s->metrics);
+	buf_clear(&s->processes);
+	buf_clear(&s->errors);
+}
+
 static enum status
 try_store(struct scrape *s, const char *database, struct store_bounds *b)
 {
@@ -175,6 +184,8 @@ scrape_read(struct scrape *s, const char *database, int64_t now_ms)
 		return ST_NOMEM;
 	}
 	s->status_ok = st == ST_OK;
+	if (!s->status_ok)
+		lose_rows(s);
 	s->store_ok = read_store(s, database) == ST_OK;
 	tell(s);
 	return ST_OK;

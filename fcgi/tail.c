@@ -18,7 +18,7 @@
 #define PREFILL_EVENTS 16384
 #define START_TRIES    100
 #define START_PAUSE_NS 20000000
-#define RETRY_MIN_US   100000
+#define RETRY_MIN_US   200000 /* pubd goes first: it may have to mend it */
 #define RETRY_MAX_US   2000000
 
 struct tail {
@@ -60,11 +60,11 @@ lose_store(struct tail *t, enum status st)
 		log_warnx("the log %s cannot be read (%s: %s): streams stay "
 			  "open, trying again",
 		    t->conf->database, status_name(st),
-		    st == ST_MOVED ? "another file has taken its place"
+		    st == ST_MOVED ? "a file of it was replaced or deleted"
 				   : store_reader_error(t->store));
 	store_reader_close(&t->store);
 	t->retry_us = RETRY_MIN_US;
-	tick_in(t, st == ST_MOVED ? 0 : t->retry_us);
+	tick_in(t, t->retry_us);
 }
 
 /* A failure that may pass by itself is not worth closing for. */
@@ -340,6 +340,9 @@ start(struct tail *t, bool prefill, struct errmsg *err)
 		    : b.head - PREFILL_EVENTS;
 	hub_reset(t->hub, &b, base);
 	tail_catch_up(t, b.head);
+	/* What could not be read is older than every stream. */
+	if (hub_head(t->hub) < b.head)
+		hub_reset(t->hub, &b, b.head);
 	t->started = true;
 	return timer_set(t->loop, &t->tick, loop_now_us(t->loop) + poll_us(t));
 }

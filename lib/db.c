@@ -9,12 +9,43 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "db_vfs.h"
+
+#define PATH_BYTES_MAX 4096
+
+/* sqlite.org/fileformat2.html, 4.1 */
+#define WAL_HEADER_BYTES   32
+#define WAL_FRAME_BYTES    24 /* before each page */
+#define WAL_SALT_BYTES     8
+#define WAL_SALT_IN_HEADER 16
+#define WAL_SALT_IN_FRAME  8
+
+/* sqlite.org/walformat.html, 2.1 */
+#define WAL_INDEX_BYTES    32768 /* of its first part */
+#define WAL_INDEX_MX_FRAME 4     /* in words of 32 bits */
+
+enum side { SIDE_WAL, SIDE_SHM, N_SIDES };
+
+static const char *const side_suffixes[N_SIDES] = {"-wal", "-shm"};
+
+/* The file beside the database that this connection has open. */
+struct side_file {
+	dev_t dev;
+	ino_t ino; /* 0: not seen yet */
+};
 
 struct db {
 	sqlite3 *handle;
 	int wal_pages;
+	int checked_pages;   /* in the WAL at the last db_check_wal */
+	int unchecked_pages; /* as of a commit since; 0: none */
+	bool cut_off;        /* the -wal was, by somebody else */
+	int64_t page_bytes;
+	struct side_file side[N_SIDES];
 };
 
 struct db_stmt {
@@ -63,8 +94,50 @@ count_wal_pages(void *arg, sqlite3 *handle, const char *name, int pages)
 
 	(void)handle;
 	(void)name;
-	db->wal_pages = pages;
+	db->wal_pages = db->unchecked_pages = pages;
 	return SQLITE_OK;
+}
+
+/* ---- -wal and -shm --------------------------------------------------------
+ */
+
+static void
+side_path(const struct db *db, enum side which, char path[PATH_BYTES_MAX])
+{
+	const char *main = sqlite3_db_filename(db->handle, "main");
+
+	(void)snprintf(path, PATH_BYTES_MAX, "%s%s", main == NULL ? "" : main,
+	    side_suffixes[which]);
+}
+
+/*
+ * Was it deleted, or replaced?  SQLite asks for the database file alone, and
+ * neither of these changes while a connection is open.  What we have open
+ * keeps its inode, so that no other file can get the number.
+ */
+static bool
+side_has_moved(struct db *db, enum side which)
+{
+	struct side_file *f = &db->side[which];
+	char path[PATH_BYTES_MAX];
+	struct stat sb;
+	bool there;
+
+	side_path(db, which, path);
+	there = stat(path, &sb) == 0;
+	if (f->ino != 0)
+		return !there || sb.st_ino != f->ino || sb.st_dev != f->dev;
+	if (there)
+		*f = (struct side_file){sb.st_dev, sb.st_ino};
+	return false;
+}
+
+static bool
+sides_have_moved(struct db *db)
+{
+	bool wal = side_has_moved(db, SIDE_WAL);
+
+	return side_has_moved(db, SIDE_SHM) || wal;
 }
 
 static int
@@ -106,8 +179,13 @@ open_by(const char *vfs, struct db **out, const char *path, enum db_mode mode,
 	(void)sqlite3_busy_timeout(db->handle, 0);
 	if (mode != DB_READ)
 		(void)sqlite3_wal_hook(db->handle, count_wal_pages, db);
-	*out = db;
-	return ST_OK;
+	(void)sides_have_moved(db); /* notes which they are */
+	st = db_get_int(db, "PRAGMA page_size", &db->page_bytes);
+	if (st == ST_OK)
+		*out = db;
+	else
+		db_close(&db);
+	return st;
 }
 
 enum status
@@ -281,8 +359,8 @@ db_last_id(struct db *db)
 	return sqlite3_last_insert_rowid(db->handle);
 }
 
-bool
-db_has_moved(struct db *db)
+static bool
+main_has_moved(struct db *db)
 {
 	int moved = 0;
 
@@ -290,6 +368,56 @@ db_has_moved(struct db *db)
 		&moved) != SQLITE_OK)
 		return false;
 	return moved != 0;
+}
+
+bool
+db_has_moved(struct db *db)
+{
+	return db->cut_off || main_has_moved(db) || sides_have_moved(db);
+}
+
+/* The closing of this connection shall leave the WAL alone. */
+static void
+forget_wal(struct db *db)
+{
+	(void)sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1,
+	    NULL);
+}
+
+/* It tells of pages in a -wal that has them no more. */
+static void
+drop_shm(struct db *db)
+{
+	char path[PATH_BYTES_MAX];
+
+	side_path(db, SIDE_SHM, path);
+	if (!side_has_moved(db, SIDE_SHM))
+		(void)unlink(path);
+}
+
+enum status
+db_salvage(struct db *db)
+{
+	char path[PATH_BYTES_MAX];
+	struct stat sb;
+	int in_wal = 0, done = 0;
+	enum status st;
+
+	if (main_has_moved(db))
+		return ST_MOVED;
+	if (db->cut_off)
+		return ST_CORRUPT;
+	forget_wal(db); /* who opened it since has other locks than ours */
+	if (!side_has_moved(db, SIDE_WAL))
+		return ST_OK;
+	side_path(db, SIDE_WAL, path);
+	if (stat(path, &sb) == 0 && sb.st_size > 0)
+		return ST_EXISTS; /* somebody went on without our pages */
+	st = db_checkpoint(db, &in_wal, &done);
+	if (st != ST_OK || in_wal != done)
+		return st == ST_OK ? ST_BUSY : st;
+	drop_shm(db);
+	return ST_OK;
 }
 
 bool
@@ -330,6 +458,134 @@ db_checkpoint(struct db *db, int *wal_pages, int *done_pages)
 	if (rc == SQLITE_OK && *wal_pages == *done_pages)
 		db->wal_pages = 0; /* none that wait, until the next commit */
 	return map(rc);
+}
+
+/* NULL when it has none open. */
+static sqlite3_file *
+wal_file(struct db *db)
+{
+	sqlite3_file *wal = NULL;
+
+	if (sqlite3_file_control(db->handle, "main",
+		SQLITE_FCNTL_JOURNAL_POINTER, &wal) != SQLITE_OK)
+		return NULL;
+	return wal != NULL && wal->pMethods != NULL ? wal : NULL;
+}
+
+enum status
+db_sync_wal(struct db *db)
+{
+	sqlite3_file *wal = wal_file(db);
+
+	if (wal == NULL)
+		return ST_OK;
+	return map(wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL));
+}
+
+/* Reads the -wal; what lies behind its end is zero. */
+static bool
+read_wal(sqlite3_file *wal, void *p, int n, int64_t at)
+{
+	int rc = wal->pMethods->xRead(wal, p, n, at);
+
+	return rc == SQLITE_OK || rc == SQLITE_IOERR_SHORT_READ;
+}
+
+/*
+ * Every frame bears the salt of the header (sqlite.org/fileformat2.html, 4.1).
+ * A commit behind the place where a -wal was cut off leaves a hole: the frame
+ * that was the last one before lies in it, perhaps the header too.
+ */
+static bool
+wal_is_whole(struct db *db, sqlite3_file *wal, int before, int now)
+{
+	static const unsigned char magic[3] = {0x37, 0x7f, 0x06};
+	unsigned char header[WAL_HEADER_BYTES], salt[WAL_SALT_BYTES];
+	int64_t frame = WAL_HEADER_BYTES +
+	    (int64_t)(before - 1) * (WAL_FRAME_BYTES + db->page_bytes);
+
+	if (!read_wal(wal, header, WAL_HEADER_BYTES, 0) ||
+	    memcmp(header, magic, sizeof(magic)) != 0)
+		return false;
+	if (before == 0 || before >= now || db->page_bytes == 0)
+		return true;
+	frame += WAL_SALT_IN_FRAME;
+	return read_wal(wal, salt, WAL_SALT_BYTES, frame) &&
+	    memcmp(salt, header + WAL_SALT_IN_HEADER, WAL_SALT_BYTES) == 0;
+}
+
+/*
+ * What is left of it must not be found by the next opening: it would put old
+ * pages over newer ones that were moved into the database since.
+ */
+static void
+give_up_wal(struct db *db)
+{
+	char path[PATH_BYTES_MAX], aside[PATH_BYTES_MAX + 8];
+
+	db->cut_off = true;
+	forget_wal(db);
+	side_path(db, SIDE_WAL, path);
+	(void)snprintf(aside, sizeof(aside), "%s.cut", path);
+	if (!side_has_moved(db, SIDE_WAL))
+		(void)rename(path, aside);
+	drop_shm(db);
+}
+
+enum status
+db_check_wal(struct db *db)
+{
+	sqlite3_file *wal = wal_file(db);
+	int before = db->checked_pages, now = db->unchecked_pages;
+
+	db->unchecked_pages = 0;
+	if (now == 0 || wal == NULL)
+		return ST_OK;
+	db->checked_pages = now;
+	if (wal_is_whole(db, wal, before, now))
+		return ST_OK;
+	give_up_wal(db);
+	return ST_CORRUPT;
+}
+
+/*
+ * How many frames the wal-index says there are (sqlite.org/walformat.html,
+ * 2.1, mxFrame).  Whoever empties the -wal in order says so there.  0 when it
+ * cannot be asked.
+ */
+static int64_t
+indexed_frames(struct db *db)
+{
+	volatile void *index = NULL;
+	sqlite3_file *file = NULL;
+	uint32_t frames;
+
+	if (sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_FILE_POINTER,
+		&file) != SQLITE_OK ||
+	    file == NULL || file->pMethods == NULL ||
+	    file->pMethods->iVersion < 2 ||
+	    file->pMethods->xShmMap(file, 0, WAL_INDEX_BYTES, 0, &index) !=
+		SQLITE_OK ||
+	    index == NULL)
+		return 0;
+	frames = ((volatile uint32_t *)index)[WAL_INDEX_MX_FRAME];
+	return frames;
+}
+
+bool
+db_wal_is_cut(struct db *db)
+{
+	sqlite3_file *wal = wal_file(db);
+	int64_t frames = indexed_frames(db);
+	sqlite3_int64 bytes = 0;
+
+	if (wal == NULL || frames == 0 ||
+	    wal->pMethods->xFileSize(wal, &bytes) != SQLITE_OK ||
+	    bytes >=
+		WAL_HEADER_BYTES + frames * (WAL_FRAME_BYTES + db->page_bytes))
+		return false;
+	give_up_wal(db);
+	return true;
 }
 
 const char *

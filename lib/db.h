@@ -86,8 +86,34 @@ bool db_col_null(struct db_stmt *s, int i);
 
 int64_t db_last_id(struct db *db);
 
-/* Has another file taken the path's place since it was opened? */
+/*
+ * Has another file taken the path's place since it was opened, or was its
+ * -wal or -shm deleted or replaced?
+ */
 bool db_has_moved(struct db *db);
+
+/*
+ * A writer whose -wal was deleted is the last one to know what is in it:
+ * moves that into the database, and removes -shm, so that both are made anew
+ * by the next opening.  Close it then.
+ *
+ * Returns  ST_OK     the database and the -wal at its path hold everything
+ *          ST_BUSY   a reader is in the way: try again
+ *          ST_MOVED  the database itself is another one
+ *          else      what is in our -wal alone is lost: ST_EXISTS when
+ *                    somebody has written to a new one already
+ */
+MUST_USE enum status db_salvage(struct db *db);
+
+/*
+ * After a commit: does the -wal hold what was there before it?  ST_CORRUPT
+ * when somebody has cut it off: then the connection counts as moved, and
+ * db_salvage has nothing to salvage.
+ */
+MUST_USE enum status db_check_wal(struct db *db);
+
+/* After a failure: is the -wal shorter than its index says?  As above. */
+bool db_wal_is_cut(struct db *db);
 
 /* Is the connection outside a transaction (also after a forced rollback)? */
 bool db_autocommit(struct db *db);
@@ -113,6 +139,13 @@ int db_wal_pages(struct db *db);
  */
 MUST_USE enum status db_checkpoint(struct db *db, int *wal_pages,
     int *done_pages);
+
+/*
+ * What was committed so far is on the disk when this returns: also what a
+ * process had written that was killed before it could sync, which the next
+ * one to open the database takes for committed.
+ */
+MUST_USE enum status db_sync_wal(struct db *db);
 
 const char *db_library_version(void);
 

@@ -18,8 +18,9 @@
 
 #include "db.h"
 #include "sql_text.h"
+#include "store.h"
 
-#define VERSION     2
+#define VERSION     3
 #define REMEMBER_MS 3600000 /* for how long a folded process may come back */
 #define REMEMBER    1000    /* and how many others may be folded meanwhile */
 
@@ -28,7 +29,7 @@ struct statusdb {
 	struct db_stmt *each, *errors;
 	/* Of a writer only: */
 	struct db_stmt *put, *expired, *gone, *back, *sum, *unmark, *forget;
-	struct db_stmt *less, *drop, *error, *errors_trim;
+	struct db_stmt *less, *drop, *error, *errors_trim, *log, *log_put;
 };
 
 /* ---- the file ----------------------------------------------------------- */
@@ -211,6 +212,8 @@ prepare(struct statusdb *s, bool writable)
 	    {&s->drop, sql_status_drop},
 	    {&s->error, sql_status_error},
 	    {&s->errors_trim, sql_status_errors_trim},
+	    {&s->log, sql_status_log},
+	    {&s->log_put, sql_status_log_put},
 	};
 	size_t i, n = writable ? sizeof(list) / sizeof(list[0]) : 2;
 	enum status st = ST_OK;
@@ -274,6 +277,8 @@ statusdb_close(struct statusdb **sp)
 	db_stmt_free(&s->drop);
 	db_stmt_free(&s->error);
 	db_stmt_free(&s->errors_trim);
+	db_stmt_free(&s->log);
+	db_stmt_free(&s->log_put);
 	db_close(&s->db);
 	free(s);
 	*sp = NULL;
@@ -472,6 +477,49 @@ statusdb_each(struct statusdb *s,
 		fn(arg, &row);
 	}
 	return st == ST_END ? ST_OK : st;
+}
+
+enum status
+statusdb_put_log(struct statusdb *s, const struct store_bounds *b)
+{
+	if (db_has_moved(s->db))
+		return ST_MOVED;
+	db_bind_text(s->log_put, 1, span_str(b->generation));
+	db_bind_int(s->log_put, 2, b->head);
+	return run(s->log_put);
+}
+
+enum status
+statusdb_log(struct statusdb *s, struct store_bounds *b)
+{
+	struct span generation;
+	enum status st = db_step(s->log);
+
+	if (st != ST_OK)
+		return st == ST_END ? ST_NOTFOUND : st;
+	generation = db_col_text(s->log, 0);
+	if (generation.len >= sizeof(b->generation))
+		generation.len = 0;
+	memset(b, 0, sizeof(*b));
+	memcpy(b->generation, generation.p, generation.len);
+	b->head = db_col_int(s->log, 1);
+	db_reset(s->log);
+	return ST_OK;
+}
+
+int64_t
+statusdb_age_ms(const struct statusdb_row *row, int64_t now_ms)
+{
+	uint64_t now = (uint64_t)now_ms, seen = (uint64_t)row->seen_ms;
+	uint64_t age = now_ms > row->seen_ms ? now - seen : seen - now;
+
+	return age > INT64_MAX ? INT64_MAX : (int64_t)age;
+}
+
+bool
+statusdb_is_live(const struct statusdb_row *row, int64_t now_ms)
+{
+	return statusdb_age_ms(row, now_ms) <= row->lease_ms;
 }
 
 enum status

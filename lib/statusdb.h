@@ -29,6 +29,7 @@
 #define STATUSDB_ERRORS 50       /* so many are kept */
 
 struct statusdb;
+struct store_bounds;
 
 struct statusdb_row {
 	struct span name; /* unique: role-pid-started */
@@ -37,7 +38,7 @@ struct statusdb_row {
 	struct span version;
 	int64_t started_ms;   /* Unix time */
 	int64_t seen_ms;      /* Unix time of the last heartbeat */
-	int64_t lease_ms;     /* dead when seen_ms + lease_ms has passed */
+	int64_t lease_ms;     /* dead when seen_ms is farther away */
 	int64_t head;         /* newest id of the log that it knows */
 	int64_t cursor;       /* newest id that it has handed on */
 	int64_t streams;      /* open now */
@@ -89,6 +90,24 @@ MUST_USE enum status statusdb_remove(struct statusdb *s, struct span name,
 /* Calls fn for each row, by name; its spans are valid during the call only. */
 MUST_USE enum status statusdb_each(struct statusdb *s,
     void (*fn)(void *arg, const struct statusdb_row *row), void *arg);
+
+/*
+ * Head and generation of the log, as pubd knows them: the next pubd sees by
+ * them whether the log lost events meanwhile.  For a writer only.
+ *
+ * statusdb_log: ST_NOTFOUND when nobody knows
+ */
+MUST_USE enum status statusdb_put_log(struct statusdb *s,
+    const struct store_bounds *b);
+MUST_USE enum status statusdb_log(struct statusdb *s, struct store_bounds *b);
+
+/*
+ * How far from now the heartbeat lies.  One from after now was written before
+ * the clock went back: nobody knows when, but not by a process that is alive,
+ * which would have written another one since.
+ */
+int64_t statusdb_age_ms(const struct statusdb_row *row, int64_t now_ms);
+bool statusdb_is_live(const struct statusdb_row *row, int64_t now_ms);
 
 /* The last errors of all processes, newest first; else as statusdb_each. */
 MUST_USE enum status statusdb_each_error(struct statusdb *s,

@@ -120,7 +120,8 @@ MUST_USE enum status store_group_undo(struct store_writer *w);
 
 /*
  * ST_OK: what was appended is durable.  ST_MOVED: another file took the
- * path's place meanwhile, and what was appended is not in it.
+ * path's place meanwhile, or its -wal was cut off, and what was appended is
+ * not in it, although readers may have seen it.
  */
 MUST_USE enum status store_commit(struct store_writer *w);
 void store_rollback(struct store_writer *w);
@@ -135,13 +136,40 @@ MUST_USE enum status store_writer_bounds(struct store_writer *w,
 MUST_USE enum status store_writer_changed(struct store_writer *w,
     bool *changed);
 
-/* ST_MOVED when another file has taken the path's place. */
+/*
+ * ST_MOVED when another file has taken the path's place, or that of what lies
+ * beside it: close it.  What would be appended now might be lost.
+ */
 MUST_USE enum status store_writer_check(struct store_writer *w);
+
+/*
+ * After a failure: was the log's -wal cut off?  Then it counts as moved, and
+ * its last events are lost.
+ */
+bool store_writer_was_cut(struct store_writer *w);
+
+/*
+ * After ST_MOVED, and before closing: puts what this writer alone still has
+ * back into the log.
+ *
+ * Returns  ST_OK    nothing is lost
+ *          ST_BUSY  a reader is in the way: try again
+ *          ST_MOVED the log at its path is another one
+ *          else     its last events are lost
+ */
+MUST_USE enum status store_writer_salvage(struct store_writer *w);
+
+/*
+ * Gives the log a new generation: its last events were lost, and their ids
+ * will be given out again.
+ */
+MUST_USE enum status store_writer_renew(struct store_writer *w);
 
 struct store_retain {
 	int64_t before_id;  /* events below it go; 0: none */
 	int64_t max_events; /* 0: no limit */
 	int64_t min_ts_ms;  /* older ones go; 0: no limit */
+	int64_t now_ms;     /* later times are not believed; 0: all are */
 	int64_t max_bytes;  /* of the database's live pages; 0: no limit */
 	int max_rows;       /* at most so many in this call */
 };
@@ -182,7 +210,7 @@ MUST_USE enum status store_reader_bounds(struct store_reader *r,
 MUST_USE enum status store_reader_changed(struct store_reader *r,
     bool *changed);
 
-/* ST_MOVED when another file has taken the path's place. */
+/* As store_writer_check. */
 MUST_USE enum status store_reader_check(struct store_reader *r);
 
 /* What a page is for; returned by the callbacks below. */

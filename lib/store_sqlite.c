@@ -38,7 +38,7 @@ struct tip {
 struct store_writer {
 	struct db *db;
 	struct db_stmt *append, *key_id, *tip_get, *tip_set;
-	struct db_stmt *bounds, *ts_at, *trim, *forget, *forget_next;
+	struct db_stmt *bounds, *cut_by_age, *trim, *forget, *forget_next;
 	struct db_stmt *begin, *commit;
 	char *path;
 	struct tip *tips;
@@ -54,6 +54,22 @@ struct store_reader {
 };
 
 /* ---- opening ------------------------------------------------------------ */
+
+/*
+ * The first to open a log after a kill finds commits in the kernel's cache
+ * that were never synced.  Whoever reads them may acknowledge them (a key that
+ * is known) or hand them on, so they must be on the disk before.
+ */
+static enum status
+make_durable(struct db *db, const char *path, struct errmsg *err)
+{
+	enum status st = db_sync_wal(db);
+
+	if (st != ST_OK)
+		errmsg_set(err, "cannot sync %s-wal: %s", path,
+		    status_name(st));
+	return st;
+}
 
 static enum status
 open_checked(struct db **db, const char *path, enum db_mode mode,
@@ -76,6 +92,8 @@ open_checked(struct db **db, const char *path, enum db_mode mode,
 	if (st != ST_OK)
 		return st;
 	st = store_file_version(*db, path, err);
+	if (st == ST_OK)
+		st = make_durable(*db, path, err);
 	if (st != ST_OK)
 		db_close(db);
 	return st;
@@ -93,7 +111,7 @@ prepare_writer(struct store_writer *w)
 	    {&w->tip_get, sql_channel_last},
 	    {&w->tip_set, sql_channel_set},
 	    {&w->bounds, sql_bounds},
-	    {&w->ts_at, sql_ts_at},
+	    {&w->cut_by_age, sql_cut_by_age},
 	    {&w->trim, sql_trim},
 	    {&w->forget, sql_channels_forget},
 	    {&w->forget_next, sql_channels_next},
@@ -184,7 +202,7 @@ store_writer_close(struct store_writer **wp)
 	db_stmt_free(&w->tip_get);
 	db_stmt_free(&w->tip_set);
 	db_stmt_free(&w->bounds);
-	db_stmt_free(&w->ts_at);
+	db_stmt_free(&w->cut_by_age);
 	db_stmt_free(&w->trim);
 	db_stmt_free(&w->forget);
 	db_stmt_free(&w->forget_next);
@@ -399,8 +417,10 @@ store_commit(struct store_writer *w)
 	}
 	tips_clear(w);
 	w->group += 2;
+	if (!db_has_moved(w->db) && db_check_wal(w->db) == ST_OK)
+		return ST_OK;
 	/* Into a file that lost its place meanwhile: nobody will read it. */
-	return db_has_moved(w->db) ? ST_MOVED : ST_OK;
+	return db_salvage(w->db) == ST_OK ? ST_OK : ST_MOVED;
 }
 
 void
@@ -462,44 +482,55 @@ store_writer_check(struct store_writer *w)
 	return db_has_moved(w->db) ? ST_MOVED : ST_OK;
 }
 
+bool
+store_writer_was_cut(struct store_writer *w)
+{
+	return db_wal_is_cut(w->db);
+}
+
+enum status
+store_writer_salvage(struct store_writer *w)
+{
+	return db_salvage(w->db);
+}
+
+enum status
+store_writer_renew(struct store_writer *w)
+{
+	int in_wal, done;
+	enum status st = db_exec(w->db, sql_renew);
+
+	/* Into the file: with the next -wal that is lost, the old one would
+	 * be back. */
+	if (st == ST_OK)
+		status_ignore(db_checkpoint(w->db, &in_wal, &done));
+	return st;
+}
+
 /* ---- retention and checkpoints --------------------------------------------
  */
 
-/* The timestamp of the first event at or after id; ST_END when none. */
+/*
+ * The id from which on nothing is too old.  Times follow the wall clock, which
+ * may have jumped, so they need not rise with the ids: what lies behind an
+ * event that has to stay, stays too, however old it claims to be.
+ */
 static enum status
-ts_at(struct store_writer *w, int64_t *id, int64_t *ts_ms)
+cut_by_age(struct store_writer *w, const struct store_bounds *b,
+    const struct store_retain *r, int64_t *cut)
 {
 	enum status st;
 
-	db_bind_int(w->ts_at, 1, *id);
-	st = db_step(w->ts_at);
+	db_bind_int(w->cut_by_age, 1, b->oldest);
+	db_bind_int(w->cut_by_age, 2, r->min_ts_ms);
+	db_bind_int(w->cut_by_age, 3, r->now_ms == 0 ? INT64_MAX : r->now_ms);
+	/* One more, so that the caller sees that there are more. */
+	db_bind_int(w->cut_by_age, 4, (int64_t)r->max_rows + 1);
+	st = db_step(w->cut_by_age);
 	if (st != ST_OK)
 		return st;
-	*id = db_col_int(w->ts_at, 0);
-	*ts_ms = db_col_int(w->ts_at, 1);
-	db_reset(w->ts_at);
-	return ST_OK;
-}
-
-/* The first id whose event is not older than min_ts_ms, by bisection. */
-static enum status
-cut_by_age(struct store_writer *w, const struct store_bounds *b,
-    int64_t min_ts_ms, int64_t *cut)
-{
-	int64_t lo = b->oldest, hi = b->head + 1;
-
-	while (lo < hi) {
-		int64_t mid = lo + (hi - lo) / 2, id = mid, ts;
-		enum status st = ts_at(w, &id, &ts);
-
-		if (st == ST_END || (st == ST_OK && ts >= min_ts_ms))
-			hi = mid;
-		else if (st == ST_OK)
-			lo = id + 1;
-		else
-			return st;
-	}
-	*cut = lo;
+	*cut = db_col_int(w->cut_by_age, 0);
+	db_reset(w->cut_by_age);
 	return ST_OK;
 }
 
@@ -533,7 +564,7 @@ find_cut(struct store_writer *w, const struct store_retain *r, int64_t *cut)
 	if (r->max_events > 0 && b.head - r->max_events + 1 > *cut)
 		*cut = b.head - r->max_events + 1;
 	if (r->min_ts_ms > 0) {
-		st = cut_by_age(w, &b, r->min_ts_ms, &by_age);
+		st = cut_by_age(w, &b, r, &by_age);
 		if (st != ST_OK)
 			return st;
 		if (by_age > *cut)

@@ -102,6 +102,19 @@ note(struct beat *b, enum status st, uint64_t now_us)
 	b->retry_us = now_us + RETRY_US;
 }
 
+void
+beat_last_log(struct beat *b, uint64_t now_us, int64_t now_ms,
+    struct store_bounds *out)
+{
+	enum status st;
+
+	memset(out, 0, sizeof(*out));
+	if (!is_open(b, now_us, now_ms))
+		return;
+	st = statusdb_log(b->db, out);
+	note(b, st == ST_NOTFOUND ? ST_OK : st, now_us);
+}
+
 /* ---- our row ------------------------------------------------------------ */
 
 static enum status
@@ -133,8 +146,8 @@ put_row(struct beat *b, int64_t now_ms)
 	    .started_ms = b->started_ms,
 	    .seen_ms = now_ms,
 	    .lease_ms = BEAT_LEASE_MS,
-	    .head = b->head,
-	    .cursor = b->head,
+	    .head = b->log.head,
+	    .cursor = b->log.head,
 	    .error_ms = last->ts_ms,
 	    .error = span_str(last->text)};
 	struct buf counters, gauges;
@@ -149,6 +162,8 @@ put_row(struct beat *b, int64_t now_ms)
 	row.gauges = buf_span(&gauges);
 	if (st == ST_OK)
 		st = statusdb_put(b->db, &row, 1);
+	if (st == ST_OK && b->log.generation[0] != '\0')
+		st = statusdb_put_log(b->db, &b->log);
 	buf_fini(&counters);
 	buf_fini(&gauges);
 	return st;

@@ -21,6 +21,7 @@
 #include "log.h"
 #include "span.h"
 #include "status.h"
+#include "store.h"
 
 #define BEAT_US       1000000
 #define BEAT_LEASE_MS 10000
@@ -40,12 +41,19 @@ struct beat {
 	struct figures figures;
 	struct hist publish, commit, sync, batch;
 	struct counted channels;
-	int64_t head;
+	struct store_bounds log; /* of which head and generation are used */
 };
 
 /* log_path   must outlive it */
 void beat_init(struct beat *b, const char *log_path, int64_t pid,
     int64_t now_ms);
+
+/*
+ * Head and generation of the log as the pubd before this one last wrote them;
+ * all zero when nobody knows.
+ */
+void beat_last_log(struct beat *b, uint64_t now_us, int64_t now_ms,
+    struct store_bounds *out);
 
 /* Writes the last figures, says goodbye in the table and closes it. */
 void beat_fini(struct beat *b, uint64_t now_us, int64_t now_ms);

@@ -243,6 +243,19 @@ busy_wait(enum status st, uint64_t deadline_us)
 	return ST_OK;
 }
 
+/* The first to open it after a crash has it locked for a moment. */
+static enum status
+open_log(struct audit *a, const struct store_options *o, struct errmsg *err)
+{
+	uint64_t deadline = clock_mono_us() + BUSY_WAIT_US;
+	enum status st;
+
+	do
+		st = store_reader_open(&a->reader, o, err);
+	while (st == ST_BUSY && busy_wait(st, deadline) == ST_OK);
+	return st;
+}
+
 static enum status
 read_events(struct audit *a)
 {
@@ -396,7 +409,7 @@ run(const struct cli *cli, int argc, char **argv)
 	opt = getopt_long(argc, argv, "h", options, NULL);
 	if (opt != -1 || optind < argc)
 		return cli_usage(opt == 'h' ? 'h' : '?');
-	st = store_reader_open(&a.reader, &o, &err);
+	st = open_log(&a, &o, &err);
 	if (st != ST_OK) {
 		cli_say("%s", err.text);
 		return CLI_FAILED;

@@ -219,14 +219,14 @@ static void
 see_row(void *arg, const struct statusdb_row *row)
 {
 	struct doctor *d = arg;
-	int64_t age_ms = d->now_ms - row->seen_ms;
+	int64_t age_ms = statusdb_age_ms(row, d->now_ms);
 
 	if (!span_eq(row->role, SPAN("pubd")) ||
 	    (d->pubd_pid != 0 && age_ms > d->pubd_age_ms))
 		return;
 	d->pubd_pid = row->pid;
 	d->pubd_age_ms = age_ms;
-	d->pubd_alive = age_ms <= row->lease_ms;
+	d->pubd_alive = statusdb_is_live(row, d->now_ms);
 }
 
 static void

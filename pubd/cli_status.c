@@ -101,12 +101,6 @@ gather_log(struct report *r, const struct cli *cli)
 	r->wal_bytes = file_bytes(o.path, "-wal");
 }
 
-static bool
-is_alive(const struct report *r, const struct statusdb_row *row)
-{
-	return r->now_ms <= row->seen_ms + row->lease_ms;
-}
-
 /* Of all processes the worst counts. */
 static void
 raise_to(struct check *c, enum check_figure f, uint64_t value)
@@ -134,11 +128,11 @@ static void
 count_pubd(struct report *r, const struct statusdb_row *row)
 {
 	struct check *c = &r->check;
-	int64_t age_ms = r->now_ms - row->seen_ms;
+	int64_t age_ms = statusdb_age_ms(row, r->now_ms);
 
-	r->n_pubd += is_alive(r, row) ? 1 : 0;
+	r->n_pubd += statusdb_is_live(row, r->now_ms) ? 1 : 0;
 	if (!c->known[CHECK_AGE] || age_ms < c->value[CHECK_AGE])
-		check_set(c, CHECK_AGE, age_ms < 0 ? 0 : age_ms);
+		check_set(c, CHECK_AGE, age_ms);
 }
 
 static void
@@ -146,7 +140,7 @@ count(struct report *r, const struct statusdb_row *row)
 {
 	if (span_eq(row->role, SPAN("pubd")))
 		count_pubd(r, row);
-	if (!is_alive(r, row)) {
+	if (!statusdb_is_live(row, r->now_ms)) {
 		r->n_dead++;
 		return;
 	}
@@ -178,8 +172,9 @@ put_text(struct report *r, const struct statusdb_row *row)
 	    "  %10" PRId64 "%s",
 	    shown(row->role, 8), row->role.p, row->pid, shown(row->version, 8),
 	    row->version.p, cli_age(up, r->now_ms - row->started_ms),
-	    cli_age(seen, r->now_ms - row->seen_ms), row->streams, row->head,
-	    row->cursor, is_alive(r, row) ? "" : "  DEAD");
+	    cli_age(seen, statusdb_age_ms(row, r->now_ms)), row->streams,
+	    row->head, row->cursor,
+	    statusdb_is_live(row, r->now_ms) ? "" : "  DEAD");
 	if (st == ST_OK)
 		st = cli_put_visible(&r->rows, span_str(line));
 	return st == ST_OK ? buf_append(&r->rows, SPAN("\n")) : st;
@@ -212,9 +207,9 @@ put_json(struct report *r, const struct statusdb_row *row)
 		    ",\"alive\":%s,\"head\":%" PRId64 ",\"cursor\":%" PRId64
 		    ",\"streams\":%" PRId64 ",\"counters\":",
 		    row->pid, row->started_ms, row->seen_ms,
-		    r->now_ms - row->seen_ms,
-		    is_alive(r, row) ? "true" : "false", row->head, row->cursor,
-		    row->streams);
+		    statusdb_age_ms(row, r->now_ms),
+		    statusdb_is_live(row, r->now_ms) ? "true" : "false",
+		    row->head, row->cursor, row->streams);
 	if (st == ST_OK)
 		st = buf_append(out, row->counters);
 	if (st == ST_OK)

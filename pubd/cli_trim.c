@@ -26,6 +26,7 @@ struct trim {
 	int64_t before;    /* ids below it go; 0: not this way */
 	int64_t keep;      /* -1: not this way */
 	int64_t min_ts_ms; /* older ones go; INT64_MIN: not this way */
+	int64_t now_ms;
 	bool yes;
 	uint64_t timeout_us;
 	struct store_writer *writer;
@@ -58,7 +59,7 @@ static const struct option options[] = {
 static enum status
 slice_of(const struct trim *t, struct store_retain *r)
 {
-	*r = (struct store_retain){.max_rows = SLICE_ROWS};
+	*r = (struct store_retain){.max_rows = SLICE_ROWS, .now_ms = t->now_ms};
 	if (t->before > 0)
 		r->before_id = t->before;
 	else if (t->min_ts_ms != INT64_MIN)
@@ -192,7 +193,8 @@ set_option(struct trim *t, int o)
 	case OPT_OLDER:
 		if (!cli_number("--older", optarg, 0, MAX_AGE_S, &seconds))
 			return false;
-		t->min_ts_ms = clock_real_ms() - seconds * 1000;
+		t->now_ms = clock_real_ms();
+		t->min_ts_ms = t->now_ms - seconds * 1000;
 		return true;
 	case OPT_KEEP:
 		return cli_number("--keep", optarg, 0, INT64_MAX / 2, &t->keep);

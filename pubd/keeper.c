@@ -58,20 +58,50 @@ tell_back(const struct keeper *k, enum log_level level, const char *message)
 
 /* ---- opening ------------------------------------------------------------- */
 
+/* Are these of the same log, with the last events of the second lost? */
+static bool
+is_shorter(const struct store_bounds *now, const struct store_bounds *before)
+{
+	return strcmp(now->generation, before->generation) == 0 &&
+	    now->head < before->head;
+}
+
+/* Ids that were given out will be once more: who had them must be told. */
+static bool
+went_back(const struct keeper *k, const struct store_bounds *b)
+{
+	return is_shorter(b, &k->bounds) ||
+	    (k->lost && strcmp(k->bounds.generation, b->generation) == 0);
+}
+
+static enum status
+read_bounds(struct keeper *k, struct store_bounds *b)
+{
+	enum status st = store_writer_bounds(k->writer, b);
+
+	if (st != ST_OK || !went_back(k, b))
+		return st;
+	st = store_writer_renew(k->writer);
+	return st == ST_OK ? store_writer_bounds(k->writer, b) : st;
+}
+
 static enum status
 open_once(struct keeper *k, struct errmsg *err)
 {
+	struct store_bounds b;
 	enum status st = store_writer_open(&k->writer, &k->options, err);
 
 	if (st != ST_OK)
 		return st;
-	st = store_writer_bounds(k->writer, &k->bounds);
+	st = read_bounds(k, &b);
 	if (st != ST_OK) {
 		errmsg_set(err, "cannot read the log %s: %s", k->options.path,
 		    store_writer_error(k->writer));
 		store_writer_close(&k->writer);
 		return st;
 	}
+	k->bounds = b;
+	k->lost = false;
 	k->opening++;
 	heal(k);
 	return ST_OK;
@@ -96,6 +126,11 @@ keeper_open(struct keeper *k, const struct store_options *o, uint64_t now_us,
 void
 keeper_fini(struct keeper *k)
 {
+	int left;
+
+	/* What is in the database needs no -wal, whoever has it open still. */
+	if (k->writer != NULL && store_writer_check(k->writer) == ST_OK)
+		status_ignore(store_checkpoint(k->writer, -1, &left));
 	store_writer_close(&k->writer);
 }
 
@@ -124,18 +159,46 @@ reopen(struct keeper *k, uint64_t now_us)
 	return ST_OK;
 }
 
+/* Another file is at its path, or at that of its -wal or -shm. */
+static enum status
+moved(struct keeper *k, uint64_t now_us)
+{
+	enum status st = store_writer_salvage(k->writer);
+
+	if (k->why != ST_MOVED)
+		tell_away(k, ST_MOVED,
+		    "it, or its -wal or -shm, was moved away, deleted or "
+		    "replaced; opening what is there now");
+	k->why = ST_MOVED;
+	if (st == ST_BUSY)
+		return ST_MOVED; /* until that reader has ended */
+	k->lost = k->lost || (st != ST_OK && st != ST_MOVED);
+	store_writer_close(&k->writer);
+	return reopen(k, now_us);
+}
+
 enum status
 keeper_ready(struct keeper *k, uint64_t now_us)
 {
 	if (k->writer == NULL)
 		return now_us < k->retry_us ? k->why : reopen(k, now_us);
-	if (store_writer_check(k->writer) == ST_OK)
-		return ST_OK;
-	tell_away(k, ST_MOVED,
-	    "it was moved away or replaced; opening what is there now");
+	if (store_writer_check(k->writer) != ST_OK)
+		return moved(k, now_us);
+	k->why = ST_OK;
+	return ST_OK;
+}
+
+void
+keeper_expect(struct keeper *k, const struct store_bounds *known,
+    uint64_t now_us)
+{
+	if (k->writer != NULL && !is_shorter(&k->bounds, known))
+		return;
+	k->bounds = *known;
+	if (k->writer == NULL)
+		return;
 	store_writer_close(&k->writer);
-	k->why = ST_MOVED;
-	return reopen(k, now_us);
+	status_ignore(reopen(k, now_us));
 }
 
 void
@@ -144,6 +207,8 @@ keeper_failed(struct keeper *k, enum status st, uint64_t now_us)
 	if (k->writer == NULL || st == ST_BUSY || st == ST_NOMEM ||
 	    st == ST_CONSTRAINT || st == ST_TOOLARGE)
 		return;
+	if (st == ST_MOVED || store_writer_was_cut(k->writer))
+		return; /* keeper_ready puts back what it can */
 	if (st == ST_NOSPACE) {
 		if (!k->full)
 			tell_away(k, st,

@@ -18,11 +18,12 @@ struct keeper {
 	struct store_writer *writer; /* NULL: the log is away */
 	struct store_options options;
 	struct store_bounds bounds; /* as last seen; kept while away */
-	enum status why;            /* it is away */
+	enum status why;            /* it is away, or ST_OK */
 	unsigned opening;           /* counts them, so that each is told */
 	struct log_gate failed_gate, waits_gate; /* commit.c's */
 	bool full;         /* the disk was, at the last commit */
 	bool heal;         /* a checkpoint is due after an I/O error */
+	bool lost;         /* its last events were, by what happened to it */
 	uint64_t retry_us; /* when to try again */
 	uint64_t backoff_us;
 };
@@ -36,6 +37,13 @@ struct keeper {
 MUST_USE enum status keeper_open(struct keeper *k,
     const struct store_options *o, uint64_t now_us, struct errmsg *err);
 void keeper_fini(struct keeper *k);
+
+/*
+ * The pubd before this one knew the log so: of this generation and shorter,
+ * it has lost events, and gets a new generation.
+ */
+void keeper_expect(struct keeper *k, const struct store_bounds *known,
+    uint64_t now_us);
 
 /*
  * Is the log there, and the one at its path?  Opens it anew when it was

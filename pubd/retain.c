@@ -40,7 +40,8 @@ trim(struct retain *r, struct keeper *k, const struct conf *c, uint64_t now_us,
 {
 	struct store_retain rule = {.max_events = c->retain_events,
 	    .max_bytes = c->retain_bytes,
-	    .max_rows = rows_for(r->n_new)};
+	    .max_rows = rows_for(r->n_new),
+	    .now_ms = now_ms};
 	bool more = false;
 	int n = 0;
 	enum status st;

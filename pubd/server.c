@@ -65,7 +65,8 @@ struct server {
 	struct exporter *exporter; /* NULL: no otlp_endpoint */
 	struct watchers_news news; /* of the last ring */
 	size_t n_own_fds;          /* besides the connections */
-	struct log_gate accept_gate, slow_gate;
+	struct log_gate slow_gate;
+	uint64_t paused_told_us;
 	bool stopping;
 	bool lingering; /* all is answered */
 	uint64_t stop_by_us;
@@ -75,12 +76,11 @@ struct server {
 #define SERVER_OF(p, member)                                                   \
 	((struct server *)(void *)((char *)(p)-offsetof(struct server, member)))
 
-/* Timers that exist always have a slot: setting them again cannot fail. */
+/* A program's own timers can always be set. */
 static void
 arm(struct server *s, struct timer *t, uint64_t due_us)
 {
-	if (timer_set(s->loop, t, due_us) != ST_OK)
-		log_error("out of memory for a timer"); /* UNTESTED */
+	status_ignore(timer_set(s->loop, t, due_us));
 }
 
 /* ---- accepting ---------------------------------------------------------- */
@@ -88,7 +88,7 @@ arm(struct server *s, struct timer *t, uint64_t due_us)
 static void
 pause_accept(struct server *s)
 {
-	if (log_gate(&s->accept_gate, loop_now_us(s->loop)))
+	if (log_state(&s->paused_told_us, loop_now_us(s->loop)))
 		log_warn("cannot accept a connection (%zu are open), pausing",
 		    s->conns.n);
 	loop_del(s->loop, &s->listener);
@@ -262,7 +262,7 @@ take_figures(struct server *s)
 		s->n_own_fds = proc_count_fds() - s->conns.n;
 	g.n_own_fds = s->n_own_fds;
 	gauges_take(&g, &s->beat.figures);
-	s->beat.head = s->keeper.bounds.head;
+	s->beat.log = s->keeper.bounds;
 }
 
 static void
@@ -562,6 +562,8 @@ start(struct server *s, struct errmsg *err)
 	    .synchronous_full = s->conf.synchronous == CONF_SYNC_FULL,
 	    .syncs = s->conf.metrics == CONF_ON ? &s->beat.sync : NULL};
 	enum status st = start_parts(s, err);
+	struct store_bounds known;
+	uint64_t now_us;
 
 	if (st != ST_OK)
 		return st;
@@ -571,6 +573,9 @@ start(struct server *s, struct errmsg *err)
 		st = keeper_open(&s->keeper, &o, clock_mono_us(), err);
 	if (st != ST_OK)
 		return st;
+	now_us = clock_mono_us();
+	beat_last_log(&s->beat, now_us, clock_real_ms(), &known);
+	keeper_expect(&s->keeper, &known, now_us);
 	start_timers(s);
 	tell_start(s);
 	notify_send("READY=1");

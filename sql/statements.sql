@@ -33,6 +33,9 @@ SELECT max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0),
        coalesce((SELECT min(id) FROM events), 0),
        coalesce((SELECT value FROM meta WHERE name = 'generation'), '');
 
+-- name: renew
+UPDATE meta SET value = lower(hex(randomblob(16))) WHERE name = 'generation';
+
 -- name: page
 SELECT id, channel, event, ts, prev, key, trace, json, data
 FROM events WHERE id > ?1 ORDER BY id LIMIT ?2;
@@ -40,8 +43,15 @@ FROM events WHERE id > ?1 ORDER BY id LIMIT ?2;
 -- name: newest
 SELECT id, channel, event FROM events ORDER BY id DESC LIMIT ?1;
 
--- name: ts_at
-SELECT id, ts FROM events WHERE id >= ?1 ORDER BY id LIMIT 1;
+-- name: cut_by_age
+-- Of ?4 events from ?1 on: the id behind the last that is older than ?2, of
+-- those before the first that is surely not.  A time after now (?3) proves
+-- nothing.
+SELECT coalesce(max(id) + 1, ?1) FROM events
+WHERE id >= ?1 AND ts < ?2 AND id < coalesce(
+	(SELECT id FROM events
+	WHERE id >= ?1 AND id < ?1 + ?4 AND ts BETWEEN ?2 AND ?3
+	ORDER BY id LIMIT 1), ?1 + ?4);
 
 -- name: trim
 DELETE FROM events WHERE id < ?1;

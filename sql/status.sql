@@ -1,4 +1,4 @@
--- status.db, version 2: a row for each process, with a lease.
+-- status.db, version 3: a row for each process, with a lease.
 --
 -- What it holds is soft: another version is dropped and made anew.
 
@@ -39,6 +39,14 @@ INSERT INTO status (name, role, pid, version, started_ms, seen_ms, lease_ms,
                     head, cursor, streams, counters, gauges, weight)
 VALUES ('totals', 'totals', 0, '', 0, 0, 0, 0, 0, 0, '{}', '{}', 1);
 
+-- The log as the last pubd knew it, in one row.
+DROP TABLE IF EXISTS log;
+CREATE TABLE log (
+	one        INTEGER PRIMARY KEY CHECK (one = 1),
+	generation TEXT NOT NULL,
+	head       INTEGER NOT NULL
+) STRICT;
+
 -- The last errors and warnings of all processes; the newest 50 are kept.
 DROP TABLE IF EXISTS errors;
 CREATE TABLE errors (
@@ -48,7 +56,7 @@ CREATE TABLE errors (
 	PRIMARY KEY (ts_ms, name)
 ) STRICT, WITHOUT ROWID;
 
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 
 -- name: status_put
 INSERT INTO status (name, role, pid, version, started_ms, seen_ms, lease_ms,
@@ -66,6 +74,14 @@ WHERE name <> 'totals';
 SELECT name, role, pid, version, started_ms, seen_ms, lease_ms, head, cursor,
        streams, counters, gauges
 FROM status WHERE folded_ms IS NULL ORDER BY name;
+
+-- name: status_log
+SELECT generation, head FROM log;
+
+-- name: status_log_put
+INSERT INTO log (one, generation, head) VALUES (1, ?1, ?2)
+ON CONFLICT (one) DO UPDATE SET
+	generation = excluded.generation, head = excluded.head;
 
 -- name: status_error
 INSERT OR IGNORE INTO errors (ts_ms, name, text) VALUES (?1, ?2, ?3);
@@ -95,7 +111,8 @@ DELETE FROM status WHERE name = ?1 AND folded_ms IS NOT NULL;
 
 -- name: status_mark_expired
 UPDATE status SET folded_ms = ?1, weight = 1
-WHERE folded_ms IS NULL AND name <> 'totals' AND seen_ms < ?1 - lease_ms
+WHERE folded_ms IS NULL AND name <> 'totals'
+	AND seen_ms NOT BETWEEN ?1 - lease_ms AND ?1 + lease_ms
 RETURNING 1;
 
 -- name: status_mark_gone

@@ -3,6 +3,8 @@
 
 import json
 import os
+import pathlib
+import re
 import sqlite3
 
 import pytest
@@ -159,6 +161,29 @@ def test_audit_finds_a_hole(make_stack):
     done = st.walcast("audit")
     assert done.returncode == 1
     assert "20" in out(done) + done.stderr.decode()
+
+
+def pauses(proc):
+    """How often a process has given the processor away by itself."""
+    text = pathlib.Path("/proc/%d/status" % proc.pid).read_text()
+    return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", text,
+                         re.M)[1])
+
+
+def test_audit_waits_for_whoever_has_the_log_locked(make_stack):
+    """As the first one to open it after a crash does."""
+    st = make_stack(workers=0, metrics=False, pubd=False)
+    db = sqlite3.connect(st.db, isolation_level=None, timeout=5)
+    db.execute("PRAGMA locking_mode = EXCLUSIVE")
+    db.execute("BEGIN IMMEDIATE")
+    p = st.spawn("audit", [st.bin / "walcast", "audit"])
+
+    def has_tried_again():
+        assert p.running, p.tail()
+        return pauses(p) > 20
+    wait_until(has_tried_again)
+    db.close()
+    assert p.wait() == 0, p.tail()
 
 
 @pytest.mark.parametrize("args", [["--before", 41], ["--keep", 10]])

@@ -119,7 +119,7 @@ what_was_counted_is_in_the_row(void **state)
 	hist_add(&f->b.publish, HIST_TIME, 700, 4);
 	hist_add(&f->b.batch, HIST_SIZE, 5, 1);
 	figures_set(&f->b.figures, FIG_CONNECTIONS, 9);
-	f->b.head = 46;
+	f->b.log.head = 46;
 	beat_write(&f->b, SECOND_US, 2000);
 	c = taken(f);
 	assert_string_equal(c.names, "pubd-7-1000 totals ");

@@ -242,6 +242,29 @@ a_file_in_its_place_is_noticed(void **state)
 }
 
 static void
+assert_noticed_when_deleted(const char *path, const char *suffix)
+{
+	char name[1024];
+	struct db *db = made(path);
+
+	must_exec(db, "PRAGMA journal_mode=WAL; INSERT INTO t VALUES (5, 5)");
+	(void)snprintf(name, sizeof(name), "%s%s", path, suffix);
+	assert_false(db_has_moved(db));
+	assert_int_equal(unlink(name), 0);
+	assert_true(db_has_moved(db));
+	tmpdir_write(name, "", 0); /* another one */
+	assert_true(db_has_moved(db));
+	db_close(&db);
+}
+
+static void
+a_deleted_wal_or_shm_is_noticed(void **state)
+{
+	assert_noticed_when_deleted(tmpdir_path(*state, "x.db"), "-wal");
+	assert_noticed_when_deleted(tmpdir_path(*state, "y.db"), "-shm");
+}
+
+static void
 the_wal_stays_when_it_is_to_persist(void **state)
 {
 	const char *path = tmpdir_path(*state, "x.db");
@@ -401,6 +424,7 @@ main(void)
 	    T(a_reader_cannot_write),
 	    T(a_full_quota_is_no_space_and_rolls_back),
 	    T(a_file_in_its_place_is_noticed),
+	    T(a_deleted_wal_or_shm_is_noticed),
 	    T(the_wal_stays_when_it_is_to_persist),
 	    T(a_checkpoint_moves_the_wal_unless_a_reader_pins_it),
 	    T(synchronous_is_set),

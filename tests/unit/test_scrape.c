@@ -144,6 +144,42 @@ damaged_files_are_reasons_and_no_crash(void **state)
 	want(state, false, "\"part\":\"store\"");
 }
 
+/* Is `text` in the answer for Prometheus? */
+static bool
+tells(void **state, const char *text)
+{
+	struct scrape s;
+	struct buf out;
+	bool found;
+
+	assert_status(scrape_read(&s, log_path(state), NOW), ST_OK);
+	buf_init(&out, 1 << 16);
+	assert_status(exposition_put(s.metrics, EXPOSITION_TEXT, &out), ST_OK);
+	found = memmem(buf_span(&out).p, out.len, text, strlen(text)) != NULL;
+	buf_fini(&out);
+	scrape_fini(&s);
+	return found;
+}
+
+/* A counter of 0 would say that its process has begun anew. */
+static void
+counters_are_left_out_while_the_status_table_cannot_be_read(void **state)
+{
+	static char junk[8192];
+	const char *status;
+
+	memset(junk, 'j', sizeof(junk));
+	make_log(state);
+	put_pubd(state, 0);
+	assert_true(tells(state, "\nsse_events_published_total 3\n"));
+	assert_true(tells(state, "\nsse_delivery_latency_seconds_count "));
+	status = tmpdir_path(tmpdir_path(*state, "var"), "status.db");
+	tmpdir_write(status, junk, sizeof(junk));
+	assert_false(tells(state, "\nsse_events_published_total"));
+	assert_false(tells(state, "\nsse_delivery_latency_seconds_count"));
+	assert_true(tells(state, "\nsse_store_up 1\n"));
+}
+
 static void
 the_bounds_of_the_log_are_told(void **state)
 {
@@ -227,6 +263,7 @@ main(void)
 	    TEST(an_old_heartbeat_is_not_ready_and_says_how_old),
 	    TEST(a_log_that_went_away_and_came_back_is_noticed),
 	    TEST(damaged_files_are_reasons_and_no_crash),
+	    TEST(counters_are_left_out_while_the_status_table_cannot_be_read),
 	    TEST(the_bounds_of_the_log_are_told),
 	    TEST(the_json_has_processes_errors_and_reasons),
 	    TEST(an_allocation_that_fails_is_told_or_is_a_reason),

@@ -8,6 +8,7 @@
 #include "db.h"
 #include "fault.h"
 #include "json.h"
+#include "store.h"
 #include "tmpdir.h"
 #include "unit.h"
 
@@ -217,6 +218,41 @@ counters_and_gauges_must_be_objects(void **state)
 }
 
 static void
+a_row_from_before_the_clock_went_back_joins_the_totals(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, "dead", 9000, "{\"sent\":5}");
+	put(f, "alive", 9000, "{\"sent\":7}");
+	assert_status(statusdb_expire(f->db, 8500), ST_OK);
+	assert_names(f, "alive dead totals "); /* written a moment later */
+	assert_status(statusdb_expire(f->db, 1000), ST_OK);
+	assert_names(f, "totals ");
+	assert_int_equal(taken(f->db).sent, 12);
+	put(f, "alive", 1001, "{\"sent\":8}");
+	assert_names(f, "alive totals ");
+	assert_int_equal(taken(f->db).sent, 13);
+}
+
+static void
+the_age_of_a_row_is_its_distance_from_now(void **state)
+{
+	struct statusdb_row row = {.seen_ms = 1000, .lease_ms = 500};
+
+	(void)state;
+	assert_int_equal(statusdb_age_ms(&row, 1300), 300);
+	assert_int_equal(statusdb_age_ms(&row, 700), 300);
+	assert_true(statusdb_is_live(&row, 1500));
+	assert_false(statusdb_is_live(&row, 1501));
+	assert_true(statusdb_is_live(&row, 500));
+	assert_false(statusdb_is_live(&row, 499));
+	row.seen_ms = INT64_MIN;
+	assert_int_equal(statusdb_age_ms(&row, INT64_MAX), INT64_MAX);
+	row.seen_ms = INT64_MAX;
+	assert_int_equal(statusdb_age_ms(&row, INT64_MIN), INT64_MAX);
+}
+
+static void
 a_row_whose_lease_has_passed_joins_the_totals(void **state)
 {
 	struct fixture *f = *state;
@@ -387,6 +423,22 @@ a_process_that_outlives_a_long_absence_of_pubd_counts_once(void **state)
 }
 
 /* The gauges go with the row, on the way out and on the way back. */
+static void
+the_log_as_it_was_last_known_is_kept(void **state)
+{
+	struct fixture *f = *state;
+	struct store_bounds b = {.head = 90, .generation = "0123"}, got;
+
+	assert_status(statusdb_log(f->db, &got), ST_NOTFOUND);
+	assert_status(statusdb_put_log(f->db, &b), ST_OK);
+	b.head = 70;
+	(void)strcpy(b.generation, "4567");
+	assert_status(statusdb_put_log(f->db, &b), ST_OK);
+	assert_status(statusdb_log(f->db, &got), ST_OK);
+	assert_int_equal(got.head, 70);
+	assert_string_equal(got.generation, "4567");
+}
+
 static void
 gauges_are_not_added_up(void **state)
 {
@@ -808,6 +860,8 @@ main(void)
 	    T(a_row_is_replaced_by_the_next_of_its_name),
 	    T(counters_and_gauges_must_be_objects),
 	    T(a_row_whose_lease_has_passed_joins_the_totals),
+	    T(a_row_from_before_the_clock_went_back_joins_the_totals),
+	    T(the_age_of_a_row_is_its_distance_from_now),
 	    T(a_row_may_say_goodbye),
 	    T(a_process_that_comes_back_counts_once),
 	    T(a_name_that_is_taken_over_takes_nothing_back),
@@ -815,6 +869,7 @@ main(void)
 	    T(the_last_thousand_of_the_gone_are_remembered),
 	    T(a_goodbye_is_remembered_from_when_it_was_said),
 	    T(a_process_that_outlives_a_long_absence_of_pubd_counts_once),
+	    T(the_log_as_it_was_last_known_is_kept),
 	    T(gauges_are_not_added_up),
 	    T(only_numbers_are_added_up),
 	    T(counters_are_exact),

@@ -2,6 +2,7 @@
 /* The log: what every backend promises, and what the SQL schema guards. */
 #include "store.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -892,6 +893,54 @@ trim_removes_what_is_too_old(void **state)
 	assert_int_equal(publish(f, "a", 1), 11);
 }
 
+/* Publishes n events that are said to be of that time. */
+static void
+publish_many(struct fixture *f, int n, int64_t ts_ms)
+{
+	while (n-- > 0)
+		(void)publish(f, "a", ts_ms);
+}
+
+static void
+trim_by_age_spares_the_young_before_a_clock_that_went_back(void **state)
+{
+	struct fixture *f = *state;
+	const struct store_retain r = {.min_ts_ms = 1000,
+	    .now_ms = 5000,
+	    .max_rows = 100};
+	int i;
+
+	publish_many(f, 20, 2000);
+	publish_many(f, 10, 10); /* the clock was wrong */
+	/* Whichever event lies in the middle. */
+	for (i = 0; i < 40; i++) {
+		assert_trim(f, r, 0, false);
+		publish_many(f, 1, 2000);
+	}
+	assert_int_equal(bounds(f).oldest, 1);
+}
+
+static void
+trim_by_age_goes_on_behind_a_clock_that_was_ahead(void **state)
+{
+	struct fixture *f = *state;
+	struct store_retain r = {.min_ts_ms = 1000,
+	    .now_ms = 5000,
+	    .max_rows = 100};
+
+	publish_many(f, 5, 99999); /* the clock was wrong */
+	assert_trim(f, r, 0, false);
+	publish_many(f, 5, 2000);
+	assert_trim(f, r, 0, false);
+	r.min_ts_ms = 3000;
+	assert_trim(f, r, 10, false);
+	/* Events of the future are young when that has come. */
+	publish_many(f, 5, 99999);
+	publish_many(f, 5, 10);
+	r.now_ms = 99999;
+	assert_trim(f, r, 0, false);
+}
+
 static void
 trim_shrinks_the_log_to_its_bytes(void **state)
 {
@@ -1036,7 +1085,7 @@ static void
 syncs_of_commits_are_timed(void **state)
 {
 	struct fixture *f = *state;
-	struct hist syncs = {{0}, 0};
+	static struct hist syncs; /* outlives the writer, which syncs last */
 	const struct store_options o = {.path = f->path,
 	    .synchronous_full = true,
 	    .syncs = &syncs};
@@ -1048,6 +1097,55 @@ syncs_of_commits_are_timed(void **state)
 	n = hist_count(&syncs);
 	(void)publish(f, "a", 1);
 	assert_true(hist_count(&syncs) > n);
+}
+
+/* SQLite's syncs come here and not to the C library. */
+static struct {
+	unsigned n_syncs;
+	bool fails;
+} disk;
+
+int
+fdatasync(int fd)
+{
+	disk.n_syncs++;
+	if (!disk.fails)
+		return fsync(fd);
+	errno = EIO;
+	return -1;
+}
+
+/* It may be the first after a kill, which finds what nobody has synced. */
+static void
+opening_syncs_before_anything_is_read(void **state)
+{
+	struct fixture *f = *state;
+	struct errmsg err = {""};
+	unsigned n;
+
+	close_all(f);
+	n = disk.n_syncs;
+	assert_status(store_reader_open(&f->r, &f->options, &err), ST_OK);
+	assert_true(disk.n_syncs > n);
+	n = disk.n_syncs;
+	assert_status(store_writer_open(&f->w, &f->options, &err), ST_OK);
+	assert_true(disk.n_syncs > n);
+}
+
+static void
+a_log_that_cannot_be_synced_is_not_opened(void **state)
+{
+	struct fixture *f = *state;
+	struct errmsg err = {""};
+
+	close_all(f);
+	disk.fails = true;
+	assert_status(store_reader_open(&f->r, &f->options, &err), ST_IO);
+	assert_non_null(strstr(err.text, "sync"));
+	assert_status(store_writer_open(&f->w, &f->options, &err), ST_IO);
+	disk.fails = false;
+	assert_null(f->r);
+	assert_null(f->w);
 }
 
 /* ---- reading ------------------------------------------------------------ */
@@ -1540,12 +1638,16 @@ main(void)
 	    T(opening_survives_every_failed_allocation),
 	    T(trim_keeps_the_newest_by_count),
 	    T(trim_removes_what_is_too_old),
+	    T(trim_by_age_spares_the_young_before_a_clock_that_went_back),
+	    T(trim_by_age_goes_on_behind_a_clock_that_was_ahead),
 	    T(trim_shrinks_the_log_to_its_bytes),
 	    T(trim_by_bytes_may_remove_everything),
 	    T(trim_of_an_empty_log_does_nothing),
 	    T(channels_without_events_are_forgotten),
 	    T(a_checkpoint_moves_what_no_reader_pins),
 	    T(syncs_of_commits_are_timed),
+	    T(opening_syncs_before_anything_is_read),
+	    T(a_log_that_cannot_be_synced_is_not_opened),
 	    T(a_page_ends_at_its_bounds),
 	    T(a_page_past_the_end_is_empty),
 	    T(a_page_that_is_exactly_full_may_not_be_the_end),

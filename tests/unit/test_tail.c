@@ -65,16 +65,24 @@ start(struct fixture *f, bool prefill)
 		fail_msg("%s", err.text);
 }
 
-static void
+/* Did any bytes come? */
+static bool
 read_clients(struct fixture *f)
 {
-	size_t i;
+	size_t i, before = 0, after = 0;
 
-	for (i = 0; i < f->rig.n_clients; i++)
+	for (i = 0; i < f->rig.n_clients; i++) {
+		before += f->rig.client[i]->text.len;
 		rig_read(f->rig.client[i]);
+		after += f->rig.client[i]->text.len;
+	}
+	return after > before;
 }
 
-/* The worker's turns until nothing is left to do. */
+/*
+ * The worker's turns until nothing is left to do.  A stream whose socket was
+ * full is no work until it is read; how much fits is the kernel's affair.
+ */
 static void
 settle(struct fixture *f)
 {
@@ -87,8 +95,7 @@ settle(struct fixture *f)
 		assert_status(loop_turn(f->rig.loop, 0), ST_OK);
 		more = tail_turn(f->tail);
 		hub_reap(f->rig.hub);
-		read_clients(f);
-		if (!more)
+		if (!read_clients(f) && !more)
 			return;
 	}
 	fail_msg("it does not come to rest");
@@ -300,6 +307,8 @@ an_event_no_frame_can_hold_stops_nobody(void **state)
 	struct fixture *f = *state;
 	struct store_bounds b = {.head = 4, .oldest = 4};
 
+	if (unit_under_valgrind())
+		skip(); /* 45 MB, byte by byte: it would take an hour */
 	start(f, true);
 	join(f, &f->a, "a", 0);
 	join(f, &f->b, "b", 0);
