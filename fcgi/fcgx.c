@@ -4,11 +4,17 @@
  *
  * FCGX_Accept_r would accept, poll and read without limit; given a descriptor
  * and a request that is there, it only parses.  A request cut short would be
- * reported as good, so the stream's error is asked for.
+ * reported as good, so the stream's error is asked for.  It asserts that it
+ * is given memory, which would end all streams, so that is asked for, too.
  */
 #include "fcgx.h"
 
 #include <fcgiapp.h>
+#include <stdlib.h>
+
+/* Less than malloc maps apart and gives back at once; more than libfcgi takes
+ * for a request of some thousand variables. */
+#define ROOM_BYTES (120 * 1024)
 
 enum status
 fcgx_init(void)
@@ -40,12 +46,25 @@ copy_params(char **env, struct params *params)
 	return st;
 }
 
+/* What is given back here is what libfcgi finds next. */
+static bool
+has_room(void)
+{
+	void *volatile p = malloc(ROOM_BYTES); /* volatile: it is not elided */
+	bool is_there = p != NULL;
+
+	free(p);
+	return is_there;
+}
+
 enum status
 fcgx_read(int fd, struct params *params)
 {
 	FCGX_Request r;
 	enum status st = ST_INVALID;
 
+	if (!has_room())
+		return ST_NOMEM;
 	if (FCGX_InitRequest(&r, -1, 0) != 0)
 		return ST_NOMEM;
 	r.ipcFd = fd;

@@ -154,8 +154,9 @@ hub_ask_out(struct hub *h, struct stream *s, bool want)
 
 	if (s->wants_out == want)
 		return;
-	s->wants_out = want;
-	if (loop_mod(h->loop, &s->watch, want ? in | EPOLLOUT : in) != ST_OK)
+	if (loop_mod(h->loop, &s->watch, want ? in | EPOLLOUT : in) == ST_OK)
+		s->wants_out = want;
+	else
 		log_warn("epoll_ctl on a stream");
 }
 
@@ -345,6 +346,9 @@ check_stream(struct hub *h, struct stream *s, uint64_t now_us)
 		send_heartbeat(h, s, h->head);
 	else if (s->state == STREAM_PAGING && stream_at_border(s))
 		send_heartbeat(h, s, s->place.cursor);
+	else if (s->state == STREAM_BLOCKED)
+		/* It failed when it was asked first, or this does nothing. */
+		hub_ask_out(h, s, true);
 }
 
 static void

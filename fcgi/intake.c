@@ -43,6 +43,7 @@ struct intake {
 	unsigned n_waiting;
 	bool stopped;
 	struct log_gate gate;
+	uint64_t paused_told_us;
 	struct intake_counters counters;
 	char peek[RECORD_REQUEST_MAX];
 };
@@ -114,8 +115,9 @@ hand_over(struct arrival *a, const struct record_scan *scan)
 			   : fcgx_read(a->watch.fd, &in->params);
 	if (st != ST_OK) {
 		refuse(a,
-		    st == ST_FULL ? "too many parameters"
-				  : "libfcgi does not accept it");
+		    st == ST_FULL        ? "too many parameters"
+			: st == ST_NOMEM ? "no memory for it"
+					 : "libfcgi does not accept it");
 	} else {
 		fd = release(a);
 		in->o.ready(in->o.arg, fd, scan->request_id, &in->params);
@@ -268,6 +270,7 @@ arrive(struct intake *in, int fd)
 	buf_init(&a->in, RECORD_REQUEST_MAX);
 	a->watch = (struct watch){.fd = fd, .fn = on_arrival};
 	a->deadline.fn = on_deadline;
+	a->deadline.is_of_peer = true;
 	if (timer_set(in->loop, &a->deadline,
 		loop_now_us(in->loop) + in->o.timeout_us) != ST_OK ||
 	    loop_add(in->loop, &a->watch, EPOLLIN | EPOLLRDHUP | EPOLLET) !=
@@ -280,12 +283,11 @@ static void
 pause_accept(struct intake *in, const char *why)
 {
 	in->counters.n_paused++;
-	if (log_gate(&in->gate, loop_now_us(in->loop)))
+	if (log_state(&in->paused_told_us, loop_now_us(in->loop)))
 		log_warnx("accept paused: %s", why);
 	loop_del(in->loop, &in->watch);
-	if (timer_set(in->loop, &in->pause, loop_now_us(in->loop) + PAUSE_US) !=
-	    ST_OK)
-		log_error("no memory for a timer: no more connections");
+	status_ignore(timer_set(in->loop, &in->pause,
+	    loop_now_us(in->loop) + PAUSE_US)); /* our own: it finds room */
 }
 
 static void

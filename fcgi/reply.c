@@ -255,6 +255,7 @@ reply_send(struct reply_set *rs, int fd, uint16_t request_id,
 	}
 	r->watch = (struct watch){.fd = -1, .fn = ready};
 	r->deadline.fn = expired;
+	r->deadline.is_of_peer = true;
 	r->set = rs;
 	r->fd = fd;
 	r->raw = request_id == REPLY_RAW;

@@ -5,6 +5,7 @@
  */
 #include "log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 #define LINE_MAX_BYTES  16384 /* a message of controls, escaped, fits */
 #define GATE_LINES      10    /* until log_limit() */
 #define GATE_US         1000000
+#define STATE_US        60000000
 
 static struct {
 	const char *program;
@@ -28,7 +30,11 @@ static struct {
 	unsigned gate_lines;
 	uint64_t n_dropped;
 	struct log_last last;
-} self = {"walcast", LOG_TEXT, LOG_INFO_, GATE_LINES, 0, {0, ""}};
+	char room[LINE_MAX_BYTES];
+} self = {.program = "walcast",
+    .format = LOG_TEXT,
+    .level = LOG_INFO_,
+    .gate_lines = GATE_LINES};
 
 static const char *const level_names[] = {"error", "warning", "info", "debug"};
 
@@ -81,11 +87,22 @@ log_last_error(void)
 	return &self.last;
 }
 
+/*
+ * Lines are put together one at a time, in room that is always there: the
+ * lack of memory is what some of them tell of.  Never given to buf_fini.
+ */
+static struct buf
+lend_room(size_t max)
+{
+	assert(max <= sizeof(self.room));
+	return (struct buf){.base = self.room, .cap = max, .max = max};
+}
+
 /* What every line begins with. */
 static enum status
 begin_line(struct buf *line, enum log_level level)
 {
-	buf_init(line, LINE_MAX_BYTES);
+	*line = lend_room(LINE_MAX_BYTES);
 	if (self.format == LOG_JSON)
 		return buf_printf(line,
 		    "{\"ts_ms\":%lld,\"level\":\"%s\",\"program\":\"%s\","
@@ -105,7 +122,6 @@ end_line(struct buf *line, enum status st)
 		    self.format == LOG_JSON ? SPAN("}\n") : SPAN("\n"));
 	if (st == ST_OK)
 		write_line(buf_span(line));
-	buf_fini(line);
 }
 
 static void
@@ -261,14 +277,12 @@ put_event(struct buf *out, bool json, const char *event,
 static void
 remember_event(const char *event, const struct log_field *fields, size_t n)
 {
-	struct buf text;
+	struct buf text = lend_room(sizeof(self.last.text) - 1);
 
-	buf_init(&text, sizeof(self.last.text) - 1);
 	if (put_event(&text, false, event, fields, n) == ST_OK)
 		remember(buf_span(&text));
 	else
 		remember(span_str(event));
-	buf_fini(&text);
 }
 
 void
@@ -331,5 +345,14 @@ log_gate(struct log_gate *g, uint64_t now_us)
 		return false;
 	}
 	g->n_passed++;
+	return true;
+}
+
+bool
+log_state(uint64_t *told_us, uint64_t now_us)
+{
+	if (*told_us != 0 && now_us - *told_us < STATE_US)
+		return false;
+	*told_us = now_us;
 	return true;
 }

@@ -84,6 +84,14 @@ struct log_gate {
 /* May the line be written?  now_us is monotonic time. */
 bool log_gate(struct log_gate *g, uint64_t now_us);
 
+/*
+ * The same for a line about a state that lasts: once, and again when it is
+ * found a minute later.
+ *
+ * told_us   when it was last written; 0: never
+ */
+bool log_state(uint64_t *told_us, uint64_t now_us);
+
 /* lines   for each gate; 0: no limit.  Ten until it is called. */
 void log_limit(unsigned lines);
 

@@ -13,6 +13,7 @@
 #include "clock.h"
 
 #define EVENTS_PER_TURN 512
+#define FIRST_TIMERS    (4 * LOOP_OWN_TIMERS)
 
 struct loop {
 	int epoll_fd;
@@ -29,8 +30,15 @@ loop_new(struct loop **out)
 
 	if (l == NULL)
 		return ST_NOMEM;
+	l->heap = malloc(FIRST_TIMERS * sizeof(struct timer *));
+	if (l->heap == NULL) {
+		free(l);
+		return ST_NOMEM;
+	}
+	l->cap_timers = FIRST_TIMERS;
 	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (l->epoll_fd < 0) {
+		free(l->heap);
 		free(l);
 		return ST_IO;
 	}
@@ -120,12 +128,9 @@ sift_down(struct loop *l, size_t i, struct timer *t)
 static enum status
 grow_heap(struct loop *l)
 {
-	size_t cap = l->cap_timers == 0 ? 16 : 2 * l->cap_timers;
-	struct timer **heap;
+	size_t cap = 2 * l->cap_timers;
+	struct timer **heap = realloc(l->heap, cap * sizeof(struct timer *));
 
-	if (l->n_timers < l->cap_timers)
-		return ST_OK;
-	heap = realloc(l->heap, cap * sizeof(struct timer *));
 	if (heap == NULL)
 		return ST_NOMEM;
 	l->heap = heap;
@@ -133,11 +138,22 @@ grow_heap(struct loop *l)
 	return ST_OK;
 }
 
+/* The last places in the heap are not for peers. */
+static enum status
+find_room(struct loop *l, const struct timer *t)
+{
+	size_t room = l->cap_timers - l->n_timers;
+
+	if (room > LOOP_OWN_TIMERS || grow_heap(l) == ST_OK)
+		return ST_OK;
+	return room > 0 && !t->is_of_peer ? ST_OK : ST_NOMEM;
+}
+
 enum status
 timer_set(struct loop *l, struct timer *t, uint64_t due_us)
 {
 	if (t->slot == 0) {
-		enum status st = grow_heap(l);
+		enum status st = find_room(l, t);
 
 		if (st != ST_OK)
 			return st;

@@ -9,6 +9,7 @@
 #ifndef WALCAST_LOOP_H
 #define WALCAST_LOOP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
@@ -28,11 +29,19 @@ struct watch {
 	void (*fn)(struct watch *w, uint32_t events);
 };
 
+/*
+ * A program has a few timers for itself (LOOP_OWN_TIMERS at most), and perhaps
+ * one for each peer.  Those of its own always find room, since a program that
+ * could not set them would be deaf from then on.
+ */
 struct timer {
 	uint64_t due_us; /* monotonic */
 	size_t slot;     /* place in the heap + 1; 0: not set */
+	bool is_of_peer; /* one of any number: may be refused */
 	void (*fn)(struct timer *t, uint64_t now_us);
 };
+
+#define LOOP_OWN_TIMERS 16
 
 MUST_USE enum status loop_new(struct loop **out);
 void loop_free(struct loop **l);
@@ -43,7 +52,10 @@ MUST_USE enum status loop_mod(struct loop *l, struct watch *w, uint32_t events);
 /* Takes the watch out and sets its fd to -1; the caller closes the fd. */
 void loop_del(struct loop *l, struct watch *w);
 
-/* Sets or moves a timer.  Returns ST_OK or ST_NOMEM (first time only). */
+/*
+ * Sets or moves a timer.
+ * Returns  ST_OK or ST_NOMEM (a peer's timer that was not set)
+ */
 MUST_USE enum status timer_set(struct loop *l, struct timer *t,
     uint64_t due_us);
 void timer_cancel(struct loop *l, struct timer *t);

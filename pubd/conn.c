@@ -374,7 +374,9 @@ write_output(struct conn *c)
 			drop_output(c, n);
 			c->moved_us = loop_now_us(c->set->loop);
 		} else if (st != ST_AGAIN) {
+			/* It may be there still: it must not wait for ever. */
 			c->deaf = true;
+			(void)shutdown(c->fd, SHUT_WR);
 		}
 	}
 	if (c->deaf)

@@ -118,8 +118,13 @@ answer(struct requests *rq, struct conn *c, struct request *r)
 		note_error(rq, c, r);
 	else if (publishes(r))
 		trail_stored(rq->trail, r);
-	if (c->dead || c->deaf)
+	if (c->dead)
 		return ST_OK;
+	if (c->deaf) {
+		/* It may have been the last thing that kept it open. */
+		conn_wrote(c, before);
+		return ST_OK;
+	}
 	r->traces = r->kind == REQUEST_WATCH && r->timing &&
 	    rq->trail->exporter != NULL;
 	st = protocol_answer(out, r, &rq->keeper->bounds);

@@ -336,6 +336,26 @@ def test_a_lock_held_too_long_is_busy_and_passes(make_stack):
     db.close()
 
 
+def test_a_publisher_that_left_before_its_last_commit_leaves_nothing(
+        make_stack):
+    """One answer could not be written, the next belongs to a commit that is
+    still to come: after that one the connection is closed all the same."""
+    st = make_stack(workers=0, metrics=False)
+    st.publish("a", 1)
+    before = st.pubd.fds()
+    lock = sqlite3.connect(str(st.db), isolation_level=None)
+    for _ in range(10):
+        lock.execute("BEGIN IMMEDIATE")
+        with st.publisher() as p:
+            p.send("no JSON", {"channel": "a", "data": "in a batch"})
+        for _ in range(3):
+            assert st.pub.call({"op": "ping"})["ok"]
+        lock.execute("ROLLBACK")
+    lock.close()
+    wait_until(lambda: st.pubd.fds() <= before, 10, "10 connections to go")
+    assert st.head() == 11
+
+
 def test_term_answers_what_was_read(make_stack):
     st = make_stack(workers=0, metrics=False)
     with st.publisher() as p:
@@ -561,7 +581,8 @@ def test_what_pubd_counts_is_what_was_done(make_stack):
     assert c["commits"] == count("commit") == count("batch") == 33
     assert c["batch.sum"] == 34, "events in them, duplicates too"
     assert count("fsync") >= 32, "the duplicate wrote nothing"
-    assert c["publish.sum"] >= c["commit.sum"] >= c["fsync.sum"] > 0
+    # A sync may belong to no commit: opening the log and checkpoints make some.
+    assert c["publish.sum"] >= c["commit.sum"] > 0 and c["fsync.sum"] > 0
     assert g["batch_events_max"] == 2
     assert c["connections_total"] >= g["connections"] == 1
     assert g["watchers"] == 0 and g["log_bytes"] > 0 and g["wal_bytes"] > 0

@@ -410,13 +410,13 @@ an_event_is_remembered_with_its_fields(void **state)
 	(void)capture_end();
 	assert_string_equal(log_last_error()->text,
 	    "commit.failed why=\"disk full\" events=3");
-	/* Without memory, its name at least. */
+	/* Without memory, too. */
 	capture_begin();
 	fault_alloc_at(1);
 	LOG_EVENT(LOG_ERROR_, "no.memory", LOG_INT("n", 1));
-	assert_true(fault_hit());
+	assert_false(fault_hit());
 	(void)capture_end();
-	assert_string_equal(log_last_error()->text, "no.memory");
+	assert_string_equal(log_last_error()->text, "no.memory n=1");
 	/* A message is cut to fit. */
 	capture_begin();
 	log_warnx("%.*s", (int)x.len, x.p);
@@ -425,16 +425,20 @@ an_event_is_remembered_with_its_fields(void **state)
 }
 
 static void
-a_full_memory_costs_the_line_only(void **state)
+a_line_needs_no_memory(void **state)
 {
 	(void)state;
 	log_init("prog", LOG_TEXT, LOG_INFO_);
 	capture_begin();
 	fault_alloc_at(1);
-	log_info("lost");
-	assert_true(fault_hit());
-	log_info("kept");
-	assert_line(capture_end(), "kept");
+	log_error("out of memory");
+	assert_line(capture_end(), "error: out of memory");
+	capture_begin();
+	LOG_EVENT(LOG_WARN_, "commit.failed", LOG_STR("why", SPAN("no memory")),
+	    LOG_INT("events", 3));
+	assert_line(capture_end(),
+	    "warning: commit.failed why=\"no memory\" events=3");
+	assert_false(fault_hit());
 }
 
 static void
@@ -475,6 +479,19 @@ the_gate_says_how_many_it_held(void **state)
 	capture_begin();
 	assert_true(log_gate(&g, 7000000));
 	assert_int_equal(capture_end().len, 0);
+}
+
+static void
+a_state_that_lasts_is_told_once_a_minute(void **state)
+{
+	uint64_t told_us = 0;
+
+	(void)state;
+	assert_true(log_state(&told_us, 5000000));
+	assert_false(log_state(&told_us, 5000000));
+	assert_false(log_state(&told_us, 64999999));
+	assert_true(log_state(&told_us, 65000000));
+	assert_false(log_state(&told_us, 65000001));
 }
 
 static void
@@ -554,9 +571,10 @@ main(void)
 	    T(an_event_keeps_errno),
 	    T(the_last_error_is_remembered),
 	    T(an_event_is_remembered_with_its_fields),
-	    T(a_full_memory_costs_the_line_only),
+	    T(a_line_needs_no_memory),
 	    T(the_gate_lets_ten_lines_a_second_pass),
 	    T(the_gate_says_how_many_it_held),
+	    T(a_state_that_lasts_is_told_once_a_minute),
 	    T(the_limit_is_of_each_gate),
 	    T(a_limit_of_0_is_none),
 	    T(what_gates_left_out_is_counted),

@@ -211,25 +211,55 @@ a_timer_cancelled_in_the_same_turn_does_not_run(void **state)
 	assert_int_equal(b.n_calls, 1);
 }
 
+/* Sets timers of peers until one is refused; how many were not. */
+static size_t
+fill_with_peers(struct timer *list, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		list[i] = (struct timer){.fn = note, .is_of_peer = true};
+		fault_alloc_at(1);
+		if (timer_set(loop, &list[i], 0) != ST_OK)
+			break;
+		assert_false(fault_hit());
+	}
+	assert_true(fault_hit());
+	return i;
+}
+
 static void
 a_timer_for_which_memory_lacks_is_not_set(void **state)
 {
-	struct timer t = {.fn = note};
+	static struct timer peers[N_TIMERS];
+	size_t n = fill_with_peers(peers, N_TIMERS);
 
 	(void)state;
-	fault_alloc_at(1);
-	assert_status(timer_set(loop, &t, 0), ST_NOMEM);
-	assert_true(fault_hit());
-	assert_int_equal(t.slot, 0);
-	turn();
-	assert_int_equal(n_ran, 0);
-	assert_status(timer_set(loop, &t, 0), ST_OK);
+	assert_in_range(n, 1, N_TIMERS - 1);
+	assert_int_equal(peers[n].slot, 0);
 	/* Moving needs none. */
 	fault_alloc_at(1);
-	assert_status(timer_set(loop, &t, 1), ST_OK);
+	assert_status(timer_set(loop, &peers[0], 1), ST_OK);
 	assert_false(fault_hit());
 	turn();
-	assert_int_equal(n_ran, 1);
+	assert_int_equal(n_ran, n);
+	assert_status(timer_set(loop, &peers[n], 0), ST_OK);
+}
+
+static void
+timers_of_the_program_itself_find_room_without_memory(void **state)
+{
+	static struct timer peers[N_TIMERS], own[LOOP_OWN_TIMERS];
+	size_t i;
+
+	(void)state;
+	assert_in_range(fill_with_peers(peers, N_TIMERS), 1, N_TIMERS - 1);
+	for (i = 0; i < LOOP_OWN_TIMERS; i++) {
+		own[i] = (struct timer){.fn = note};
+		fault_alloc_at(1);
+		assert_status(timer_set(loop, &own[i], 0), ST_OK);
+		assert_true(fault_hit());
+	}
 }
 
 /* ---- watches ------------------------------------------------------------ */
@@ -374,6 +404,7 @@ main(void)
 	    T(a_timer_set_in_its_own_callback_runs_in_the_next_turn),
 	    T(a_timer_cancelled_in_the_same_turn_does_not_run),
 	    T(a_timer_for_which_memory_lacks_is_not_set),
+	    T(timers_of_the_program_itself_find_room_without_memory),
 	    T(a_ready_descriptor_is_told),
 	    T(a_watch_deleted_in_the_same_turn_is_not_called),
 	    T(watches_come_before_timers_in_a_turn),
