@@ -2,9 +2,8 @@
 """The log's disk is full, its file replaced, damaged or locked; retention runs
 into a replay.  Publishers are told, streams stay up, nothing is restarted."""
 
-import ctypes
-import errno
 import os
+import random
 import select
 import shutil
 import signal
@@ -13,7 +12,9 @@ import time
 
 import pytest
 
-from harness import RUN_AS, Stack, wait_until
+from disk import (SmallDisk, delete_sides, overwrite, own, pages_of,
+                  remove_log, unmount)
+from harness import wait_until
 from loadlib import (Identity, Publishers, Sampler, Subscribers, audit,
                      publish, rows, say, size)
 from sse import Timeout
@@ -91,45 +92,6 @@ def together(st):
 
 # ---------------------------------------------------------------- full disk
 
-class SmallDisk(Stack):
-    """The log lies in a tmpfs of its own."""
-
-    BYTES = 16 << 20
-
-    def mount(self):
-        self.mkdir(self.var)
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.mount(b"walcast-test", bytes(self.var), b"tmpfs", 0,
-                      b"mode=0750,size=%d" % self.BYTES) != 0:
-            e = ctypes.get_errno()
-            self.var.rmdir()
-            return os.strerror(e)
-        if RUN_AS:
-            os.chown(self.var, RUN_AS.pw_uid, RUN_AS.pw_gid)
-        return None
-
-    def enlarge(self, bytes):
-        """What an administrator does when the log alone fills its disk."""
-        MS_REMOUNT = 32
-        assert ctypes.CDLL(None).mount(b"none", os.fsencode(self.var), b"tmpfs",
-                                       MS_REMOUNT, b"size=%d" % bytes) == 0
-
-    def unmount(self):
-        ctypes.CDLL(None).umount2(bytes(self.var), 2)
-
-    def fill(self):
-        """Leaves no byte."""
-        with open(self.var / "ballast", "wb", buffering=0) as f:
-            try:
-                while True:
-                    f.write(b"x" * 4096)
-            except OSError as e:
-                assert e.errno == errno.ENOSPC, e
-
-    def free(self):
-        (self.var / "ballast").unlink()
-
-
 @pytest.fixture
 def small_disk():
     st = SmallDisk(config=dict(CONFIG, retain_bytes=0))
@@ -141,7 +103,7 @@ def small_disk():
         yield from together(st.start())
         st.close()
     finally:
-        st.unmount()
+        unmount(st.var)
         shutil.rmtree(st.dir, ignore_errors=True)
 
 
@@ -230,18 +192,6 @@ def test_a_log_that_fills_its_disk_by_itself_can_be_trimmed(small_disk):
 
 # ---------------------------------------------------------------- another file
 
-def remove_log(st, keep=None):
-    """Moves the log away (or deletes it) under all that have it open."""
-    if keep:
-        st.db.rename(keep)
-    else:
-        st.db.unlink()
-    for end in ("-wal", "-shm"):
-        path = st.db.with_name(st.db.name + end)
-        if path.exists():
-            path.unlink()
-
-
 def test_a_log_moved_away_is_told_and_a_new_one_is_taken(parts):
     st, client, pub = parts
     for n in range(50):
@@ -277,10 +227,7 @@ def test_a_log_replaced_in_place_is_never_written_to_the_old_one(parts):
         for n in range(20):
             id = pub.publish("c0", n)
         client.upto(id)
-        for end in ("-wal", "-shm"):
-            path = st.db.with_name(st.db.name + end)
-            if path.exists():
-                path.unlink()
+        delete_sides(st)
         (other / "events.db").rename(st.db)
         answers = until(pub, ["ok"])
         # Acked means: it is in the log that is there now.
@@ -293,15 +240,6 @@ def test_a_log_replaced_in_place_is_never_written_to_the_old_one(parts):
 
 # ---------------------------------------------------------------- damage
 
-def overwrite_middle(st):
-    """Pages in the middle of the file become noise; -wal is untouched."""
-    size = st.db.stat().st_size
-    noise = os.urandom(4096)
-    with open(st.db, "r+b", buffering=0) as f:
-        for page in range(size // 4096 // 4, size // 4096 * 3 // 4):
-            os.pwrite(f.fileno(), noise, page * 4096)
-
-
 def test_a_damaged_log_keeps_its_streams_and_a_restored_one_goes_on(parts):
     st, client, pub = parts
     # Older than what the ring holds (4 MiB), so that a replay meets it.
@@ -311,7 +249,8 @@ def test_a_damaged_log_keeps_its_streams_and_a_restored_one_goes_on(parts):
     db = sqlite3.connect(str(st.db), timeout=10)
     db.execute("VACUUM INTO ?", (str(backup),))
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    overwrite_middle(st)        # while `db` is open: its locks stay
+    n = pages_of(st)            # while `db` is open: its locks stay
+    overwrite(st, range(n // 4, n * 3 // 4), random.Random(1))
     # One that comes from far behind meets the damage.
     behind = st.web.stream({"channel": "c0"}, last_id=1)
     behind.open()
@@ -340,9 +279,7 @@ def test_a_damaged_log_keeps_its_streams_and_a_restored_one_goes_on(parts):
     db.close()
     remove_log(st, keep=st.dir / "damaged.db")
     shutil.copyfile(backup, st.var / "new")
-    if RUN_AS:
-        os.chown(st.var / "new", RUN_AS.pw_uid, RUN_AS.pw_gid)
-    os.chmod(st.var / "new", 0o660)
+    own(st.var / "new")
     os.rename(st.var / "new", st.db)
     until(pub, ["ok"])
     last = pub.publish("c0", "restored")
