@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The patches of mutants/ are fit to be tried.  `make mutants` takes half an
-hour and is not run at each change: what rots is told here."""
+"""The patches of mutants/ are fit to be tried.  `make mutants` takes its time
+and is not run at each change: what rots is told here."""
 
 import importlib.util
 import pathlib

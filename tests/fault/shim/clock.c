@@ -79,7 +79,7 @@ gettimeofday(struct timeval *restrict tv, void *restrict tz)
 	struct timespec ts;
 
 	(void)tz;
-	if (tv == NULL || clock_gettime(CLOCK_REALTIME, &ts) != 0)
+	if (clock_gettime(CLOCK_REALTIME, &ts) != 0)
 		return -1;
 	tv->tv_sec = ts.tv_sec;
 	tv->tv_usec = ts.tv_nsec / NS_PER_US;
