@@ -483,35 +483,42 @@ db_sync_wal(struct db *db)
 }
 
 /* Reads the -wal; what lies behind its end is zero. */
-static bool
+static enum status
 read_wal(sqlite3_file *wal, void *p, int n, int64_t at)
 {
 	int rc = wal->pMethods->xRead(wal, p, n, at);
 
-	return rc == SQLITE_OK || rc == SQLITE_IOERR_SHORT_READ;
+	return rc == SQLITE_IOERR_SHORT_READ ? ST_OK : map(rc);
 }
 
 /*
  * Every frame bears the salt of the header (sqlite.org/fileformat2.html, 4.1).
  * A commit behind the place where a -wal was cut off leaves a hole: the frame
  * that was the last one before lies in it, perhaps the header too.
+ *
+ * Returns  ST_OK, ST_CORRUPT, or else: it cannot be read, which proves nothing
  */
-static bool
-wal_is_whole(struct db *db, sqlite3_file *wal, int before, int now)
+static enum status
+judge_wal(struct db *db, sqlite3_file *wal, int before, int now)
 {
 	static const unsigned char magic[3] = {0x37, 0x7f, 0x06};
 	unsigned char header[WAL_HEADER_BYTES], salt[WAL_SALT_BYTES];
 	int64_t frame = WAL_HEADER_BYTES +
 	    (int64_t)(before - 1) * (WAL_FRAME_BYTES + db->page_bytes);
+	enum status st = read_wal(wal, header, WAL_HEADER_BYTES, 0);
 
-	if (!read_wal(wal, header, WAL_HEADER_BYTES, 0) ||
-	    memcmp(header, magic, sizeof(magic)) != 0)
-		return false;
-	if (before == 0 || before >= now || db->page_bytes == 0)
-		return true;
-	frame += WAL_SALT_IN_FRAME;
-	return read_wal(wal, salt, WAL_SALT_BYTES, frame) &&
-	    memcmp(salt, header + WAL_SALT_IN_HEADER, WAL_SALT_BYTES) == 0;
+	if (st != ST_OK)
+		return st;
+	if (memcmp(header, magic, sizeof(magic)) != 0)
+		return ST_CORRUPT;
+	if (before == 0 || before >= now)
+		return ST_OK;
+	st = read_wal(wal, salt, WAL_SALT_BYTES, frame + WAL_SALT_IN_FRAME);
+	if (st != ST_OK)
+		return st;
+	return memcmp(salt, header + WAL_SALT_IN_HEADER, WAL_SALT_BYTES) == 0
+	    ? ST_OK
+	    : ST_CORRUPT;
 }
 
 /*
@@ -537,15 +544,20 @@ db_check_wal(struct db *db)
 {
 	sqlite3_file *wal = wal_file(db);
 	int before = db->checked_pages, now = db->unchecked_pages;
+	enum status st;
 
-	db->unchecked_pages = 0;
 	if (now == 0 || wal == NULL)
 		return ST_OK;
-	db->checked_pages = now;
-	if (wal_is_whole(db, wal, before, now))
-		return ST_OK;
-	give_up_wal(db);
-	return ST_CORRUPT;
+	st = judge_wal(db, wal, before, now);
+	if (st == ST_CORRUPT) {
+		give_up_wal(db);
+		return st;
+	}
+	if (st == ST_OK) { /* else it is judged after the next commit */
+		db->checked_pages = now;
+		db->unchecked_pages = 0;
+	}
+	return ST_OK;
 }
 
 /*
