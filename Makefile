@@ -91,7 +91,8 @@ $(B)/gen/page_text.c: $(PAGE) fcgi/page/embed.awk
 
 -include $(wildcard $(B)/*/*.d $(B)/*/*/*.d)
 -include tests/unit/build.mk tests/fuzz/build.mk tests/load/build.mk \
-         tests/bench/build.mk tests/demo/build.mk
+         tests/bench/build.mk tests/demo/build.mk tests/fault/build.mk \
+         tests/dynamic/build.mk
 
 # ---- tests -------------------------------------------------------------------
 # Each part says what it does; the first that fails ends it.
@@ -104,6 +105,8 @@ check: deps-build deps-check
 	@$(MAKE) --no-print-directory check-deps
 	@echo "== unit tests, with ASan+UBSan"
 	@$(MAKE) --no-print-directory -j2 SAN=1 unit
+	@echo "== what fuzzing found and covers, once more"
+	@$(MAKE) --no-print-directory -j2 SAN=1 fuzz-replay
 	@echo "== the load tools catch what they should"
 	@$(PYTHON) tests/load/selftest.py
 	@tests/check-conf-docs.sh
@@ -114,6 +117,8 @@ check: deps-build deps-check
 	@$(MAKE) --no-print-directory system
 	@echo "== in the real servers, with ASan+UBSan"
 	@$(MAKE) --no-print-directory system-asan
+	@echo "== broken on purpose: a short selection"
+	@$(MAKE) --no-print-directory fault
 	@echo "== the demo, from start to end"
 	@tests/demo/demo.sh --check
 	@echo "check: all tests passed"
@@ -145,10 +150,26 @@ system-asan: load-tools
 	    $(SANITIZED:%=tests/system/test_%.py) -k 'not apache_cgi' \
 	    $(PYTEST_ARGS)
 
+# Faults, and whether every event arrived once all the same: the checker's own
+# tests, then scenarios (tests/fault/README.md).  All of them, with more
+# rounds: `make soak`, or tests/fault/walcast-harness.
+HARNESS := $(PYTHON) -B tests/fault/walcast-harness
+.PHONY: fault
+fault: programs load-tools fault-shims
+	@$(PYTEST) $(SIDE_BY_SIDE) tests/fault
+	@$(HARNESS) run-all --short --front lighttpd --jobs 3 $(FAULT_ARGS)
+
+# Breaks the code in one place after the other, and wants each break caught.
+.PHONY: mutants
+mutants: programs load-tools fault-shims
+	@$(PYTHON) -B tests/fault/mutants/run.py $(MUTANTS)
+
 # Longer rounds of what `check` does in short.
 .PHONY: soak
-soak: programs load-tools
+soak: programs load-tools fault-shims
 	@WALCAST_SOAK=1 $(MAKE) --no-print-directory system
+	@$(HARNESS) run-all --rounds 3
+	@$(HARNESS) run-tag kill --rounds 100
 
 # The promise to a newcomer: a bare Debian root with nothing but make and git.
 .PHONY: fresh
@@ -163,7 +184,8 @@ check-deps:
 lint: deps-build deps-lint $(B)/gen/sql_text.h
 	@tests/lint/lint.sh $(B)
 
-SOURCES := $(wildcard lib/*.[ch] fcgi/*.[ch] pubd/*.[ch] tests/*/*.[ch])
+SOURCES := $(wildcard lib/*.[ch] fcgi/*.[ch] pubd/*.[ch] tests/*/*.[ch] \
+             tests/fault/shim/*.[ch])
 .PHONY: format format-check
 format: deps-lint
 	clang-format -i $(SOURCES)
@@ -228,5 +250,7 @@ help:
 	@echo "make soak       the same in longer rounds"
 	@echo "make bench      figures side by side with a peer and bare loops"
 	@echo "make fuzz T=60  each fuzzer for so many seconds"
+	@echo "make fault      break it on purpose; make mutants: break the code"
+	@echo "make fuzz-replay, valgrind, valgrind-system, system-tsan"
 	@echo "make lint format-check check-deps unit client system"
 	@echo "make install PREFIX=/usr DESTDIR=..., uninstall, dist, clean"

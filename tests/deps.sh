@@ -24,8 +24,8 @@ packages() {
 		    libdbd-sqlite3-perl python3 python3-pytest \
 		    python3-pytest-xdist curl chromium \
 		    procps ca-certificates media-types sqlite3 \
-		    prometheus python3-yaml jq nodejs npm ;;
-	lint)	echo clang-format clang-tidy cppcheck python3 ;;
+		    prometheus python3-yaml jq nodejs npm iproute2 ;;
+	lint)	echo clang-format clang-tidy cppcheck mandoc python3 ;;
 	fuzz)	echo clang libclang-rt-14-dev ;;
 	bench)	echo nginx-light libnginx-mod-nchan lighttpd apache2 python3 ;;
 	valgrind) echo valgrind ;;
