@@ -1,20 +1,27 @@
 # SPDX-License-Identifier: MIT
 # Fuzzers: `make fuzz [T=seconds for each]`.  Every fuzz_FOO.c here becomes a
 # libFuzzer program, built by clang with lib/ and, when there is a
-# pubd/FOO.c or fcgi/FOO.c, with that side.  It starts from the files in corpus/FOO/; what it finds on its way stays in
-# build/fuzz/corpus/FOO/, what breaks it in build/fuzz/.
+# pubd/FOO.c or fcgi/FOO.c, with that side.  It starts from the files in
+# corpus/FOO/; what it finds on its way stays in build/fuzz/corpus/FOO/, what
+# breaks it in build/fuzz/.  What else it needs a fuzz_FOO.mk beside it says:
 #
-#       FUZZ_DEPS_fuzz_FOO := more sources, named in a fuzz_FOO.mk beside it
+#       FUZZ_DEPS_fuzz_FOO := more sources
+#       FUZZ_LIBS_fuzz_FOO := more for the linker
+#
+# `make SAN=1 fuzz-replay` runs them over their corpora, with any compiler.
 
 FUZZ_CC   ?= clang
 FUZZ_B    := build/fuzz
+# For many runs of what is explored already, half the time:
+# FUZZ_COVER="-fsanitize=fuzzer-no-link -fno-sanitize-coverage=trace-cmp"
+FUZZ_COVER ?= -fsanitize=fuzzer-no-link
 FUZZ_SAN  := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FUZZ_SRC  := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN  := $(FUZZ_SRC:tests/fuzz/%.c=$(FUZZ_B)/%)
 FUZZ_LIB  := $(LIB_SRC:%.c=$(FUZZ_B)/%.o) $(FUZZ_B)/gen/sql_text.o
 FUZZ_PUBD := $(PUBD_SRC:%.c=$(FUZZ_B)/%.o)
 FUZZ_FCGI := $(FCGI_SRC:%.c=$(FUZZ_B)/%.o)
-FUZZ_FLAGS = -std=c11 -O1 -g -fno-omit-frame-pointer $(FUZZ_SAN) \
+FUZZ_FLAGS = -std=c11 -O2 -g -fno-omit-frame-pointer $(FUZZ_SAN) \
              $(CPPFLAGS) -Ipubd -Ifcgi
 T ?= 10
 
@@ -35,7 +42,7 @@ $1: $(FUZZ_B)/tests/fuzz/fuzz_$2.o \
     $(FUZZ_DEPS_fuzz_$2:%.c=$(FUZZ_B)/%.o) \
     $(if $(wildcard pubd/$2.c),$(FUZZ_B)/pubd.a) \
     $(if $(wildcard fcgi/$2.c),$(FUZZ_B)/fcgi.a) $(FUZZ_B)/lib.a
-$1: LDLIBS += $(if $(wildcard fcgi/$2.c),-lfcgi)
+$1: LDLIBS += $(FUZZ_LIBS_fuzz_$2) $(if $(wildcard fcgi/$2.c),-lfcgi)
 endef
 $(foreach t,$(FUZZ_BIN),$(eval \
     $(call FUZZ_RULE,$t,$(patsubst fuzz_%,%,$(notdir $t)))))
@@ -45,12 +52,41 @@ $(FUZZ_BIN):
 	$(FUZZ_CC) $(FUZZ_SAN) -fsanitize=fuzzer -o $@ \
 	    $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
 
+# Coverage is counted of what is tested, not of what judges it.
+$(FUZZ_B)/tests/%.o: tests/%.c
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(FUZZ_FLAGS) -MMD -MP -c -o $@ $<
 $(FUZZ_B)/%.o: %.c $(B)/gen/sql_text.h
 	@mkdir -p $(@D)
-	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+	$(FUZZ_CC) $(FUZZ_FLAGS) $(FUZZ_COVER) -MMD -MP -c -o $@ $<
 $(FUZZ_B)/gen/sql_text.o: $(B)/gen/sql_text.c
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(FUZZ_FLAGS) -MMD -MP -c -o $@ $<
+
+# ---- without libFuzzer -------------------------------------------------------
+
+REPLAY_BIN := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=$(B)/tests/fuzz/replay_%)
+
+.PHONY: fuzz-replay
+fuzz-replay: $(REPLAY_BIN)
+	@tests/fuzz/replay.sh $(REPLAY_BIN)
+
+# $1: program, $2: FOO
+define REPLAY_RULE
+$1: $(B)/tests/fuzz/fuzz_$2.o $(B)/tests/fuzz/replay.o \
+    $(FUZZ_DEPS_fuzz_$2:%.c=$(B)/%.o) \
+    $(if $(wildcard pubd/$2.c),$(PUBD_A)) \
+    $(if $(wildcard fcgi/$2.c),$(FCGI_A)) $(LIB_A)
+$1: LDLIBS += $(FUZZ_LIBS_fuzz_$2) $(if $(wildcard fcgi/$2.c),-lfcgi)
+endef
+$(foreach t,$(REPLAY_BIN),$(eval \
+    $(call REPLAY_RULE,$t,$(patsubst replay_%,%,$(notdir $t)))))
+
+$(REPLAY_BIN):
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ \
+	    $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
+
+$(B)/tests/fuzz/%.o: CPPFLAGS += -Ipubd -Ifcgi
 
 -include $(wildcard $(FUZZ_B)/lib/*.d $(FUZZ_B)/pubd/*.d $(FUZZ_B)/fcgi/*.d \
     $(FUZZ_B)/tests/*/*.d $(FUZZ_B)/tests/*/*/*.d)

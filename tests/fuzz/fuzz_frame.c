@@ -1,22 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Any bytes as an event's name and data, read back by a parser that follows
- * the WHATWG rules to the letter: exactly one event comes out, with its id,
- * its name, and its data with line ends as LF and NUL as U+FFFD.
+ * A whole stream, its event made of any bytes, read back by a parser that
+ * follows the HTML standard to the letter: what comes out is exactly what was
+ * put in, each event once with its id, type and data, and nothing between.
+ * Data arrives with its line ends as LF and NUL as U+FFFD; in an envelope as
+ * the JSON string of it, or as the JSON that it is.
+ *
+ * Input: four bytes of numbers, the lengths of name and channel among them,
+ * then name, channel and data.
  */
 #include "frame.h"
 
 #include <string.h>
 
+#include "event.h"
+#include "eventstream.h"
 #include "fuzz.h"
+#include "json.h"
 #include "jsontext.h"
 #include "name.h"
 
-struct parsed {
-	struct buf id, event, data;
-	size_t n_events;
-	struct buf last_event, last_data;
-};
+#define BOUND       ((size_t)1 << 22)
+#define INPUT_FIRST 5
+
+enum order { OPEN, EVENT, ENVELOPE, GAP, BEAT, CLOSE, N_FRAMES };
+
+static struct buf out, scratch;
+static struct eventstream page;
+static struct json_parser *parser;
 
 static void
 put(struct buf *b, struct span s)
@@ -24,198 +35,234 @@ put(struct buf *b, struct span s)
 	MUST(buf_append(b, s) == ST_OK);
 }
 
-static void
-set(struct buf *b, struct span s)
+/* ---- the stream -------------------------------------------------------- */
+
+static int64_t
+position_of(const struct store_event *e)
 {
-	buf_clear(b);
-	put(b, s);
+	return e->id / 2;
 }
 
 static void
-dispatch(struct parsed *p)
+write_stream(const struct store_event *e)
 {
-	if (p->data.len == 0) {
-		buf_clear(&p->event);
-		return;
-	}
-	buf_truncate(&p->data, p->data.len - 1); /* the last LF */
-	p->n_events++;
-	set(&p->last_event, buf_span(&p->event));
-	set(&p->last_data, buf_span(&p->data));
-	buf_clear(&p->event);
-	buf_clear(&p->data);
+	const struct frame_open open = {.stream = e->channel,
+	    .generation = e->event,
+	    .position = position_of(e),
+	    .resumed_from = e->prev - 1,
+	    .head = e->id,
+	    .oldest = 1,
+	    .retry_ms = 3000,
+	    .heartbeat_ms = 15000};
+	const struct frame_gap gap = {
+	    .code = (enum frame_gap_code)(e->prev % (GAP_INVALID + 1)),
+	    .requested = e->channel,
+	    .position = e->id,
+	    .oldest = 1,
+	    .newest = e->id};
+
+	buf_clear(&out);
+	MUST(frame_open(&out, &open) == ST_OK);
+	if (e->prev % 16 == 0)
+		MUST(frame_padding(&out) == ST_OK);
+	MUST(frame_event(&out, e) == ST_OK);
+	MUST(frame_heartbeat(&out, position_of(e)) == ST_OK);
+	MUST(frame_envelope(&out, e) == ST_OK);
+	MUST(frame_gap(&out, &gap) == ST_OK);
+	MUST(frame_heartbeat_event(&out, e->id, e->id, e->prev) == ST_OK);
+	MUST(frame_close(&out,
+		 (enum frame_reason)(e->prev % (CLOSE_REVOKED + 1)),
+		 4000) == ST_OK);
 }
 
 static void
-field(struct parsed *p, struct span name, struct span value)
+check_event(enum order n, int64_t id, struct span type)
 {
-	if (span_eq(name, SPAN("event"))) {
-		set(&p->event, value);
-	} else if (span_eq(name, SPAN("data"))) {
-		put(&p->data, value);
-		put(&p->data, SPAN("\n"));
-	} else if (span_eq(name, SPAN("id"))) {
-		if (value.len == 0 || memchr(value.p, '\0', value.len) == NULL)
-			set(&p->id, value);
-	} else {
-		MUST(!"a field that we never send");
-	}
+	int64_t got;
+
+	MUST(span_to_int64(eventstream_id(&page, n), &got) && got == id);
+	MUST(span_eq(eventstream_type(&page, n), type));
+}
+
+/* The type that a page is to see: none for "message", and for names that the
+ * store should never have taken. */
+static struct span
+type_of(const struct store_event *e)
+{
+	return name_event_ok(e->event) && !span_eq(e->event, SPAN("message"))
+	    ? e->event
+	    : SPAN("");
 }
 
 static void
-line(struct parsed *p, struct span s)
+check_order(const struct store_event *e)
 {
-	struct span name;
-
-	if (s.len == 0) {
-		dispatch(p);
-		return;
-	}
-	if (s.p[0] == ':')
-		return;
-	(void)span_cut(&s, ':', &name);
-	if (s.p == NULL)
-		s = SPAN("");
-	if (s.len > 0 && s.p[0] == ' ')
-		s = span_skip(s, 1);
-	field(p, name, s);
+	MUST(page.n_events == N_FRAMES);
+	MUST(page.n_comments == (e->prev % 16 == 0 ? 2 : 1));
+	MUST(page.n_unknown == 0);
+	MUST(span_eq(page.retry, SPAN("4000")));
+	check_event(OPEN, position_of(e), SPAN("control.open"));
+	check_event(EVENT, e->id, type_of(e));
+	check_event(ENVELOPE, e->id, type_of(e));
+	check_event(GAP, e->id, SPAN("control.gap"));
+	check_event(BEAT, e->id, SPAN("system.heartbeat"));
+	check_event(CLOSE, e->id, SPAN("control.close"));
 }
 
-/* Lines end with LF, CR or CRLF; an unfinished one is not a line. */
-static void
-parse(struct parsed *p, struct span s)
-{
-	size_t i, from = 0;
+/* ---- data -------------------------------------------------------------- */
 
-	for (i = 0; i < s.len; i++) {
-		if (s.p[i] != '\n' && s.p[i] != '\r')
-			continue;
-		line(p, span_of(s.p + from, i - from));
-		if (s.p[i] == '\r' && i + 1 < s.len && s.p[i + 1] == '\n')
-			i++;
-		from = i + 1;
-	}
-	MUST(from == s.len);
-	MUST(p->data.len == 0 && p->event.len == 0);
-}
-
-/* What a page is to see of the data. */
+/* What a page is to see of text. */
 static void
-normalised(struct buf *out, struct span s)
+normalise(struct buf *to, struct span s)
 {
 	size_t i;
 
+	MUST(buf_reserve(to, 3 * s.len) == ST_OK);
 	for (i = 0; i < s.len; i++) {
-		if (s.p[i] == '\0') {
-			put(out, SPAN("\xef\xbf\xbd"));
-		} else if (s.p[i] == '\r') {
-			put(out, SPAN("\n"));
-			if (i + 1 < s.len && s.p[i + 1] == '\n')
-				i++;
-		} else {
-			put(out, span_of(s.p + i, 1));
-		}
+		struct span one = span_of(s.p + i, 1);
+
+		if (s.p[i] == '\0')
+			one = SPAN("\xef\xbf\xbd");
+		if (s.p[i] == '\r')
+			one = SPAN("\n");
+		if (s.p[i] == '\r' && i + 1 < s.len && s.p[i + 1] == '\n')
+			i++;
+		put(to, one);
 	}
 }
 
 static void
-check_common(const struct parsed *p, const struct store_event *e)
+check_data(const struct store_event *e)
 {
-	struct span want = SPAN("");
-	int64_t id;
+	buf_clear(&scratch);
+	normalise(&scratch, e->data);
+	MUST(span_eq(eventstream_data(&page, EVENT), buf_span(&scratch)));
+}
 
-	MUST(p->n_events == 1);
-	MUST(span_to_int64(buf_span(&p->id), &id) && id == e->id);
-	if (name_event_ok(e->event) && !span_eq(e->event, SPAN("message")))
-		want = e->event;
-	MUST(span_eq(buf_span(&p->last_event), want));
+/* ---- control frames and envelopes -------------------------------------- */
+
+static struct span
+member(struct span object, const char *name)
+{
+	struct span value;
+
+	MUST(jsontext_member(object, span_str(name), &value) == ST_OK);
+	return value;
 }
 
 static void
-parsed_init(struct parsed *p)
+check_number(struct span object, const char *name, int64_t want)
 {
-	memset(p, 0, sizeof(*p));
-	buf_init(&p->id, SIZE_MAX / 4);
-	buf_init(&p->event, SIZE_MAX / 4);
-	buf_init(&p->data, SIZE_MAX / 4);
-	buf_init(&p->last_event, SIZE_MAX / 4);
-	buf_init(&p->last_data, SIZE_MAX / 4);
+	int64_t got;
+
+	MUST(span_to_int64(member(object, name), &got) && got == want);
+}
+
+/* A JSON string of these bytes; what is no UTF-8 in them became U+FFFD. */
+static void
+check_string(struct span value, struct span want)
+{
+	struct errmsg err;
+	struct json *j;
+
+	MUST(value.len >= 2 && value.p[0] == '"');
+	MUST(json_parse(parser, value, &j, &err) == ST_OK);
+	MUST(json_type(j) == JSON_STRING && name_utf8_ok(json_text(j)));
+	if (name_utf8_ok(want))
+		MUST(span_eq(json_text(j), want));
+	json_free(&j);
 }
 
 static void
-parsed_fini(struct parsed *p)
+check_controls(const struct store_event *e)
 {
-	buf_fini(&p->id);
-	buf_fini(&p->event);
-	buf_fini(&p->data);
-	buf_fini(&p->last_event);
-	buf_fini(&p->last_data);
-}
+	struct span open = eventstream_data(&page, OPEN);
+	struct span gap = eventstream_data(&page, GAP);
+	int64_t number;
+	size_t at;
 
-static void
-check_event(const struct store_event *e)
-{
-	struct buf out, want;
-	struct parsed p;
-
-	buf_init(&out, SIZE_MAX / 4);
-	buf_init(&want, SIZE_MAX / 4);
-	parsed_init(&p);
-	MUST(frame_event(&out, e) == ST_OK);
-	parse(&p, buf_span(&out));
-	check_common(&p, e);
-	normalised(&want, e->data);
-	MUST(span_eq(buf_span(&p.last_data), buf_span(&want)));
-	parsed_fini(&p);
-	buf_fini(&out);
-	buf_fini(&want);
+	MUST(jsontext_check(open, &at) == ST_OK);
+	MUST(jsontext_check(gap, &at) == ST_OK);
+	MUST(jsontext_check(eventstream_data(&page, BEAT), &at) == ST_OK);
+	MUST(jsontext_check(eventstream_data(&page, CLOSE), &at) == ST_OK);
+	check_number(open, "head", e->id);
+	check_string(member(open, "stream"), e->channel);
+	check_string(member(open, "generation"), e->event);
+	check_number(gap, "newest", e->id);
+	if (e->channel.len == 0)
+		MUST(span_eq(member(gap, "requested"), SPAN("null")));
+	else if (span_to_int64(e->channel, &number))
+		check_number(gap, "requested", number);
+	else
+		check_string(member(gap, "requested"), e->channel);
+	check_number(eventstream_data(&page, CLOSE), "retry_ms", 4000);
 }
 
 static void
 check_envelope(const struct store_event *e)
 {
-	struct span value;
-	struct parsed p;
-	struct buf out;
-	size_t at, lines = 0, i;
+	struct span value = eventstream_data(&page, ENVELOPE);
+	enum status st;
+	size_t at;
 
-	buf_init(&out, SIZE_MAX / 4);
-	parsed_init(&p);
-	MUST(frame_envelope(&out, e) == ST_OK);
-	parse(&p, buf_span(&out));
-	check_common(&p, e);
-	value = buf_span(&p.last_data);
+	MUST(span_find(value, '\n') == NULL); /* one data line */
+	st = jsontext_check(value, &at);
 	/* One level deeper than the data that was let in. */
-	MUST(memchr(value.p, '\n', value.len) == NULL);
-	MUST(jsontext_check(value, &at) != ST_INVALID);
-	for (i = 0; i < out.len; i++)
-		lines += out.base[out.start + i] == '\n';
-	MUST(lines == 3 || (lines == 4 && p.last_event.len > 0));
-	if (jsontext_check(value, &at) == ST_OK)
-		MUST(jsontext_member(value, SPAN("data"), &value) == ST_OK);
-	parsed_fini(&p);
-	buf_fini(&out);
+	MUST(st == ST_OK || (st == ST_TOOLARGE && event_is_json(e)));
+	if (st != ST_OK)
+		return;
+	check_number(value, "id", e->id);
+	check_number(value, "prev", e->prev);
+	check_string(member(value, "channel"), e->channel);
+	check_string(member(value, "event"), e->event);
+	if (e->trace.len == 0)
+		MUST(span_eq(member(value, "trace"), SPAN("null")));
+	else
+		check_string(member(value, "trace"), e->trace);
+	if (!event_is_json(e)) {
+		check_string(member(value, "data"), e->data);
+		return;
+	}
+	MUST(e->kind != STORE_DATA_TEXT);
+	buf_clear(&scratch);
+	MUST(jsontext_compact(&scratch, e->data) == ST_OK);
+	MUST(span_eq(member(value, "data"), buf_span(&scratch)));
+}
+
+static void
+prepare(void)
+{
+	if (parser != NULL)
+		return;
+	MUST(json_parser_new(&parser) == ST_OK);
+	buf_init(&out, BOUND);
+	buf_init(&scratch, BOUND);
+	eventstream_init(&page);
 }
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct store_event e = {.channel = SPAN("a")};
-	size_t name, channel;
+	struct store_event e = {.id = 0};
+	struct span rest;
 
-	if (size < 5)
+	if (size < INPUT_FIRST)
 		return 0;
-	name = data[0] < size - 5 ? data[0] : size - 5;
-	channel = data[4] < size - 5 - name ? data[4] : size - 5 - name;
+	prepare();
+	rest = span_of((const char *)data + INPUT_FIRST, size - INPUT_FIRST);
+	e.event = span_of(rest.p, data[0] < rest.len ? data[0] : rest.len);
+	rest = span_skip(rest, e.event.len);
+	e.channel = span_of(rest.p, data[4] < rest.len ? data[4] : rest.len);
+	e.data = span_skip(rest, e.channel.len);
 	e.kind = (enum store_data)(data[1] % 3);
 	e.id = (int64_t)data[2] << (data[3] % 48);
 	e.prev = data[3];
-	e.event = span_of((const char *)data + 5, name);
-	e.channel = span_of((const char *)data + 5 + name, channel);
 	e.trace = data[3] % 2 == 0 ? SPAN_NONE : e.channel;
-	e.data = span_of((const char *)data + 5 + name + channel,
-	    size - 5 - name - channel);
-	check_event(&e);
+	write_stream(&e);
+	eventstream_read(&page, buf_span(&out));
+	check_controls(&e);
+	check_data(&e);
 	check_envelope(&e);
+	check_order(&e);
 	return 0;
 }

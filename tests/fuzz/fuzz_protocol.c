@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Any bytes as lines of a publisher: what they become keeps its bounds, and
- * every answer is one line of JSON.
+ * Any bytes as lines of a publisher: what they become keeps its bounds, is
+ * what json-c reads in the same line, and is taken once more, as the same,
+ * when it is written anew; every answer is one line of JSON.
  */
 #include "protocol.h"
 
@@ -9,6 +10,7 @@
 
 #include "figures.h"
 #include "fuzz.h"
+#include "json.h"
 #include "jsontext.h"
 #include "name.h"
 
@@ -29,6 +31,109 @@ check_event(const struct store_event *e)
 
 		MUST(jsontext_check(e->data, &at) == ST_OK);
 	}
+}
+
+/* ---- against json-c ---------------------------------------------------- */
+
+static void
+agree_text(const struct json *object, const char *name, struct span got,
+    struct span otherwise)
+{
+	const struct json *member = json_get(object, name);
+
+	if (member == NULL)
+		MUST(span_eq(got, otherwise));
+	else
+		MUST(json_type(member) == JSON_STRING &&
+		    span_eq(json_text(member), got));
+}
+
+static void
+agree_event(const struct json *object, const struct store_event *e)
+{
+	const struct json *data = json_get(object, "data");
+	bool is_text;
+
+	MUST(data != NULL || span_eq(e->data, SPAN("null")));
+	is_text = data != NULL && json_type(data) == JSON_STRING;
+	MUST((e->kind == STORE_DATA_TEXT) == is_text);
+	if (is_text)
+		MUST(span_eq(json_text(data), e->data));
+	agree_text(object, "channel", e->channel, SPAN_NONE);
+	agree_text(object, "event", e->event, SPAN("message"));
+	agree_text(object, "key", e->key, SPAN_NONE);
+}
+
+/* json-c ends names at U+0000, which nothing here does. */
+static void
+agree(const struct request *r, struct span line)
+{
+	static struct json_parser *parser;
+	struct json *root;
+	struct errmsg err;
+	size_t i;
+
+	if (memmem(line.p, line.len, "\\u0000", 6) != NULL)
+		return;
+	if (parser == NULL)
+		MUST(json_parser_new(&parser) == ST_OK);
+	MUST(json_parse(parser, line, &root, &err) == ST_OK);
+	if (r->kind == REQUEST_PUBLISH)
+		agree_event(root, &r->events[0].e);
+	for (i = 0; r->kind == REQUEST_ARRAY && i < r->n_events; i++)
+		agree_event(json_at(root, i), &r->events[i].e);
+	MUST(r->kind == REQUEST_PUBLISH || json_count(root) == r->n_events);
+	json_free(&root);
+}
+
+/* ---- once more --------------------------------------------------------- */
+
+static void
+put(struct buf *out, struct span s)
+{
+	MUST(buf_append(out, s) == ST_OK);
+}
+
+static void
+put_member(struct buf *out, struct span name, struct span text)
+{
+	if (text.p == NULL)
+		return;
+	put(out, name);
+	MUST(jsontext_quote(out, text) == ST_OK);
+}
+
+static void
+parse_again(const struct store_event *e)
+{
+	static struct protocol *p;
+	static struct buf line;
+	const struct store_event *got;
+	struct request r;
+
+	if (p == NULL) {
+		MUST(protocol_new(&p, (struct protocol_limits){MAX_DATA}) ==
+		    ST_OK);
+		buf_init(&line, 1 << 20);
+	}
+	buf_clear(&line);
+	put_member(&line, SPAN("{\"channel\":"), e->channel);
+	put_member(&line, SPAN(",\"event\":"), e->event);
+	put_member(&line, SPAN(",\"key\":"), e->key);
+	put_member(&line, SPAN(",\"trace\":"), e->trace);
+	put(&line, SPAN(",\"data\":"));
+	if (e->kind == STORE_DATA_JSON)
+		put(&line, e->data);
+	else
+		MUST(jsontext_quote(&line, e->data) == ST_OK);
+	put(&line, SPAN("}"));
+	protocol_parse(p, buf_span(&line), &r);
+	MUST(r.kind == REQUEST_PUBLISH && r.n_events == 1);
+	got = &r.events[0].e;
+	MUST(got->kind == e->kind && span_eq(got->data, e->data));
+	MUST(span_eq(got->channel, e->channel));
+	MUST(span_eq(got->event, e->event));
+	MUST(span_eq(got->key, e->key) && span_eq(got->trace, e->trace));
 }
 
 /* Figures of the catalogue only, each in its bounds, written once more alike */
@@ -87,9 +192,12 @@ check_request(const struct request *r, struct span line)
 		MUST(r->n_events == 1);
 	if (r->kind == REQUEST_ARRAY)
 		MUST(r->n_events >= 1 && r->n_events <= PROTOCOL_MAX_EVENTS);
-	if (r->kind == REQUEST_PUBLISH || r->kind == REQUEST_ARRAY)
+	if (r->kind == REQUEST_PUBLISH || r->kind == REQUEST_ARRAY) {
 		for (i = 0; i < r->n_events; i++)
 			check_event(&r->events[i].e);
+		agree(r, line);
+		parse_again(&r->events[0].e);
+	}
 	if (r->kind == REQUEST_REPORT)
 		check_report(&r->report->row);
 	if (r->kind == REQUEST_SPAN)

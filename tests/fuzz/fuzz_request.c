@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A request made of any bytes: whatever comes out must keep request.h's
- * word, and its error must become a well-formed response.
+ * word, its error must become a well-formed response, and what was let in is
+ * what a second reading of the query, by other code, says: where the stream
+ * begins, its channels and its switches.
  *
  * Input: lines; the first byte of each chooses the variable, the rest is its
  * value.
@@ -13,6 +15,7 @@
 #include "fuzz.h"
 #include "http.h"
 #include "name.h"
+#include "route.h"
 
 static const char *const names[] = {"QUERY_STRING", "REQUEST_URI", "PATH_INFO",
     "REQUEST_METHOD", "HTTP_ACCEPT", "HTTP_LAST_EVENT_ID", "HTTP_ORIGIN",
@@ -109,6 +112,212 @@ check(const struct request *r)
 	}
 }
 
+/* ---- the query, read once more ----------------------------------------- */
+
+#define INT64_DIGITS SPAN("9223372036854775807")
+
+enum { HEADER, SNAKE, CAMEL, EVS, IDS };
+
+struct second {
+	struct buf text; /* what was decoded */
+	struct span id[IDS];
+	struct span channel[REQUEST_MAX_CHANNELS];
+	size_t n_channels;
+	int64_t last;
+	struct span generation;
+	bool envelope, padding, heartbeat_events;
+};
+
+static bool
+hex_value(struct span two, char *out)
+{
+	static const char digits[] = "0123456789abcdefABCDEF";
+	unsigned value = 0;
+	size_t i;
+
+	if (two.len < 2)
+		return false;
+	for (i = 0; i < 2; i++) {
+		const char *at = two.p[i] == '\0' ? NULL
+						  : strchr(digits, two.p[i]);
+
+		if (at == NULL)
+			return false;
+		value = value * 16 + (unsigned)(at - digits) -
+		    (at - digits > 15 ? 6u : 0u);
+	}
+	*out = (char)value;
+	return true;
+}
+
+/* Decoded form text; as it stands when it cannot be decoded. */
+static struct span
+decoded(struct second *x, struct span raw, bool *whole)
+{
+	size_t i, before = x->text.len;
+	struct span out;
+
+	*whole = true;
+	for (i = 0; i < raw.len; i++) {
+		char c = raw.p[i] == '+' ? ' ' : raw.p[i];
+
+		if (c == '%') {
+			*whole = hex_value(span_skip(raw, i + 1), &c);
+			i += 2;
+		}
+		if (!*whole)
+			return raw;
+		MUST(buf_append(&x->text, span_of(&c, 1)) == ST_OK);
+	}
+	out = buf_span(&x->text);
+	return before == out.len ? SPAN("") : span_skip(out, before);
+}
+
+static bool
+whole_number(struct span s, int64_t *out)
+{
+	size_t i;
+
+	while (s.len > 1 && s.p[0] == '0')
+		s = span_skip(s, 1);
+	if (s.len == 0 || s.len > INT64_DIGITS.len)
+		return false;
+	if (s.len == INT64_DIGITS.len && memcmp(s.p, INT64_DIGITS.p, s.len) > 0)
+		return false;
+	for (i = 0, *out = 0; i < s.len; i++) {
+		if (s.p[i] < '0' || s.p[i] > '9')
+			return false;
+		*out = *out * 10 + (s.p[i] - '0');
+	}
+	return true;
+}
+
+static void
+second_channels(struct second *x, struct span list)
+{
+	struct span name;
+	size_t i;
+
+	while (list.len > 0 && span_cut(&list, ',', &name)) {
+		for (i = 0; i < x->n_channels; i++)
+			if (span_eq(x->channel[i], name))
+				break;
+		if (i < x->n_channels)
+			continue;
+		MUST(x->n_channels < REQUEST_MAX_CHANNELS);
+		x->channel[x->n_channels++] = name;
+	}
+}
+
+static void
+second_pair(struct second *x, struct span name, struct span value)
+{
+	static const char *const ids[IDS] = {"", "last_event_id", "lastEventId",
+	    "evs_last_event_id"};
+	bool on = span_eq(value, SPAN("1")) || span_eq(value, SPAN("true"));
+	int i;
+
+	for (i = SNAKE; i < IDS; i++)
+		if (span_eq(name, span_str(ids[i])) && value.len > 0)
+			x->id[i] = value;
+	if (span_eq(name, SPAN("channel")))
+		second_channels(x, value);
+	else if (span_eq(name, SPAN("last")) && value.len > 0)
+		MUST(whole_number(value, &x->last));
+	else if (span_eq(name, SPAN("generation")))
+		x->generation = value;
+	else if (span_eq(name, SPAN("envelope")))
+		x->envelope = on;
+	else if (span_eq(name, SPAN("padding")))
+		x->padding = on;
+	else if (span_eq(name, SPAN("heartbeat")))
+		x->heartbeat_events = span_eq(value, SPAN("event"));
+}
+
+static void
+second_query(struct second *x, struct span query)
+{
+	struct span piece, name;
+	bool name_whole, value_whole;
+
+	while (query.len > 0 && span_cut(&query, '&', &piece)) {
+		const char *equals = span_find(piece, '=');
+		size_t n = equals == NULL ? piece.len
+					  : (size_t)(equals - piece.p);
+
+		if (piece.len == 0)
+			continue;
+		name = decoded(x, span_of(piece.p, n), &name_whole);
+		piece = n == piece.len ? SPAN("") : span_skip(piece, n + 1);
+		piece = decoded(x, piece, &value_whole);
+		if (name_whole)
+			second_pair(x, name, piece);
+	}
+}
+
+static enum request_position
+second_position(const struct second *x, int64_t *after)
+{
+	struct span id = SPAN_NONE;
+	int i;
+
+	*after = 0;
+	for (i = HEADER; i < IDS && id.len == 0; i++)
+		id = x->id[i];
+	if (id.len == 0)
+		return x->last > 0 ? POSITION_LAST : POSITION_LIVE;
+	if (span_eq(id, SPAN("earliest")))
+		return POSITION_EARLIEST;
+	if (id.len > 64 || !whole_number(id, after)) {
+		*after = 0;
+		return POSITION_INVALID;
+	}
+	return *after == 0 ? POSITION_EARLIEST : POSITION_AFTER;
+}
+
+static bool
+takes(const struct request *r, struct span channel)
+{
+	size_t i;
+
+	for (i = 0; i < r->n_channels; i++)
+		if (span_eq(r->channel[i], channel))
+			return true;
+	return false;
+}
+
+static void
+check_second(const struct request *r, const struct params *p)
+{
+	static struct second x;
+	struct buf text = x.text;
+	int64_t after;
+	size_t i;
+
+	if (r->kind != REQUEST_STREAM && r->kind != REQUEST_HEAD)
+		return;
+	if (text.max == 0)
+		buf_init(&text, 1 << 20);
+	/* Spans of what was decoded point into it: it must not move. */
+	MUST(buf_reserve(&text, route_room(p)) == ST_OK);
+	buf_clear(&text);
+	x = (struct second){.text = text,
+	    .id[HEADER] = params_get(p, "HTTP_LAST_EVENT_ID")};
+	second_query(&x, route_query(p));
+	MUST(r->position == second_position(&x, &after));
+	MUST(r->position != POSITION_AFTER || r->after_id == after);
+	MUST(r->position != POSITION_LAST || r->last_n == x.last);
+	MUST(r->envelope == x.envelope && r->padding == x.padding);
+	MUST(r->heartbeat_events == x.heartbeat_events);
+	MUST(span_eq(r->generation, x.generation));
+	for (i = 0; i < x.n_channels; i++)
+		MUST(takes(r, x.channel[i]));
+	/* Nothing but those of the path and of the query. */
+	if (x.n_channels > 0 && params_get(p, "PATH_INFO").len == 0 &&
+	    params_get(p, "REQUEST_URI").len == 0)
+		MUST(r->n_channels == x.n_channels);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -132,6 +341,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* Once more into the same object: the same answer. */
 	MUST(request_read(&r, &params, &rules) == ST_OK);
 	check(&r);
+	check_second(&r, &params);
 	request_fini(&r);
 	params_fini(&params);
 	return 0;

@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: MIT
-FUZZ_DEPS_fuzz_run := tests/unit/rig/rig.c
-$(FUZZ_B)/fuzz_run: LDLIBS += -Wl,--wrap=write
+FUZZ_DEPS_fuzz_run := tests/fuzz/sim.c
+FUZZ_LIBS_fuzz_run := -Wl,--wrap=write,--wrap=read,--wrap=close

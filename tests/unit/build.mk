@@ -19,6 +19,14 @@ unit-bin: $(UNIT_BIN)
 unit: $(UNIT_BIN)
 	@tests/unit/run.sh $(UNIT_BIN)
 
+# The same, plain, under valgrind: reads of what was never written, which the
+# sanitizers do not see, and errors inside of libraries.
+.PHONY: valgrind
+valgrind: deps-valgrind $(UNIT_BIN)
+	@UNIT_UNDER="valgrind -q --leak-check=full --error-exitcode=99 \
+	    --errors-for-leak-kinds=definite,indirect,possible" \
+	    tests/unit/run.sh $(UNIT_BIN)
+
 # $1: program, $2: FOO
 define UNIT_RULE
 $1: $1.o $(UNIT_HELP) $(UNIT_DEPS_test_$2) \

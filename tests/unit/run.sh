@@ -5,6 +5,8 @@
 #
 #       tests/unit/run.sh PROGRAM ...
 #
+# UNIT_UNDER, when set, is a command with arguments that each runs under.
+#
 # Exit: 0 all passed; 1 some failed (every one is run).
 
 set -u
@@ -13,7 +15,8 @@ trap 'rm -f "$out"' EXIT
 failed=
 for program; do
 	name=${program##*/}
-	"$program" >"$out" 2>&1
+	# shellcheck disable=SC2086
+	${UNIT_UNDER:-} "$program" >"$out" 2>&1
 	status=$?
 	n=$(grep -c '^\[       OK \]' "$out")
 	if [ "$status" -eq 0 ]; then

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+FUZZ_DEPS_fuzz_frame := tests/fuzz/eventstream.c
