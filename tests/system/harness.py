@@ -948,8 +948,12 @@ class Stack:
 
     def idle_fds(self):
         """Descriptors of each worker without a stream: waits until the last
-        connection, that of await_socket included, has been closed."""
+        connection, that of await_socket included, has been closed, and each
+        has its own to pubd."""
         wait_until(lambda: not accepted(self.sse_sock), 10, "idle workers")
+        if self.pubd and self.pubd.running:
+            wait_until(lambda: accepted(self.pubd_sock) >= len(self.workers),
+                       10, "workers to watch pubd")
         return [w.fds() for w in self.workers]
 
     def metrics_text(self, front):
