@@ -36,7 +36,7 @@ only_in() { # header pattern, file...
 		esac
 	done
 }
-only_in 'sqlite3\.h' lib/db.c lib/db_vfs.c
+only_in 'sqlite3\.h' lib/dbparts.h lib/db_vfs.c
 only_in 'json-c/.*|json\.h' lib/json.c
 only_in 'curl/.*' pubd/exporter.c
 only_in 'fcgiapp\.h|fcgi_stdio\.h' fcgi/fcgx.c
