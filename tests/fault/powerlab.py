@@ -10,24 +10,22 @@ browser has seen.
 import contextlib
 import functools
 import os
-import pathlib
 import shutil
 import sqlite3
 import typing
 
 import fcgi
-from harness import BIN, RUN_AS, Failed, Stack, wait_until
+from harness import RUN_AS, Failed, Stack, wait_until
 from history import payload_hash
 from loadlib import rows
 from power import Disk, Loss, Moments, Said, Trace
 from pub import Closed
+from shims import needed, shim
 from sse import Parser
 
 RETAIN = 1200           # events
 CONFIG = {"retain_events": RETAIN, "retry_ms": 50, "heartbeat_ms": 100}
 CHANNELS = ("c0", "c1", "c2")
-SHIM = pathlib.Path(os.environ.get("WALCAST_SHIMS", BIN.parent / "fault")) \
-    / "libpower.so"
 AGAIN = 3               # events that are published again after a loss
 
 
@@ -40,7 +38,7 @@ class Traced(Stack):
         super().__init__(**kw)
         self.trace = Trace(self.dir / "trace")
         # Where RUN_AS can read it.
-        self.shim = shutil.copy(SHIM, self.dir)
+        self.shim = shutil.copy(shim("power"), self.dir)
         self.born = None        # place in the trace: init has returned
         self.restarts = []      # places: nobody had the log open
 
@@ -85,8 +83,7 @@ class Recording(typing.NamedTuple):
 
 
 def traced(run, synchronous):
-    if not SHIM.exists():
-        run.skip("%s is not built: make fault-shims" % SHIM)
+    needed(run, "power")
     return run.stack(config=dict(CONFIG, synchronous=synchronous), cls=Traced,
                      workers=1, listen="fd0")
 

@@ -27,9 +27,9 @@ import struct
 import threading
 import time
 
-from harness import BIN, RUN_AS, Failed, Proc, Stack, can_connect
+import shims
+from harness import RUN_AS, Failed, Proc, Stack, can_connect
 
-SHIMS = pathlib.Path(os.environ.get("WALCAST_SHIMS", BIN.parent / "fault"))
 EVER = (1 << 64) - 1
 SHORT = 0xffff          # as an error: half of the bytes are moved
 LASTING_STRIDE = 5      # of n, for what does not fail once only
@@ -254,10 +254,11 @@ class Subject:
     def _shims(self):
         """Where RUN_AS can read them."""
         to = self.st.mkdir(self.st.dir / "shims")
-        for file in SHIMS.glob("lib*.so"):
+        for file in shims.DIR.glob("lib*.so"):
             shutil.copy2(file, to / file.name)
         if not (to / "libnth.so").exists():
-            raise FileNotFoundError("no shims in %s: make fault-shims" % SHIMS)
+            raise FileNotFoundError("no shims in %s: make fault-shims" %
+                                    shims.DIR)
         return to
 
     def preload(self):

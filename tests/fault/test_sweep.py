@@ -14,10 +14,11 @@ import pytest
 sys.path[:0] = [os.path.dirname(__file__),
                 os.path.join(os.path.dirname(__file__), "..", "system")]
 
+from shims import shim                  # noqa: E402
 from subjectpubd import PubdSubject     # noqa: E402
-from sweep import EVER, SHIMS, Control, Fault, Sweep, Trial     # noqa: E402
+from sweep import EVER, Control, Fault, Sweep, Trial     # noqa: E402
 
-pytestmark = pytest.mark.skipif(not (SHIMS / "libnth.so").exists(),
+pytestmark = pytest.mark.skipif(not shim("nth").exists(),
                                 reason="make fault-shims")
 
 
@@ -28,7 +29,7 @@ def under(tmp_path, fault, *argv):
     done = subprocess.run(argv, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, timeout=60,
                           env=dict(os.environ, LD_PRELOAD="%s:%s" % (
-                              SHIMS / "libnth.so", SHIMS / "libvfs.so"),
+                              shim("nth"), shim("vfs")),
                               WALCAST_FAULT_CONTROL=str(control.path)))
     return done.stdout.decode(errors="replace"), control
 

@@ -194,7 +194,7 @@ class Client:
         self.told = self.at = position
 
     def _gap_in_stream(self):
-        w, before = self.world, self.world.oldest - 1
+        before = self.world.oldest - 1
         if self.log_is_another:
             self._gap("generation", self.at, before, before)
             self.log_is_another = False

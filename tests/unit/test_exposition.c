@@ -6,35 +6,8 @@
 #include <string.h>
 
 #include "fault.h"
+#include "scraped.h"
 #include "unit.h"
-
-#define NOW 1000000
-
-struct fixture {
-	struct metrics *m;
-	struct buf out;
-};
-
-static int
-setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	buf_init(&f->out, 1 << 20);
-	*state = f;
-	return metrics_new(&f->m, NOW) == ST_OK ? 0 : -1;
-}
-
-static int
-teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	metrics_free(&f->m);
-	buf_fini(&f->out);
-	free(f);
-	return 0;
-}
 
 /* The whole of it, as a string. */
 static const char *
@@ -284,7 +257,8 @@ an_allocation_that_fails_is_told(void **state)
 int
 main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f)                                                                \
+	cmocka_unit_test_setup_teardown(f, scraped_setup, scraped_teardown)
 	const struct CMUnitTest tests[] = {
 	    TEST(the_catalogue_is_fit_for_prometheus),
 	    TEST(no_two_families_have_one_name_in_either_form),

@@ -7,35 +7,8 @@
 
 #include "exposition.h"
 #include "fault.h"
+#include "scraped.h"
 #include "unit.h"
-
-#define NOW 1000000
-
-struct fixture {
-	struct metrics *m;
-	struct buf out;
-};
-
-static int
-setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	buf_init(&f->out, 1 << 20);
-	*state = f;
-	return metrics_new(&f->m, NOW) == ST_OK ? 0 : -1;
-}
-
-static int
-teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	metrics_free(&f->m);
-	buf_fini(&f->out);
-	free(f);
-	return 0;
-}
 
 /* A process seen age_ms ago, with a lease of ten seconds. */
 static struct statusdb_row
@@ -382,7 +355,8 @@ an_allocation_that_fails_is_told(void **state)
 int
 main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f)                                                                \
+	cmocka_unit_test_setup_teardown(f, scraped_setup, scraped_teardown)
 	const struct CMUnitTest tests[] = {
 	    TEST(no_process_gives_zero_counters_and_no_gauges),
 	    TEST(counters_are_summed_over_the_living_the_dead_and_the_totals),

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""What the scenarios of kill.py, reconnect.py and slow.py share."""
+"""What the scenarios of several files share."""
 
-from harness import wait_until
+from harness import Stack, wait_until
 
 CONFIG = {"retry_ms": 200, "heartbeat_ms": 500}
 
 
-def servers(run, **config):
+def servers(run, cls=Stack, **config):
     """A stack and the web server before it."""
-    st = run.stack(config=dict(CONFIG, **config))
+    st = run.stack(config=dict(CONFIG, **config), cls=cls)
     return st, run.front(st)
 
 

@@ -15,8 +15,8 @@ from loadlib import Sampler
 from netns import Network, Unavailable
 from proxy import Harm, Proxy
 from scenario import scenario
+from scenarios._parts import CONFIG
 
-CONFIG = {"heartbeat_ms": 500, "retry_ms": 200}
 SILENCE_S = 2.5     # a client that hears nothing for so long comes again
 RATE = 150          # events a second
 CUT_S = 10          # what a partition lasts

@@ -18,20 +18,14 @@ from clients import Event
 from disk import (SIDES, SmallDisk, SmallStatusDisk, beside, cannot_mount,
                   delete_sides, generation, overwrite, pages_of, program,
                   put_in_place, to_file)
-from harness import RUN_AS, Stack, wait_until
+from harness import RUN_AS, wait_until
 from history import Ack
 from loadlib import Identity, rows
 from scenario import scenario
+from scenarios._parts import servers
 
-CONFIG = {"retry_ms": 200, "heartbeat_ms": 500}
 DAMAGED_S = 1.5         # for so long traffic meets a damaged log
 BUSY_MAX = 0.7          # of a processor, of programs that cannot work
-
-
-def servers(run, cls=Stack, **config):
-    """A stack and the web server before it."""
-    st = run.stack(config=dict(CONFIG, **config), cls=cls)
-    return st, run.front(st)
 
 
 def load(run, st, web, **kw):
@@ -538,7 +532,8 @@ def start_what_can(run, st):
     started += [st.spawn("sse.fcgi", [st.bin / "sse.fcgi"],
                          stdin=st.listener()) for _ in st.workers]
     st.pubd, st.workers[:] = started[0], started[1:]
-    time.sleep(0.5)         # an end comes at once or not at all
+    wait_until(lambda: all(not p.running or ".start " in p.tail()
+                           for p in started), 20, "all to start or to end")
     for p in started:
         if not p.running:
             run.count("refused_to_start")

@@ -18,16 +18,16 @@ import re
 import shutil
 import time
 
-from harness import BIN, Stack, wait_until
+from harness import Stack, wait_until
 from loadlib import audit, rows
 from scenario import scenario
+from shims import needed, shim
 
 HOUR, WEEK, YEAR = 3600, 7 * 86400, 365 * 86400
 LEASE_S = 10        # of a row of the status table
 BEAT_S = 0.5
 CONFIG = {"heartbeat_ms": int(BEAT_S * 1000), "retry_ms": 200,
           "max_age_s": HOUR // 2}
-SHIM = BIN.resolve().parent / "fault" / "libclock.so"
 
 
 class Shifted(Stack):
@@ -35,7 +35,7 @@ class Shifted(Stack):
 
     def __init__(self, *args, **kw):
         super().__init__(*args, **kw)
-        self._shim = shutil.copy(SHIM, self.dir)    # where RUN_AS can read it
+        self._shim = shutil.copy(shim("clock"), self.dir)   # where RUN_AS can read it
         self._file = self.dir / "clock"
         self._file.write_bytes(bytes(mmap.PAGESIZE))
         with open(self._file, "r+b") as f:
@@ -52,8 +52,7 @@ class Shifted(Stack):
 
 
 def shifted(run, config=None, **kw):
-    if not SHIM.exists():
-        run.skip("there is no %s: make fault-shims" % SHIM)
+    needed(run, "clock")
     return run.stack(dict(CONFIG, **(config or {})), cls=Shifted, **kw)
 
 
