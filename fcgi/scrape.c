@@ -2,7 +2,8 @@
 /*
  * Status and log, opened for one look and closed again: a file that was
  * replaced or came back is seen without any watching, and what an open costs
- * is nothing at the pace of a scrape.
+ * is nothing at the pace of a scrape.  No look syncs a file: who asks for
+ * figures must not take the disk from those who publish.
  */
 #include "scrape.h"
 
@@ -110,7 +111,7 @@ lose_rows(struct scrape *s)
 static enum status
 try_store(struct scrape *s, const char *database, struct store_bounds *b)
 {
-	const struct store_options o = {.path = database};
+	const struct store_options o = {.path = database, .for_show = true};
 	struct store_reader *r = NULL;
 	enum status st;
 

@@ -58,6 +58,8 @@ struct store_options {
 	struct hist *syncs;    /* writer: counts the time of each sync of its
 				  files, microseconds; outlives it; NULL: not
 				  timed */
+	bool for_show;         /* reader: what it reads is shown to people and
+				  handed on to nobody: opening does not sync */
 };
 
 /* ---- creation ---------------------------------------------------------- */

@@ -72,12 +72,13 @@ make_durable(struct db *db, const char *path, struct errmsg *err)
 }
 
 static enum status
-open_checked(struct db **db, const char *path, enum db_mode mode,
-    struct hist *syncs, struct errmsg *err)
+open_checked(struct db **db, const struct store_options *o, enum db_mode mode,
+    struct errmsg *err)
 {
-	enum status st = syncs == NULL
+	const char *path = o->path;
+	enum status st = mode == DB_READ || o->syncs == NULL
 	    ? db_open(db, path, mode, err)
-	    : db_open_timed(db, path, mode, syncs, err);
+	    : db_open_timed(db, path, mode, o->syncs, err);
 
 	if (st == ST_NOTFOUND)
 		errmsg_set(err,
@@ -92,7 +93,7 @@ open_checked(struct db **db, const char *path, enum db_mode mode,
 	if (st != ST_OK)
 		return st;
 	st = store_file_version(*db, path, err);
-	if (st == ST_OK)
+	if (st == ST_OK && !(mode == DB_READ && o->for_show))
 		st = make_durable(*db, path, err);
 	if (st != ST_OK)
 		db_close(db);
@@ -158,9 +159,8 @@ store_writer_open(struct store_writer **out, const struct store_options *o,
 	if (w == NULL)
 		return ST_NOMEM;
 	w->path = strdup(o->path);
-	st = w->path == NULL
-	    ? ST_NOMEM
-	    : open_checked(&w->db, o->path, DB_WRITE, o->syncs, err);
+	st = w->path == NULL ? ST_NOMEM
+			     : open_checked(&w->db, o, DB_WRITE, err);
 	if (st == ST_OK) {
 		st = prepare_writer(w);
 		if (st == ST_OK)
@@ -704,7 +704,7 @@ store_reader_open(struct store_reader **out, const struct store_options *o,
 
 	if (r == NULL)
 		return ST_NOMEM;
-	st = open_checked(&r->db, o->path, DB_READ, NULL, err);
+	st = open_checked(&r->db, o, DB_READ, err);
 	if (st == ST_OK) {
 		st = prepare_reader(r);
 		if (st != ST_OK)

@@ -89,6 +89,7 @@ gather_log(struct report *r, const struct cli *cli)
 	struct store_options o = cli_store(cli);
 	struct store_reader *reader = NULL;
 
+	o.for_show = true;
 	r->log_st = store_reader_open(&reader, &o, &r->log_err);
 	if (r->log_st == ST_OK) {
 		r->log_st = store_reader_bounds(reader, &r->b);

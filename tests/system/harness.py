@@ -888,9 +888,10 @@ class Stack:
         self.stop_worker(index)
         return self.start_worker(index)
 
-    def start_metrics(self):
+    def start_metrics(self, **env):
         self.metrics = self.spawn("sse-metrics.fcgi", [
-            self.bin / "sse-metrics.fcgi", "--listen", self.metrics_sock])
+            self.bin / "sse-metrics.fcgi", "--listen", self.metrics_sock],
+            env=env)
         self.await_socket(self.metrics, self.metrics_sock)
         return self.metrics
 

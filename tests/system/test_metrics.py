@@ -2,12 +2,18 @@
 """/sse-metrics.fcgi: figures, health, readiness."""
 
 import json
+import os
 import re
 import subprocess
+import sys
 
 import pytest
 
 from harness import FRONTS, wait_until
+
+sys.path.append(os.path.join(os.path.dirname(__file__), "..", "fault"))
+from shims import shim                  # noqa: E402
+from sweep import Control, Fault        # noqa: E402
 
 PAGE = "/sse-metrics.fcgi"
 CHROME = ("text/html,application/xhtml+xml,application/xml;q=0.9,"
@@ -204,6 +210,25 @@ def test_errors_are_listed_newest_first(make_stack):
             mine = wait_until(told, 10, "error %d" % n)
         assert mine[0] == {"ts_ms": 1002, "name": "worker-1-1",
                            "text": "error 2"}
+
+
+@pytest.mark.skipif(not shim("nth").exists(), reason="make fault-shims")
+def test_asking_for_figures_syncs_no_file(make_stack):
+    """The shim counts the calls that sync, and makes none of them fail."""
+    st = make_stack(workers=0)
+    web = st.front("lighttpd")
+    st.publish("a", 1)
+    st.metrics.stop()
+    control = Control(st.dir / "control")
+    control.load(Fault("fsync", 0))
+    st.start_metrics(LD_PRELOAD=shim("nth"),
+                     WALCAST_FAULT_CONTROL=control.path)
+    for path in ["", "/readyz", "?format=json", "/healthz"] * 5:
+        assert web.get(PAGE + path)[0] == 200
+    seen = control.seen
+    control.close()
+    assert seen["open"] > 20, "the shim is not there"
+    assert seen["fsync"] == 0
 
 
 # ---------------------------------------------------------------- of itself

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "exposition.h"
@@ -203,6 +204,44 @@ the_bounds_of_the_log_are_told(void **state)
 	scrape_fini(&s);
 }
 
+/* SQLite's syncs come here and not to the C library. */
+static unsigned n_syncs;
+
+int
+fsync(int fd)
+{
+	n_syncs++;
+	return (int)syscall(SYS_fsync, fd);
+}
+
+int
+fdatasync(int fd)
+{
+	n_syncs++;
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
+/* Nobody who is shown the bounds of the log relies on their being durable. */
+static void
+looking_never_syncs_a_file(void **state)
+{
+	struct store_options o = {.path = log_path(state)};
+	struct store_reader *r;
+	struct errmsg err;
+	unsigned n;
+
+	make_log(state);
+	put_pubd(state, 0);
+	n = n_syncs;
+	assert_status(store_reader_open(&r, &o, &err), ST_OK);
+	store_reader_close(&r);
+	assert_true(n_syncs > n); /* they do come here */
+	n = n_syncs;
+	want(state, true, NULL);
+	want(state, true, NULL);
+	assert_int_equal(n_syncs - n, 0);
+}
+
 static void
 the_json_has_processes_errors_and_reasons(void **state)
 {
@@ -265,6 +304,7 @@ main(void)
 	    TEST(damaged_files_are_reasons_and_no_crash),
 	    TEST(counters_are_left_out_while_the_status_table_cannot_be_read),
 	    TEST(the_bounds_of_the_log_are_told),
+	    TEST(looking_never_syncs_a_file),
 	    TEST(the_json_has_processes_errors_and_reasons),
 	    TEST(an_allocation_that_fails_is_told_or_is_a_reason),
 	};
