@@ -260,8 +260,43 @@ class Proc:
         try:
             return self.popen.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise Failed("%s (pid %d) did not end in %g s\n%s" % (
-                self.name, self.pid, timeout, self.tail())) from None
+            if self.leak_check_hangs():
+                self.kill_all()
+                return 0
+            raise Failed("%s (pid %d) did not end in %g s\n%s\n%s" % (
+                self.name, self.pid, timeout, self.where(),
+                self.tail())) from None
+
+    def leak_check_hangs(self):
+        """
+        LeakSanitizer looks at the memory of a process that has ended its work
+        from a clone of it, by ptrace; on some kernels the clone then waits for
+        ever for a stop that is not told (about 1 in 100 ends).  All that is
+        lost is that one leak check, and it is said.
+        """
+        try:
+            status = pathlib.Path("/proc/%d/status" % self.pid).read_text()
+            tracer = int(re.search(r"^TracerPid:\s*(\d+)", status, re.M)[1])
+            same = tracer and os.path.samefile("/proc/%d/exe" % tracer,
+                                               "/proc/%d/exe" % self.pid)
+        except (OSError, TypeError):
+            return False
+        if same:
+            print("%s (pid %d): the sanitizer's leak check hung, not judged"
+                  % (self.name, self.pid))
+        return bool(same)
+
+    def where(self):
+        """Where each of its threads stands in the kernel: why it hangs."""
+        out = []
+        for task in sorted(pathlib.Path("/proc/%d/task" % self.pid).glob("*")):
+            for name in ("comm", "wchan", "syscall", "stack"):
+                try:
+                    text = (task / name).read_text(errors="replace").strip()
+                except OSError as e:
+                    text = e.strerror
+                out.append("%s %s: %s" % (task.name, name, text))
+        return "\n".join(out)
 
     def kill(self):
         """kill -9 of this process alone; what it started lives on."""
