@@ -7,15 +7,31 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "clock.h"
+#include "listener.h"
 
 #define BODY_BYTES_MAX (1 << 20)
 #define BODY_WAIT_MS   1000
 #define BODY_TOTAL_US  10000000
 
 extern char **environ;
+
+/*
+ * Not every web server sets both variables.  A FastCGI process that inherited
+ * one (its spawner is a CGI program) has a listening socket, which no visitor
+ * can give it.
+ */
+int
+cgi_arguments(int argc)
+{
+	bool asked = getenv("GATEWAY_INTERFACE") != NULL ||
+	    getenv("REQUEST_METHOD") != NULL;
+
+	return argc > 1 && asked && !listener_is(STDIN_FILENO) ? 1 : argc;
+}
 
 /* How many bytes of a body are waited for. */
 static size_t

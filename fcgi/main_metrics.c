@@ -330,6 +330,7 @@ main(int argc, char **argv)
 	struct errmsg err;
 	int c;
 
+	argc = cgi_arguments(argc);
 	while (
 	    (c = getopt_long(argc, argv, "c:hV", long_options, NULL)) != -1) {
 		switch (c) {

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cgi.h"
 #include "conf.h"
 #include "listener.h"
 #include "log.h"
@@ -140,11 +141,8 @@ main(int argc, char **argv)
 	struct options o = {0};
 	struct errmsg err = {""};
 	struct conf c;
-	int rc = -1;
+	int rc = read_options(cgi_arguments(argc), argv, &o);
 
-	/* A web server gives a CGI program arguments out of the query. */
-	if (getenv("GATEWAY_INTERFACE") == NULL || listener_is(STDIN_FILENO))
-		rc = read_options(argc, argv, &o);
 	if (rc >= 0)
 		return rc;
 	log_init("sse.fcgi", LOG_TEXT, LOG_INFO_);

@@ -79,6 +79,12 @@ for header in lib/*.h fcgi/*.h pubd/*.h; do
 		say "$header does not compile alone"
 done
 
+# A web server may make a program's arguments out of a visitor's URL.
+for file in fcgi/main_*.c; do
+	grep -q 'cgi_arguments(argc)' "$file" ||
+		say "$file reads its arguments without cgi_arguments()"
+done
+
 # clock.c alone asks for the time, so that timers are tested without sleeping.
 for file in $(grep -lE '\b(clock_gettime|gettimeofday|time) ?\(' lib/*.c \
     fcgi/*.c pubd/*.c | grep -v '^lib/clock\.c$'); do

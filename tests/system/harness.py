@@ -558,7 +558,8 @@ class LighttpdBin(Lighttpd):
 class Apache(Front):
     """opts: h2=True (HTTP/2 in clear text), gzip=True (a site that compresses
     all text), mpm="5000" (apache/mpm-5000-streams.conf); otherwise the MPM has
-    Debian's untouched figures.  server="...": lines at server level."""
+    Debian's untouched figures.  cgi="cgi": mod_cgi and not mod_cgid.
+    server="...": lines at server level."""
 
     modules = ["mpm_event", "authz_core", "authz_host", "dir", "mime", "env",
                "alias", "setenvif", "reqtimeout", "cgid"]
@@ -568,6 +569,8 @@ class Apache(Front):
 
     def configuration(self):
         modules = self.modules + self.more_modules
+        if self.opts.get("cgi"):
+            modules = [m for m in modules if m != "cgid"] + [self.opts["cgi"]]
         if self.opts.get("h2"):
             modules = modules + ["http2"]
         if self.opts.get("gzip"):

@@ -14,7 +14,8 @@ import pytest
 
 import http2
 from conftest import needs
-from harness import FRONTS, Failed, Stack, wait_until
+from harness import (FRONTS, Failed, Stack, can_connect, free_port,
+                     wait_until)
 
 ALL = FRONTS + ["lighttpd-bin", pytest.param(
     "nginx", marks=pytest.mark.skipif(
@@ -141,6 +142,25 @@ def test_metrics_are_there_for_this_host(web):
     status, _, body = web.get("/sse-metrics.fcgi")
     assert status == 200 and b"sse_" in body
     assert web.get("/sse-metrics.fcgi/healthz")[0] == 200
+
+
+@pytest.mark.parametrize("cgi", ["cgid", "cgi"])
+def test_a_url_is_no_command_line(stack, fronts, cgi):
+    """Apache makes a CGI program's arguments out of a query without '='."""
+    web = fronts("apache-cgi", cgi=cgi)
+    address = "127.0.0.1:%d" % free_port()
+    sock = stack.run / "visitor.sock"
+    for query in ["--listen+" + address, "--listen=" + address,
+                  "-l+" + address, "--listen+" + str(sock),
+                  "-c+/etc/passwd", "-c/etc/passwd", "--config+/etc/passwd",
+                  "-V", "-h", "-n", "--catalogue", "--nonsense", "-", "--"]:
+        for path, status, text in [("/sse-metrics.fcgi", 200, b"# TYPE sse_"),
+                                   ("/sse.fcgi", 400, b"No channel")]:
+            got = web.get(path + "?" + query, timeout=10)
+            assert (got[0], text in got[2]) == (status, True), (path, query)
+            assert not can_connect(("127.0.0.1", int(address[10:])))
+            assert not sock.exists()
+    assert b"usage" not in web.log.read_bytes()
 
 
 def test_pages_are_served_beside_streams(stack, web, channel):

@@ -114,6 +114,41 @@ n_unread(void)
 }
 
 static void
+arguments_of_a_request_are_the_visitors(void **state)
+{
+	static const char *const variables[] = {"GATEWAY_INTERFACE=CGI/1.1",
+	    "REQUEST_METHOD=GET", "REQUEST_METHOD="};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
+		use_env(variables[i], NULL);
+		assert_int_equal(cgi_arguments(3), 1);
+		assert_int_equal(cgi_arguments(1), 1);
+		assert_int_equal(cgi_arguments(0), 0);
+	}
+	use_env("QUERY_STRING=--listen", "HTTP_GATEWAY_INTERFACE=CGI/1.1");
+	assert_int_equal(cgi_arguments(3), 3);
+}
+
+/* Whoever starts it in a CGI program's environment and gives it a socket. */
+static void
+arguments_beside_a_listening_socket_are_the_spawners(void **state)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	(void)state;
+	use_env("GATEWAY_INTERFACE=CGI/1.1", "REQUEST_METHOD=GET");
+	assert_int_equal(bind(fd, &(struct sockaddr){.sa_family = AF_UNIX},
+			     sizeof(sa_family_t)),
+	    0); /* an abstract name of the kernel's */
+	assert_int_equal(listen(fd, 1), 0);
+	(void)dup2(fd, STDIN_FILENO);
+	(void)close(fd);
+	assert_int_equal(cgi_arguments(3), 3);
+}
+
+static void
 variables_are_taken_and_what_is_none_is_left(void **state)
 {
 	struct fixture *f = *state;
@@ -215,6 +250,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    TEST(arguments_of_a_request_are_the_visitors),
+	    TEST(arguments_beside_a_listening_socket_are_the_spawners),
 	    TEST(variables_are_taken_and_what_is_none_is_left),
 	    TEST(a_body_is_read_away_when_nobody_wants_it),
 	    TEST(a_body_is_kept_up_to_the_bound_and_its_length),
