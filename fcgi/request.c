@@ -25,13 +25,12 @@
 #define MAX_DETAIL     512
 #define SHOWN_BYTES    48 /* of a peer's text in an error */
 
-/* Where an id may stand, in order of precedence. */
-enum id_source { ID_HEADER, ID_SNAKE, ID_CAMEL, ID_EVS, ID_SOURCES };
+#define NO_ID (-1)
 
 struct reading {
 	struct request *r;
 	const struct params *p;
-	struct span id[ID_SOURCES]; /* empty when not given */
+	struct span query_id; /* the furthest of those in the query, or empty */
 };
 
 const char *
@@ -239,23 +238,57 @@ read_generation(struct reading *g, struct span value)
 	return true;
 }
 
-/* A parameter that is no id has id ID_HEADER, which is never read here. */
+/* The position that an id names; NO_ID for what names none. */
+static int64_t
+position_of(struct span id)
+{
+	int64_t n;
+
+	if (span_eq(id, SPAN("earliest")))
+		return 0;
+	if (id.len > MAX_ID_BYTES || !span_to_int64(id, &n))
+		return NO_ID;
+	return n;
+}
+
+/*
+ * A replacement of EventSource leaves the id that the page began with where
+ * it stands and adds its own: the furthest is the one that it has come to.
+ */
+static bool
+read_id(struct reading *g, struct span value)
+{
+	if (value.len > 0 &&
+	    (g->query_id.len == 0 ||
+		position_of(value) > position_of(g->query_id)))
+		g->query_id = value;
+	return true;
+}
+
 static const struct parameter {
 	const char *name;
 	bool (*read)(struct reading *g, struct span value);
-	enum id_source id;
 } parameters[] = {
-    {"channel", read_channel, ID_HEADER},
-    {"events", read_events, ID_HEADER},
-    {"last", read_last, ID_HEADER},
-    {"heartbeat", read_heartbeat, ID_HEADER},
-    {"envelope", read_envelope, ID_HEADER},
-    {"padding", read_padding, ID_HEADER},
-    {"generation", read_generation, ID_HEADER},
-    {"last_event_id", NULL, ID_SNAKE},
-    {"lastEventId", NULL, ID_CAMEL},
-    {"evs_last_event_id", NULL, ID_EVS},
+    {"channel", read_channel},
+    {"events", read_events},
+    {"last", read_last},
+    {"heartbeat", read_heartbeat},
+    {"envelope", read_envelope},
+    {"padding", read_padding},
+    {"generation", read_generation},
+    {"last_event_id", read_id},
+    {"lastEventId", read_id},
+    {"evs_last_event_id", read_id},
+    {"Last-Event-ID", read_id},
 };
+
+/* Clients do not agree in how an id's parameter is written. */
+static bool
+is_named(const struct parameter *a, struct span name)
+{
+	return a->read == read_id ? span_caseeq(name, span_str(a->name))
+				  : span_eq(name, span_str(a->name));
+}
 
 /* The parameter of this encoded name; NULL for others, broken ones too. */
 static const struct parameter *
@@ -269,7 +302,7 @@ find_parameter(struct request *r, struct span raw)
 	    ST_OK)
 		return NULL;
 	for (i = 0; i < sizeof(parameters) / sizeof(parameters[0]); i++)
-		if (span_eq(name, span_str(parameters[i].name)))
+		if (is_named(&parameters[i], name))
 			found = &parameters[i];
 	buf_truncate(&r->text, before);
 	return found;
@@ -289,17 +322,13 @@ read_pair(struct reading *g, const struct query_pair *pair)
 		&at) != ST_OK) {
 		/* An id that cannot be decoded is a foreign id. */
 		value = pair->value;
-		if (a->read != NULL)
+		if (a->read != read_id)
 			return refuse(g->r, 400,
 			    "The value of %s= breaks at \"%s\": a percent "
 			    "sign must be written %%25.",
 			    a->name, show(&shown, span_skip(value, at)));
 	}
-	if (a->read != NULL)
-		return a->read(g, value);
-	if (value.len > 0)
-		g->id[a->id] = value;
-	return true;
+	return a->read(g, value);
 }
 
 static bool
@@ -396,6 +425,12 @@ echo_of(struct span id)
 	return span_of(id.p, n);
 }
 
+static struct span
+header_id(const struct reading *g)
+{
+	return params_get(g->p, "HTTP_LAST_EVENT_ID");
+}
+
 /*
  * "earliest" and 0 are asked for by a page that begins, unless a browser says
  * the 0 that it was given, or the page knows the log.
@@ -408,19 +443,23 @@ comes_back(const struct reading *g, struct span id)
 	if (id.len == 0)
 		return false;
 	return !begins || g->r->generation.len > 0 ||
-	    span_eq(g->id[ID_HEADER], SPAN("0"));
+	    span_eq(header_id(g), SPAN("0"));
 }
 
+/*
+ * The header goes before the query, also where it is less: a browser that was
+ * told of a log made anew has a smaller id than the page began with.  What is
+ * no id counts only where there is none.
+ */
 static struct span
-find_id(struct reading *g)
+find_id(const struct reading *g)
 {
-	struct span id = SPAN_NONE;
-	int i;
+	struct span header = header_id(g);
 
-	g->id[ID_HEADER] = params_get(g->p, "HTTP_LAST_EVENT_ID");
-	for (i = 0; i < ID_SOURCES && id.len == 0; i++)
-		id = g->id[i];
-	return id;
+	if (header.len == 0 ||
+	    (position_of(header) == NO_ID && position_of(g->query_id) != NO_ID))
+		return g->query_id;
+	return header;
 }
 
 static void
@@ -428,6 +467,7 @@ read_position(struct reading *g)
 {
 	struct request *r = g->r;
 	struct span id = find_id(g);
+	int64_t at = position_of(id);
 
 	if (id.len == 0) {
 		r->position = r->last_n > 0 ? POSITION_LAST : POSITION_LIVE;
@@ -436,13 +476,13 @@ read_position(struct reading *g)
 	r->last_n = 0;
 	r->requested = echo_of(id);
 	r->resumes = comes_back(g, id);
-	if (span_eq(id, SPAN("earliest")))
+	r->position = POSITION_INVALID;
+	if (at == 0)
 		r->position = POSITION_EARLIEST;
-	else if (id.len > MAX_ID_BYTES || !span_to_int64(id, &r->after_id))
-		r->position = POSITION_INVALID;
-	else
-		r->position = r->after_id == 0 ? POSITION_EARLIEST
-					       : POSITION_AFTER;
+	if (at > 0) {
+		r->position = POSITION_AFTER;
+		r->after_id = at;
+	}
 }
 
 static void

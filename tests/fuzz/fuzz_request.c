@@ -11,6 +11,7 @@
 #include "request.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "fuzz.h"
 #include "http.h"
@@ -115,12 +116,13 @@ check(const struct request *r)
 /* ---- the query, read once more ----------------------------------------- */
 
 #define INT64_DIGITS SPAN("9223372036854775807")
-
-enum { HEADER, SNAKE, CAMEL, EVS, IDS };
+#define SECOND_IDS   256 /* more than a query of the fuzzer's has */
 
 struct second {
 	struct buf text; /* what was decoded */
-	struct span id[IDS];
+	struct span header;
+	struct span ids[SECOND_IDS]; /* in the query, empty ones left out */
+	size_t n_ids;
 	struct span channel[REQUEST_MAX_CHANNELS];
 	size_t n_channels;
 	int64_t last;
@@ -212,14 +214,16 @@ second_channels(struct second *x, struct span list)
 static void
 second_pair(struct second *x, struct span name, struct span value)
 {
-	static const char *const ids[IDS] = {"", "last_event_id", "lastEventId",
-	    "evs_last_event_id"};
+	static const char *const ids[] = {"last_event_id", "lasteventid",
+	    "evs_last_event_id", "last-event-id"};
 	bool on = span_eq(value, SPAN("1")) || span_eq(value, SPAN("true"));
-	int i;
+	size_t i;
 
-	for (i = SNAKE; i < IDS; i++)
-		if (span_eq(name, span_str(ids[i])) && value.len > 0)
-			x->id[i] = value;
+	for (i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
+		if (name.len == strlen(ids[i]) &&
+		    strncasecmp(name.p, ids[i], name.len) == 0 &&
+		    value.len > 0 && x->n_ids < SECOND_IDS)
+			x->ids[x->n_ids++] = value;
 	if (span_eq(name, SPAN("channel")))
 		second_channels(x, value);
 	else if (span_eq(name, SPAN("last")) && value.len > 0)
@@ -255,23 +259,31 @@ second_query(struct second *x, struct span query)
 	}
 }
 
+/* -1: it names none */
+static int64_t
+second_id(struct span id)
+{
+	int64_t n;
+
+	if (span_eq(id, SPAN("earliest")))
+		return 0;
+	return id.len <= 64 && whole_number(id, &n) ? n : -1;
+}
+
 static enum request_position
 second_position(const struct second *x, int64_t *after)
 {
-	struct span id = SPAN_NONE;
-	int i;
+	bool some = x->header.len > 0 || x->n_ids > 0;
+	size_t i;
 
-	*after = 0;
-	for (i = HEADER; i < IDS && id.len == 0; i++)
-		id = x->id[i];
-	if (id.len == 0)
+	*after = second_id(x->header);
+	for (i = 0; second_id(x->header) < 0 && i < x->n_ids; i++)
+		if (second_id(x->ids[i]) > *after)
+			*after = second_id(x->ids[i]);
+	if (!some)
 		return x->last > 0 ? POSITION_LAST : POSITION_LIVE;
-	if (span_eq(id, SPAN("earliest")))
-		return POSITION_EARLIEST;
-	if (id.len > 64 || !whole_number(id, after)) {
-		*after = 0;
+	if (*after < 0)
 		return POSITION_INVALID;
-	}
 	return *after == 0 ? POSITION_EARLIEST : POSITION_AFTER;
 }
 
@@ -302,7 +314,7 @@ check_second(const struct request *r, const struct params *p)
 	MUST(buf_reserve(&text, route_room(p)) == ST_OK);
 	buf_clear(&text);
 	x = (struct second){.text = text,
-	    .id[HEADER] = params_get(p, "HTTP_LAST_EVENT_ID")};
+	    .header = params_get(p, "HTTP_LAST_EVENT_ID")};
 	second_query(&x, route_query(p));
 	MUST(r->position == second_position(&x, &after));
 	MUST(r->position != POSITION_AFTER || r->after_id == after);

@@ -258,6 +258,44 @@ def test_the_header_wins_over_the_parameter(stack, lighttpd, channel):
         assert ids(s.take(1)) == [sent[4]]
 
 
+@pytest.mark.parametrize("query", [
+    "last_event_id={2}&lastEventId={8}", "lastEventId={8}&last_event_id={2}",
+    "last_event_id={2}&last_event_id={8}", "lastEventId={8}&lastEventId={2}",
+    "last_event_id=earliest&lastEventId={8}", "Last-Event-ID={8}",
+    "last_event_id=0&evs_last_event_id={8}&lastEventId=", "LASTEVENTID={8}",
+    "last-event-id={8}&last_event_id=abc", "last_event_id=%zz&lastEventId={8}",
+    "last_event_id=99999999999999999999&Last%2DEvent-Id={8}"])
+@pytest.mark.parametrize("kind", ["lighttpd", "apache-proxy"])
+def test_of_several_positions_in_the_query_the_furthest_counts(
+        stack, fronts, channel, kind, query):
+    """A polyfill leaves the id that the page began with in the URL."""
+    sent = [stack.publish(channel, n) for n in range(10)]
+    path = "/sse.fcgi?channel=%s&%s" % (channel, query.format(*sent))
+    with fronts(kind).admit(path=path) as s:
+        assert ids(s.take(1)) == [sent[9]]
+        assert not any("control.gap" in l for b in s.parser.blocks for l in b)
+
+
+def test_a_header_that_is_no_id_leaves_it_to_the_query(stack, lighttpd,
+                                                       channel):
+    sent = [stack.publish(channel, n) for n in range(5)]
+    with lighttpd.stream({"channel": channel, "last_event_id": sent[3]},
+                         last_id="abc") as s:
+        assert s.open().json["resumed_from"] == sent[3]
+        assert ids(s.take(1)) == [sent[4]]
+
+
+def test_several_positions_of_which_none_is_one_are_a_gap(stack, lighttpd,
+                                                          channel):
+    stack.publish(channel, "x")
+    with lighttpd.stream({"channel": channel, "last_event_id": "abc",
+                          "lastEventId": "-1"}) as s:
+        s.open()
+        gap = s.next()
+        assert (gap.type, gap.json["code"]) == ("control.gap", "invalid")
+        assert gap.json["requested"] == "abc"
+
+
 @pytest.mark.parametrize("start", ["earliest", "0"])
 @pytest.mark.parametrize("name", SYNONYMS)
 def test_earliest_begins_with_the_oldest_retained(stack, lighttpd, channel,

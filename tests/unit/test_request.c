@@ -404,7 +404,7 @@ the_default_channel_is_for_those_that_name_none(void **state)
 /* ---- positions ---------------------------------------------------------- */
 
 static void
-an_id_is_read_from_header_and_parameters_in_order(void **state)
+of_several_ids_the_header_counts_else_the_furthest(void **state)
 {
 	static const struct {
 		const char *header, *query;
@@ -412,12 +412,25 @@ an_id_is_read_from_header_and_parameters_in_order(void **state)
 	} rows[] = {
 	    {"7", "", 7},
 	    {"7", "last_event_id=1&lastEventId=2&evs_last_event_id=3", 7},
-	    {"", "last_event_id=1&lastEventId=2&evs_last_event_id=3", 1},
-	    {NULL, "evs_last_event_id=3&lastEventId=2&last_event_id=1", 1},
-	    {NULL, "last_event_id=&lastEventId=2&evs_last_event_id=3", 2},
+	    {"7", "last_event_id=9", 7}, /* the log was made anew */
+	    {"", "last_event_id=1&lastEventId=2&evs_last_event_id=3", 3},
+	    {NULL, "evs_last_event_id=3&lastEventId=2&last_event_id=1", 3},
+	    {NULL, "last_event_id=&lastEventId=2&evs_last_event_id=1", 2},
+	    {NULL, "last_event_id=3&lastEventId=9", 9},
 	    {NULL, "evs_last_event_id=3", 3},
 	    {NULL, "last_event_id=1&last_event_id=9", 9},
+	    {NULL, "last_event_id=9&last_event_id=1", 9},
+	    {NULL, "last_event_id=10&last_event_id=9", 10},
 	    {NULL, "last_event_id=1&last_event_id=", 1},
+	    {NULL, "last_event_id=earliest&lastEventId=9", 9},
+	    {NULL, "last_event_id=9&lastEventId=0", 9},
+	    {NULL, "Last-Event-ID=9", 9},
+	    {NULL, "last-event-id=9", 9},
+	    {NULL, "LAST_EVENT_ID=9&lasteventid=8&EVS_last_Event_id=7", 9},
+	    {NULL, "Last%2dEvent%2DID=9", 9},
+	    {NULL, "last_event_id=x&lastEventId=9&Last-Event-ID=%zz", 9},
+	    {NULL, "last_event_id=99999999999999999999&lastEventId=9", 9},
+	    {"abc", "last_event_id=9", 9},
 	    {NULL, "lastEventId=%34%32", 42},
 	    {"9223372036854775807", "", INT64_MAX},
 	    {"0042", "", 42},
@@ -457,7 +470,15 @@ earliest_and_zero_are_everything_retained(void **state)
 		read_it(f);
 		assert_int_equal(f->r.position, POSITION_EARLIEST);
 		assert_span(f->r.requested, span_str(ids[i]));
+		assert_int_equal(f->r.after_id, 0);
 	}
+	/* What a browser was given, and the log was made anew. */
+	clear(f);
+	set(f, "REQUEST_METHOD", "GET");
+	set(f, "HTTP_LAST_EVENT_ID", "0");
+	set(f, "QUERY_STRING", "channel=a&last_event_id=5");
+	read_it(f);
+	assert_int_equal(f->r.position, POSITION_EARLIEST);
 }
 
 static void
@@ -496,6 +517,7 @@ a_foreign_id_in_the_query_is_no_error_either(void **state)
 	    {"evs_last_event_id=%ff", "\377"},
 	    {"last_event_id=+5", " 5"},
 	    {"last_event_id=%2B5", "+5"},
+	    {"last_event_id=x&lastEventId=y", "x"},
 	};
 	struct fixture *f = *state;
 	char query[128];
@@ -946,7 +968,7 @@ main(void)
 	    TEST(a_broken_path_is_refused),
 	    TEST(sixty_four_channels_are_the_most),
 	    TEST(the_default_channel_is_for_those_that_name_none),
-	    TEST(an_id_is_read_from_header_and_parameters_in_order),
+	    TEST(of_several_ids_the_header_counts_else_the_furthest),
 	    TEST(earliest_and_zero_are_everything_retained),
 	    TEST(a_foreign_id_is_a_position_and_never_an_error),
 	    TEST(a_foreign_id_in_the_query_is_no_error_either),
