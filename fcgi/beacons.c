@@ -128,14 +128,16 @@ count(struct beacon_tally *t, const struct beacon *b)
 static enum status
 no_content(struct buf *out, struct span origin, const char *preflight)
 {
-	return buf_printf(out,
-	    "Status: 204 No Content\r\n"
-	    "Cache-Control: no-store\r\n"
-	    "%s%s%.*s%s%s\r\n",
-	    span_eq(origin, SPAN("*")) ? "" : "Vary: Origin\r\n",
-	    origin.len > 0 ? "Access-Control-Allow-Origin: " : "",
-	    (int)origin.len, origin.len > 0 ? origin.p : "",
-	    origin.len > 0 ? "\r\n" : "", origin.len > 0 ? preflight : "");
+	enum status st;
+
+	st = buf_append(out,
+	    SPAN("Status: 204 No Content\r\n"
+		 "Cache-Control: no-store\r\n"));
+	if (st == ST_OK)
+		st = http_cors(out, origin);
+	if (st == ST_OK && origin.len > 0)
+		st = buf_append(out, span_str(preflight));
+	return st == ST_OK ? buf_append(out, SPAN("\r\n")) : st;
 }
 
 /* Which error a result is answered with; status 0: none. */

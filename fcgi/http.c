@@ -6,10 +6,12 @@
 
 #define BODY_MAX (16 * 1024)
 
-/* What a page of another origin may send; the names that EventSource and its
- * replacements use. */
+/* What a page of another origin may send; the names that EventSource, its
+ * replacements, our client and tracing in the page use. */
 #define CORS_METHODS "GET, HEAD, OPTIONS"
-#define CORS_HEADERS "Last-Event-ID, Cache-Control, Authorization"
+#define CORS_HEADERS                                                           \
+	"Last-Event-ID, Cache-Control, Authorization, traceparent, "           \
+	"tracestate, X-Requested-With"
 
 static const struct {
 	int status;
@@ -52,6 +54,7 @@ settle(struct buf *out, size_t start, enum status st)
 	return st;
 }
 
+/* Nothing for an empty value. */
 static enum status
 field(struct buf *out, const char *name, struct span value)
 {
@@ -71,19 +74,36 @@ field(struct buf *out, const char *name, struct span value)
 
 /*
  * Vary stands there also for an origin that is not allowed: what is said
- * depends on it (Fetch standard, section 3.2.5).
+ * depends on it (Fetch standard, section 3.2.5).  Only an origin that the
+ * administrator wrote out may bring its visitors' cookies; conf.c takes
+ * neither "null", which any sandboxed page can claim to be, nor * beside it.
  */
-static enum status
-cors(struct buf *out, struct span origin)
+enum status
+http_cors(struct buf *out, struct span origin)
 {
+	size_t start = out->len;
 	enum status st;
 
 	if (span_eq(origin, SPAN("*")))
-		st = ST_OK;
-	else
-		st = buf_append(out, SPAN("Vary: Origin\r\n"));
+		return field(out, "Access-Control-Allow-Origin", origin);
+	st = buf_append(out, SPAN("Vary: Origin\r\n"));
 	if (st == ST_OK)
 		st = field(out, "Access-Control-Allow-Origin", origin);
+	if (st == ST_OK && origin.len > 0)
+		st = buf_append(out,
+		    SPAN("Access-Control-Allow-Credentials: true\r\n"));
+	return settle(out, start, st);
+}
+
+/* ... and which headers of the response the page may read. */
+static enum status
+cors(struct buf *out, struct span origin)
+{
+	enum status st = http_cors(out, origin);
+
+	if (st == ST_OK && origin.len > 0)
+		st = field(out, "Access-Control-Expose-Headers",
+		    SPAN("X-SSE-Stream, Retry-After"));
 	return st;
 }
 
@@ -103,9 +123,6 @@ http_stream_head(struct buf *out, struct span stream, struct span origin)
 		st = field(out, "X-SSE-Stream", stream);
 	if (st == ST_OK)
 		st = cors(out, origin);
-	if (st == ST_OK && origin.len > 0)
-		st = field(out, "Access-Control-Expose-Headers",
-		    SPAN("X-SSE-Stream"));
 	if (st == ST_OK)
 		st = buf_append(out, SPAN("\r\n"));
 	return settle(out, start, st);
@@ -187,7 +204,7 @@ http_preflight(struct buf *out, struct span origin)
 		 "Allow: " CORS_METHODS "\r\n"
 		 "Cache-Control: no-store\r\n"));
 	if (st == ST_OK)
-		st = cors(out, origin);
+		st = http_cors(out, origin);
 	if (st == ST_OK && origin.len > 0)
 		st = buf_append(out,
 		    SPAN("Access-Control-Allow-Methods: " CORS_METHODS "\r\n"

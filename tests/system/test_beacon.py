@@ -376,3 +376,25 @@ def test_a_browser_sends_them(make_stack, tmp_path):
         figures.become(accepted=3, gaps=1, missing=2, reconnects=3, origin=1)
     finally:
         browser.close()
+
+
+@pytest.mark.skipif("WALCAST_NO_BROWSER" in os.environ,
+                    reason="WALCAST_NO_BROWSER is set")
+def test_a_browser_sends_them_to_another_origin_that_lists_its_own(
+        make_stack, tmp_path):
+    """sendBeacon always brings cookies, which a preflight must allow."""
+    st = make_stack(config=ON, workers=0, metrics=False)
+    web, site = st.front("apache-proxy"), st.front("lighttpd")
+    st.configure(allow_origin=site.url)
+    st.start_metrics()
+    figures = Figures(st, web)
+    browser = Browser(tmp_path)
+    try:
+        page = browser.page(site.url + "/index.html")
+        page.until("document.body.textContent.includes('page')")
+        assert page.eval(
+            "navigator.sendBeacon('%s', new Blob(['{\"missing\":2}'], "
+            "{type: 'application/json'}))" % (web.url + PATH))
+        figures.become(accepted=1, missing=2)
+    finally:
+        browser.close()

@@ -818,6 +818,8 @@ def test_only_the_origins_named_are_allowed(cors, channel, origin, allowed):
         assert s.status == 200
         got = s.headers.get("access-control-allow-origin")
         assert got == (origin if allowed else None)
+        assert s.headers.get("access-control-allow-credentials") == (
+            "true" if allowed else None)
         assert "origin" in s.headers.get("vary", "").lower()
 
 
@@ -829,8 +831,11 @@ def test_a_preflight_is_answered(cors, channel):
         assert s.status in (200, 204)
         assert s.headers["access-control-allow-origin"] == "https://a.example"
         assert "GET" in s.headers["access-control-allow-methods"]
-        assert "last-event-id" in \
-            s.headers["access-control-allow-headers"].lower()
+        assert s.headers["access-control-allow-credentials"] == "true"
+        assert s.headers["vary"] == "Origin"
+        sends = s.headers["access-control-allow-headers"].lower().split(", ")
+        assert {"last-event-id", "cache-control", "authorization",
+                "traceparent"} <= set(sends)
         assert s.body() == b""
 
 
@@ -846,6 +851,7 @@ def test_a_star_allows_every_origin(make_stack):
     with web.stream({"channel": "a"},
                     headers={"Origin": "https://x.example"}) as s:
         assert s.headers["access-control-allow-origin"] == "*"
+        assert "access-control-allow-credentials" not in s.headers
 
 
 # ---------------------------------------------------------------- over failures

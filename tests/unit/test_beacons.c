@@ -206,6 +206,7 @@ an_origin_that_is_allowed_is_told_so(void **state)
 		 "Cache-Control: no-store\r\n"
 		 "Vary: Origin\r\n"
 		 "Access-Control-Allow-Origin: https://a.b\r\n"
+		 "Access-Control-Allow-Credentials: true\r\n"
 		 "\r\n"));
 	assert_int_equal(post(f, "HTTP_ORIGIN=https://a.b", "x"), 400);
 	assert_true(said(f, "Access-Control-Allow-Origin: https://a.b\r\n"));
@@ -213,6 +214,7 @@ an_origin_that_is_allowed_is_told_so(void **state)
 	assert_int_equal(post(f, "HTTP_ORIGIN=https://x.y", "{}"), 204);
 	assert_true(said(f, "Access-Control-Allow-Origin: *\r\n"));
 	assert_false(said(f, "Vary"));
+	assert_false(said(f, "Credentials"));
 }
 
 static void
@@ -234,6 +236,7 @@ a_preflight_is_answered_and_not_counted(void **state)
 		 "Cache-Control: no-store\r\n"
 		 "Vary: Origin\r\n"
 		 "Access-Control-Allow-Origin: https://a.b\r\n"
+		 "Access-Control-Allow-Credentials: true\r\n"
 		 "Access-Control-Allow-Methods: POST, OPTIONS\r\n"
 		 "Access-Control-Allow-Headers: Content-Type\r\n"
 		 "Access-Control-Max-Age: 7200\r\n"

@@ -70,13 +70,17 @@ a_stream_head_names_the_origin_that_may_read_it(void **state)
 	assert_non_null(
 	    strstr(s.p, "\r\nAccess-Control-Allow-Origin: https://a.b\r\n"));
 	assert_non_null(
-	    strstr(s.p, "\r\nAccess-Control-Expose-Headers: X-SSE-Stream\r\n"));
+	    strstr(s.p, "\r\nAccess-Control-Allow-Credentials: true\r\n"));
+	assert_non_null(strstr(s.p,
+	    "\r\nAccess-Control-Expose-Headers: X-SSE-Stream, "
+	    "Retry-After\r\n"));
 	buf_clear(b);
 	assert_int_equal(http_stream_head(b, SPAN_NONE, SPAN("*")), ST_OK);
 	assert_int_equal(buf_append(b, SPAN("\0")), ST_OK);
 	s = buf_span(b);
 	assert_null(strstr(s.p, "Vary"));
 	assert_null(strstr(s.p, "X-SSE-Stream: "));
+	assert_null(strstr(s.p, "Credentials"));
 	assert_non_null(strstr(s.p, "Access-Control-Allow-Origin: *\r\n"));
 }
 
@@ -119,6 +123,28 @@ an_error_for_head_has_no_body_but_its_length(void **state)
 	    "X-Content-Type-Options: nosniff\r\n"
 	    "Retry-After: 7\r\n"
 	    "Access-Control-Allow-Origin: *\r\n"
+	    "Access-Control-Expose-Headers: X-SSE-Stream, Retry-After\r\n"
+	    "\r\n");
+}
+
+/* Or the page cannot tell what is wrong. */
+static void
+an_error_may_be_read_by_the_pages_that_may_read_a_stream(void **state)
+{
+	const struct http_error e = {.status = 400, .detail = SPAN("x")};
+	struct buf *b = *state;
+
+	assert_int_equal(http_error(b, &e, SPAN("https://a.b"), true), ST_OK);
+	assert_text(b,
+	    "Status: 400 Bad Request\r\n"
+	    "Content-Type: application/problem+json\r\n"
+	    "Content-Length: 71\r\n"
+	    "Cache-Control: no-store\r\n"
+	    "X-Content-Type-Options: nosniff\r\n"
+	    "Vary: Origin\r\n"
+	    "Access-Control-Allow-Origin: https://a.b\r\n"
+	    "Access-Control-Allow-Credentials: true\r\n"
+	    "Access-Control-Expose-Headers: X-SSE-Stream, Retry-After\r\n"
 	    "\r\n");
 }
 
@@ -134,9 +160,10 @@ a_preflight_names_methods_and_headers_to_an_allowed_origin(void **state)
 	    "Cache-Control: no-store\r\n"
 	    "Vary: Origin\r\n"
 	    "Access-Control-Allow-Origin: https://a.b\r\n"
+	    "Access-Control-Allow-Credentials: true\r\n"
 	    "Access-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n"
 	    "Access-Control-Allow-Headers: Last-Event-ID, Cache-Control, "
-	    "Authorization\r\n"
+	    "Authorization, traceparent, tracestate, X-Requested-With\r\n"
 	    "Access-Control-Max-Age: 7200\r\n"
 	    "\r\n");
 }
@@ -276,6 +303,7 @@ main(void)
 	    TEST(a_stream_head_names_the_origin_that_may_read_it),
 	    TEST(an_error_is_a_problem_document),
 	    TEST(an_error_for_head_has_no_body_but_its_length),
+	    TEST(an_error_may_be_read_by_the_pages_that_may_read_a_stream),
 	    TEST(a_preflight_names_methods_and_headers_to_an_allowed_origin),
 	    TEST(a_preflight_of_others_has_no_cors_headers),
 	    TEST(a_whole_response_carries_its_length),
