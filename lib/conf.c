@@ -76,6 +76,14 @@ const struct conf_row conf_rows[] = {
 	.max = 600000, .unit = "milliseconds", .reload = true,
 	.sentence = "How long a commit waits for the log while another "
 		    "program has it locked, before it answers `busy`."},
+    {MEMBER(publish_rate), .type = CONF_INT, .initial = "0", .min = 0,
+	.max = 1000000000, .unit = "events", .reload = true,
+	.sentence = "The most events that one user may publish on the socket "
+		    "in a second; 0: no limit."},
+    {MEMBER(publish_burst), .type = CONF_INT, .initial = "0", .min = 0,
+	.max = 1000000000, .unit = "events", .reload = true,
+	.sentence = "So many of them may come at once after a rest; 0: as "
+		    "many as publish_rate says."},
     {MEMBER(default_channel), .type = CONF_TEXT, .initial = "", .unit = "",
 	.reload = true,
 	.sentence = "The channels, separated by commas, of a stream that "

@@ -3,7 +3,9 @@
  * walcast publish: hands events to pubd and prints their ids.
  *
  * Invariant: `window` holds, oldest first, the line numbers of the requests
- * that pubd has not answered; answers come in their order.  Waits for
+ * that pubd has not answered, and `sent` their texts; answers come in their
+ * order.  What pubd had no tokens for (rate_limited) waits in `again` and is
+ * sent before anything new, once nothing else is on its way.  Waits for
  * standard input without limit, and for pubd no longer than the time-out
  * while something is on its way to it.
  */
@@ -24,12 +26,22 @@
 #include "name.h"
 #include "traceparent.h"
 
-#define WINDOW        1024   /* requests on their way */
-#define WINDOW_BYTES  262144 /* of them, not yet taken by the socket */
+#define WINDOW        1024    /* requests on their way */
+#define WINDOW_BYTES  1048576 /* of them, unless one alone is larger */
 #define TIMEOUT_S     30
 #define MAX_TIMEOUT_S 86400
 
 enum form { FORM_AUTO, FORM_JSON, FORM_TEXT };
+
+/* Requests in their order: the texts, and where each comes from. */
+struct queue {
+	struct buf text;
+	struct {
+		uint64_t line;
+		size_t len;
+	} list[WINDOW];
+	size_t first, n;
+};
 
 struct publish {
 	struct span channel, event, key, trace;
@@ -39,8 +51,13 @@ struct publish {
 	uint64_t deadline_us; /* the next answer is there by then */
 	struct cli_link link;
 	struct json_parser *parser;
-	uint64_t window[WINDOW];
-	size_t first, n_waiting;
+	struct queue sent;    /* not answered */
+	struct queue refused; /* for now, since the last of `again` went */
+	struct queue again;   /* refused for now, before that */
+	size_t limit;         /* so many may be on their way */
+	size_t n_stored;      /* since the last of `again` went */
+	uint64_t pause_us;    /* before the first of `again` may go */
+	uint64_t give_up_us;  /* unless one is stored before */
 	uint64_t n_acked, n_failed;
 };
 
@@ -72,6 +89,73 @@ static const struct option options[] = {
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
+
+/* ---- queues ---------------------------------------------------------------
+ */
+
+static void
+queue_init(struct queue *q, size_t max_bytes)
+{
+	buf_init(&q->text, max_bytes);
+	q->first = q->n = 0;
+}
+
+static enum status
+queue_put(struct queue *q, uint64_t line, struct span text)
+{
+	size_t at = (q->first + q->n) % WINDOW;
+	enum status st = q->n < WINDOW ? buf_append(&q->text, text) : ST_FULL;
+
+	if (st != ST_OK)
+		return st;
+	q->list[at].line = line;
+	q->list[at].len = text.len;
+	q->n++;
+	return ST_OK;
+}
+
+static uint64_t
+queue_line(const struct queue *q)
+{
+	return q->list[q->first].line;
+}
+
+/* The oldest, which must be there; valid until the queue changes. */
+static struct span
+queue_text(const struct queue *q)
+{
+	return span_of(buf_span(&q->text).p, q->list[q->first].len);
+}
+
+static void
+queue_drop(struct queue *q)
+{
+	buf_consume(&q->text, q->list[q->first].len);
+	q->first = (q->first + 1) % WINDOW;
+	q->n--;
+}
+
+/* Those of the first come before those of the second, and all are there. */
+static enum status
+put_before(struct queue *q, struct queue *rest)
+{
+	struct queue both = *q;
+	enum status st = ST_FULL;
+
+	if (q->n <= WINDOW - rest->n)
+		st = buf_append(&both.text, buf_span(&rest->text));
+	if (st != ST_OK)
+		return st;
+	for (; rest->n > 0; rest->n--) {
+		both.list[(both.first + both.n++) % WINDOW] =
+		    rest->list[rest->first];
+		rest->first = (rest->first + 1) % WINDOW;
+	}
+	*q = (struct queue){.text = rest->text};
+	buf_clear(&q->text);
+	*rest = both;
+	return ST_OK;
+}
 
 /* ---- requests ------------------------------------------------------------ */
 
@@ -136,6 +220,14 @@ judge(struct publish *p, uint64_t line, struct span data, bool *json)
 	return ST_OK;
 }
 
+static enum status
+note_sent(struct publish *p, uint64_t line, struct span request)
+{
+	if (p->sent.n == 0)
+		p->deadline_us = clock_mono_us() + p->timeout_us;
+	return queue_put(&p->sent, line, request);
+}
+
 /* Queues one event; what is wrong with it is said and counted. */
 static void
 submit(struct publish *p, uint64_t line, struct span data)
@@ -147,15 +239,13 @@ submit(struct publish *p, uint64_t line, struct span data)
 	if (judge(p, line, data, &json) != ST_OK)
 		return;
 	st = put_request(p, &p->link.out, data, json);
+	if (st == ST_OK)
+		st = note_sent(p, line,
+		    span_skip(buf_span(&p->link.out), before));
 	if (st != ST_OK) {
 		buf_truncate(&p->link.out, before);
 		fail(p, line, "cannot make the request", status_name(st));
-		return;
 	}
-	if (p->n_waiting == 0)
-		p->deadline_us = clock_mono_us() + p->timeout_us;
-	p->window[(p->first + p->n_waiting) % WINDOW] = line;
-	p->n_waiting++;
 }
 
 /* ---- answers ------------------------------------------------------------- */
@@ -170,6 +260,50 @@ text_of(const struct json *answer, const char *name, char out[256])
 	return out;
 }
 
+static size_t
+n_put_off(const struct publish *p)
+{
+	return p->refused.n + p->again.n;
+}
+
+static void
+stored(struct publish *p, int64_t id)
+{
+	p->n_acked++;
+	p->n_stored++;
+	if (p->limit < WINDOW)
+		p->limit++;
+	p->give_up_us = 0;
+	(void)printf("%" PRId64 "\n", id);
+}
+
+/*
+ * The oldest request was refused for now: is it to be sent again later?  Not
+ * when none was stored for the whole time-out.
+ */
+static bool
+put_off(struct publish *p, const struct json *answer)
+{
+	uint64_t now_us = clock_mono_us();
+	int64_t retry_ms = 0;
+
+	if (!json_int(json_get(answer, "retry_ms"), &retry_ms) || retry_ms < 1)
+		return false;
+	if (p->give_up_us == 0)
+		p->give_up_us = now_us + p->timeout_us;
+	if (now_us >= p->give_up_us ||
+	    (uint64_t)retry_ms > (p->give_up_us - now_us) / 1000)
+		return false;
+	if (p->refused.n == 0) {
+		p->pause_us = (uint64_t)retry_ms * 1000;
+		p->limit = p->n_stored > 0 ? p->n_stored : 1;
+		if (p->limit > WINDOW)
+			p->limit = WINDOW;
+	}
+	return queue_put(&p->refused, queue_line(&p->sent),
+		   queue_text(&p->sent)) == ST_OK;
+}
+
 /* The answer to the oldest request.  ST_INVALID: pubd speaks in riddles. */
 static enum status
 take_answer(struct publish *p, struct span line)
@@ -180,23 +314,22 @@ take_answer(struct publish *p, struct span line)
 	int64_t id = 0;
 	enum status st;
 
-	if (p->n_waiting == 0)
+	if (p->sent.n == 0)
 		return ST_INVALID;
 	st = json_parse(p->parser, line, &answer, &err);
 	if (st != ST_OK)
 		return st;
-	if (!json_true(json_get(answer, "ok"))) {
-		fail(p, p->window[p->first], text_of(answer, "error", code),
+	if (json_true(json_get(answer, "ok"))) {
+		if (json_int(json_get(answer, "id"), &id))
+			stored(p, id);
+		else
+			st = ST_INVALID;
+	} else if (!put_off(p, answer)) {
+		fail(p, queue_line(&p->sent), text_of(answer, "error", code),
 		    text_of(answer, "message", message));
-	} else if (json_int(json_get(answer, "id"), &id)) {
-		p->n_acked++;
-		(void)printf("%" PRId64 "\n", id);
-	} else {
-		st = ST_INVALID;
 	}
 	json_free(&answer);
-	p->first = (p->first + 1) % WINDOW;
-	p->n_waiting--;
+	queue_drop(&p->sent);
 	p->deadline_us = clock_mono_us() + p->timeout_us;
 	return st;
 }
@@ -220,7 +353,31 @@ take_answers(struct publish *p)
 static bool
 has_room(const struct publish *p)
 {
-	return p->n_waiting < WINDOW && p->link.out.len < WINDOW_BYTES;
+	return p->sent.n < p->limit && p->sent.text.len < WINDOW_BYTES;
+}
+
+/*
+ * Nothing is on its way: what was refused may go again.  No more at once than
+ * came through before, and one more for each that does, so that pubd is not
+ * kept busy with refusing.
+ */
+static enum status
+send_again(struct publish *p)
+{
+	struct queue *q = &p->again;
+	enum status st = put_before(&p->refused, q);
+
+	if (p->pause_us > 0)
+		cli_pause_us(p->pause_us);
+	p->pause_us = 0;
+	p->n_stored = 0;
+	while (st == ST_OK && q->n > 0 && has_room(p)) {
+		st = buf_append(&p->link.out, queue_text(q));
+		if (st == ST_OK)
+			st = note_sent(p, queue_line(q), queue_text(q));
+		queue_drop(q);
+	}
+	return st;
 }
 
 /* Makes requests of the lines that are there, as long as there is room. */
@@ -264,7 +421,7 @@ turn(struct publish *p, struct cli_lines *in)
 		fds[0].events |= POLLOUT;
 	else if (st != ST_OK)
 		return st;
-	if (p->n_waiting > 0)
+	if (p->sent.n > 0)
 		wait_ms = cli_link_poll_ms(p->deadline_us);
 	/* The ids may have no reader any more; the events go on. */
 	status_ignore(cli_write(SPAN_NONE));
@@ -272,7 +429,7 @@ turn(struct publish *p, struct cli_lines *in)
 		return errno == EINTR ? ST_OK : ST_IO;
 	if (fds[0].revents & (POLLIN | POLLHUP | POLLERR))
 		st = take_answers(p);
-	else if (p->n_waiting > 0 && clock_mono_us() >= p->deadline_us)
+	else if (p->sent.n > 0 && clock_mono_us() >= p->deadline_us)
 		return ST_AGAIN;
 	else
 		st = ST_OK;
@@ -289,11 +446,15 @@ flow(struct publish *p, struct cli_lines *in)
 	bool more = in != NULL;
 
 	for (;;) {
-		if (more)
+		if (p->sent.n == 0 && n_put_off(p) > 0)
+			st = send_again(p);
+		else if (more && n_put_off(p) == 0)
 			submit_lines(p, in, &more);
-		if (!more && p->n_waiting == 0)
+		if (!more && p->sent.n == 0 && n_put_off(p) == 0)
 			return ST_OK;
-		st = turn(p, more && !in->end ? in : NULL);
+		if (st == ST_OK)
+			st = turn(p,
+			    more && !in->end && n_put_off(p) == 0 ? in : NULL);
 		if (st != ST_OK)
 			return st;
 	}
@@ -304,7 +465,7 @@ flow(struct publish *p, struct cli_lines *in)
 
 /* Says why it broke off, and what became of the rest. */
 static void
-broke_off(const struct publish *p, enum status st)
+broke_off(struct publish *p, enum status st)
 {
 	const char *why = status_name(st);
 
@@ -318,11 +479,12 @@ broke_off(const struct publish *p, enum status st)
 	else if (st == ST_IO)
 		why = strerror(errno);
 	cli_say("%s", why);
-	if (p->lines && p->n_waiting > 0)
+	p->n_failed += n_put_off(p); /* refused, and not sent again */
+	if (p->lines && p->sent.n > 0)
 		cli_say("%" PRIu64 " events are stored; line %" PRIu64
 			" and what follows may be stored or not",
-		    p->n_acked, p->window[p->first]);
-	else if (p->n_waiting > 0)
+		    p->n_acked, queue_line(&p->sent));
+	else if (p->sent.n > 0)
 		cli_say("the event may be stored or not: publish it with a "
 			"key (-k) to be able to repeat it");
 }
@@ -358,13 +520,16 @@ static enum cli_exit
 publish(struct publish *p, const struct cli *cli, const char *data)
 {
 	size_t max_bytes = (size_t)cli->conf.max_line_bytes;
+	/* Each byte of data takes six at most ("\u0001"). */
+	size_t max_request = WINDOW_BYTES + 8192 + 6 * max_bytes;
 	struct errmsg err = {""};
 	enum cli_exit code = CLI_OK;
 	enum status st;
 
-	/* Each byte of data takes six at most ("\u0001"). */
-	st = cli_link_open(&p->link, cli->conf.socket,
-	    WINDOW_BYTES + 8192 + 6 * max_bytes,
+	queue_init(&p->sent, max_request);
+	queue_init(&p->refused, max_request);
+	queue_init(&p->again, max_request);
+	st = cli_link_open(&p->link, cli->conf.socket, max_request,
 	    clock_mono_us() + p->timeout_us, &err);
 	if (st != ST_OK) {
 		cli_say("%s%s", err.text,
@@ -389,6 +554,9 @@ publish(struct publish *p, const struct cli *cli, const char *data)
 		cli_say("%" PRIu64 " events are stored, %" PRIu64 " are not",
 		    p->n_acked, p->n_failed);
 	json_parser_free(&p->parser);
+	buf_fini(&p->sent.text);
+	buf_fini(&p->refused.text);
+	buf_fini(&p->again.text);
 	cli_link_close(&p->link);
 	return cli_finish(code);
 }
@@ -469,6 +637,7 @@ run(const struct cli *cli, int argc, char **argv)
 	static struct publish p = {
 	    .link = {.fd = -1},
 	    .timeout_us = TIMEOUT_S * UINT64_C(1000000),
+	    .limit = WINDOW,
 	};
 	const char *data = NULL;
 	int o;

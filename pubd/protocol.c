@@ -101,6 +101,7 @@ protocol_fail(struct request *r, enum protocol_error code, struct span message)
 	r->kind = REQUEST_ERROR;
 	r->failure.code = code;
 	r->failure.index = -1;
+	r->failure.retry_ms = 0;
 	r->failure.message = message;
 }
 
@@ -694,6 +695,9 @@ answer_error(struct buf *out, const struct request *r)
 	if (st == ST_OK && r->failure.index >= 0)
 		st = buf_printf(out, ",\"index\":%lld",
 		    (long long)r->failure.index);
+	if (st == ST_OK && r->failure.retry_ms > 0)
+		st = buf_printf(out, ",\"retry_ms\":%lld",
+		    (long long)r->failure.retry_ms);
 	return st == ST_OK ? put_ref(out, r->ref) : st;
 }
 

@@ -40,7 +40,7 @@ enum protocol_error {
 	PROTOCOL_BAD_CHANNEL,
 	PROTOCOL_BAD_EVENT,
 	PROTOCOL_FORBIDDEN,
-	PROTOCOL_RATE_LIMITED, /* reserved: pubd has no such limit yet */
+	PROTOCOL_RATE_LIMITED,
 	PROTOCOL_BUSY,
 	PROTOCOL_STORAGE,
 	PROTOCOL_UNAVAILABLE,
@@ -67,7 +67,8 @@ struct request_event {
 
 struct request_failure {
 	enum protocol_error code;
-	int64_t index; /* which element of an array; -1: no one */
+	int64_t index;    /* which element of an array; -1: no one */
+	int64_t retry_ms; /* when it may work; 0: nobody knows */
 	struct span message;
 	struct span channel; /* of the event, when that was valid */
 };

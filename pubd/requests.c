@@ -183,6 +183,43 @@ take_span(struct requests *rq, struct conn *c, struct request *r)
 	return ST_INVALID;
 }
 
+/* ---- how much one may publish -------------------------------------------- */
+
+/*
+ * Takes the user's tokens for the events of r, or makes a failure of it,
+ * which *why must outlive.  Returns how many tokens were taken.
+ */
+static size_t
+pay(struct requests *rq, const struct conn *c, struct request *r,
+    struct errmsg *why)
+{
+	struct span channel = r->events[0].e.channel;
+	size_t n = r->n_events;
+	uint64_t wait_us;
+	/* Not rq->now_us, which is of the turn before. */
+	enum status st = rates_take(&rq->rates, c->peer_uid, n,
+	    loop_now_us(c->set->loop), &wait_us);
+
+	if (st == ST_OK)
+		return n;
+	if (st == ST_TOOLARGE) {
+		errmsg_set(why,
+		    "%zu events at once are more than uid %lld may ever "
+		    "publish (publish_burst): send smaller arrays",
+		    n, (long long)c->peer_uid);
+		protocol_fail(r, PROTOCOL_TOO_LARGE, span_str(why->text));
+	} else {
+		errmsg_set(why,
+		    "uid %lld publishes more than it may (publish_rate): "
+		    "nothing was stored, send it again after retry_ms",
+		    (long long)c->peer_uid);
+		protocol_fail(r, PROTOCOL_RATE_LIMITED, span_str(why->text));
+		r->failure.retry_ms = (int64_t)((wait_us + 999) / 1000);
+	}
+	r->failure.channel = channel;
+	return 0;
+}
+
 /* ---- lines --------------------------------------------------------------- */
 
 /* Puts it into the batch, or answers it when nothing is before it. */
@@ -209,7 +246,10 @@ enum status
 requests_line(void *arg, struct conn *c, struct span line)
 {
 	struct requests *rq = arg;
+	struct errmsg why;
 	struct request r;
+	size_t paid = 0;
+	enum status st;
 
 	if (is_blank(line))
 		return ST_OK;
@@ -219,7 +259,12 @@ requests_line(void *arg, struct conn *c, struct span line)
 		return ST_OK;
 	if (r.kind == REQUEST_SPAN && take_span(rq, c, &r) == ST_OK)
 		return ST_OK;
-	return enter(rq, c, &r);
+	if (publishes(&r))
+		paid = pay(rq, c, &r, &why);
+	st = enter(rq, c, &r);
+	if (st == ST_FULL && paid > 0)
+		rates_give_back(&rq->rates, c->peer_uid, paid);
+	return st;
 }
 
 enum status

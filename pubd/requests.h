@@ -11,6 +11,7 @@
 
 #include "conn.h"
 #include "log.h"
+#include "rates.h"
 #include "span.h"
 #include "status.h"
 
@@ -30,6 +31,7 @@ struct requests {
 	struct watchers *watchers;
 	struct beat *beat;
 	struct trail *trail;
+	struct rates rates;
 	bool timing;     /* measure how long publishing takes */
 	uint64_t now_us; /* set each turn */
 	int64_t now_ms;

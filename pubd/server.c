@@ -195,6 +195,19 @@ apply_conf(struct server *s)
 	s->retain.due_us = 0;
 }
 
+/* The same for all, until there are rules for some. */
+static struct rates_rule
+rate_of(const void *arg, int64_t uid)
+{
+	const struct conf *c = arg;
+	int64_t burst = c->publish_burst > 0 ? c->publish_burst
+					     : c->publish_rate;
+
+	(void)uid;
+	return (struct rates_rule){.per_s = (uint64_t)c->publish_rate,
+	    .burst = (uint64_t)burst};
+}
+
 static void
 reload(struct server *s)
 {
@@ -487,6 +500,7 @@ make_parts(struct server *s)
 	    .beat = &s->beat,
 	    .trail = &s->trail,
 	    .timing = s->conf.metrics == CONF_ON};
+	rates_init(&s->requests.rates, rate_of, &s->conf);
 	s->trail = (struct trail){.beat = &s->beat,
 	    .exporter = s->exporter,
 	    .random = random_seed()};

@@ -796,6 +796,11 @@ an_error_is_answered_with_code_and_sentence(void **state)
 	protocol_fail(&r, PROTOCOL_BUSY, SPAN("later"));
 	want_answer(&r,
 	    "{\"ok\":false,\"error\":\"busy\",\"message\":\"later\"}\n");
+	protocol_fail(&r, PROTOCOL_RATE_LIMITED, SPAN("m"));
+	r.failure.retry_ms = 40;
+	want_answer(&r,
+	    "{\"ok\":false,\"error\":\"rate_limited\",\"message\":\"m\","
+	    "\"retry_ms\":40}\n");
 }
 
 static void

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Buckets in an array sorted by uid.  Invariant: who is not in it has a full
+ * bucket, or is among `others`.  Pure.
+ */
+#include "rates.h"
+
+#include <string.h>
+
+#define MILLION UINT64_C(1000000)
+
+void
+rates_init(struct rates *rs, rates_rule_fn *rule, const void *arg)
+{
+	memset(rs, 0, sizeof(*rs));
+	rs->rule = rule;
+	rs->rule_arg = arg;
+}
+
+/* Time brings tokens, up to the burst: then it is as if he had never come. */
+static void
+refill(struct rates_bucket *b, const struct rates_rule *r, uint64_t now_us)
+{
+	uint64_t full = r->burst * MILLION, gone_us;
+
+	if (b->seen_us == 0)
+		return;
+	gone_us = now_us > b->seen_us ? now_us - b->seen_us : 0;
+	/* A microsecond brings per_s millionths. */
+	if (r->per_s == 0 || b->tokens >= full ||
+	    gone_us > (full - b->tokens) / r->per_s) {
+		b->seen_us = 0;
+		return;
+	}
+	b->tokens += gone_us * r->per_s;
+	b->seen_us = now_us;
+}
+
+/* ---- the table ---------------------------------------------------------- */
+
+/* The first place whose uid is not below this one. */
+static size_t
+place(const struct rates *rs, int64_t uid)
+{
+	size_t low = 0, high = rs->n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (rs->list[mid].uid < uid)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/* Forgets those whose buckets are full. */
+static void
+sweep(struct rates *rs, uint64_t now_us)
+{
+	size_t i, kept = 0;
+
+	for (i = 0; i < rs->n; i++) {
+		struct rates_bucket b = rs->list[i];
+		struct rates_rule r = rs->rule(rs->rule_arg, b.uid);
+
+		refill(&b, &r, now_us);
+		if (b.seen_us != 0)
+			rs->list[kept++] = b;
+	}
+	rs->n = kept;
+}
+
+static struct rates_bucket *
+find(struct rates *rs, int64_t uid)
+{
+	size_t at = place(rs, uid);
+
+	return at < rs->n && rs->list[at].uid == uid ? &rs->list[at]
+						     : &rs->others;
+}
+
+/* His bucket, made when there is room for it. */
+static struct rates_bucket *
+enter(struct rates *rs, int64_t uid, uint64_t now_us)
+{
+	struct rates_bucket *b = find(rs, uid);
+	size_t at;
+
+	if (b != &rs->others)
+		return b;
+	if (rs->n == RATES_MAX)
+		sweep(rs, now_us);
+	if (rs->n == RATES_MAX)
+		return b;
+	at = place(rs, uid);
+	memmove(&rs->list[at + 1], &rs->list[at],
+	    (rs->n - at) * sizeof(rs->list[0]));
+	rs->n++;
+	rs->list[at] = (struct rates_bucket){.uid = uid};
+	return &rs->list[at];
+}
+
+/* ---- tokens ------------------------------------------------------------- */
+
+enum status
+rates_take(struct rates *rs, int64_t uid, uint64_t n, uint64_t now_us,
+    uint64_t *wait_us)
+{
+	struct rates_rule r = rs->rule(rs->rule_arg, uid);
+	struct rates_bucket *b;
+
+	*wait_us = 0;
+	if (r.per_s == 0)
+		return ST_OK;
+	if (n > r.burst)
+		return ST_TOOLARGE;
+	b = enter(rs, uid, now_us);
+	refill(b, &r, now_us);
+	if (b->seen_us == 0) {
+		b->tokens = r.burst * MILLION;
+		b->seen_us = now_us;
+	}
+	if (b->tokens < n * MILLION) {
+		*wait_us = (n * MILLION - b->tokens) / r.per_s + 1;
+		return ST_BUSY;
+	}
+	b->tokens -= n * MILLION;
+	return ST_OK;
+}
+
+void
+rates_give_back(struct rates *rs, int64_t uid, uint64_t n)
+{
+	if (rs->rule(rs->rule_arg, uid).per_s > 0)
+		find(rs, uid)->tokens += n * MILLION;
+}
