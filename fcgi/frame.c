@@ -8,6 +8,7 @@
 #include "fmt.h"
 #include "jsontext.h"
 #include "name.h"
+#include "utf8.h"
 
 #define PADDING_BYTES 2048
 #define WINDOW_BYTES  256 /* searched at once */
@@ -45,7 +46,7 @@ add_id(struct buf *out, enum status *st, int64_t id)
 /*
  * The end of the run of bytes that a data line can hold as they are; looks a
  * bounded way ahead, or text full of one of the three would be searched to
- * its end for the others each time.
+ * its end for the others each time.  A character is never cut.
  */
 static size_t
 plain_run(struct span s)
@@ -59,7 +60,19 @@ plain_run(struct span s)
 	if (at != NULL)
 		n = (size_t)(at - s.p);
 	at = n == 0 ? NULL : memchr(s.p, '\0', n);
-	return at == NULL ? n : (size_t)(at - s.p);
+	if (at != NULL)
+		n = (size_t)(at - s.p);
+	return utf8_run(s, n);
+}
+
+/* How many bytes at the front one U+FFFD stands for, NUL among them; 0: they
+ * are text. */
+static size_t
+unsendable(struct span s)
+{
+	if (s.p[0] == '\0')
+		return 1;
+	return utf8_sequence(s) > 0 ? 0 : utf8_bad(s);
 }
 
 static void
@@ -73,9 +86,10 @@ add_data(struct buf *out, enum status *st, struct span s)
 		s = span_skip(s, n);
 		if (s.len == 0)
 			break;
-		if (s.p[0] == '\0') {
-			add(out, st, SPAN("\xef\xbf\xbd"));
-			s = span_skip(s, 1);
+		n = unsendable(s);
+		if (n > 0) {
+			add(out, st, UTF8_REPLACEMENT);
+			s = span_skip(s, n);
 		} else if (s.p[0] == '\n' || s.p[0] == '\r') {
 			s = span_skip(s, span_starts(s, SPAN("\r\n")) ? 2 : 1);
 			add(out, st, SPAN("\ndata: "));
@@ -84,11 +98,15 @@ add_data(struct buf *out, enum status *st, struct span s)
 	add(out, st, SPAN("\n"));
 }
 
-/* SQL with checks turned off could have stored anything. */
+/*
+ * Another program could have stored anything.  What could take a name of ours
+ * or has controls in it is left out; the rest is told as well as it can be.
+ */
 static bool
 sendable_name(struct span s)
 {
-	return name_event_ok(s);
+	return s.len <= NAME_MAX_BYTES && !name_reserved(s) &&
+	    !name_has_control(s);
 }
 
 static void
@@ -98,7 +116,16 @@ add_event_line(struct buf *out, enum status *st, struct span event)
 	    !sendable_name(event))
 		return;
 	add(out, st, SPAN("event: "));
-	add(out, st, event);
+	while (event.len > 0) {
+		size_t good = utf8_run(event, event.len);
+
+		add(out, st, span_of(event.p, good));
+		event = span_skip(event, good);
+		if (event.len == 0)
+			break;
+		add(out, st, UTF8_REPLACEMENT);
+		event = span_skip(event, utf8_bad(event));
+	}
 	add(out, st, SPAN("\n"));
 }
 

@@ -2,8 +2,9 @@
 /*
  * Text of the event stream (WHATWG HTML, section 9.2): events, positions,
  * heartbeats and the control frames of walcast-protocol(7).  No payload can
- * forge a field: CR, LF and CRLF each end a `data:` line, NUL becomes U+FFFD.
- * Pure.
+ * forge a field: CR, LF and CRLF each end a `data:` line; NUL and what is no
+ * UTF-8 (utf8.h) become U+FFFD.  Pure: the same row gives the same bytes, and
+ * what was sent in part is continued by encoding it again.
  */
 #ifndef WALCAST_FRAME_H
 #define WALCAST_FRAME_H

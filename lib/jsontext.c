@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "name.h"
+#include "utf8.h"
 
 static_assert(JSONTEXT_MAX_DEPTH <= 64, "one bit of a uint64_t each");
 
@@ -79,15 +79,10 @@ past_plain(const unsigned char *p, const unsigned char *end)
 	return p;
 }
 
-/* The length of the well-formed sequence of two to four bytes at p, or 0. */
-static size_t
-utf8_sequence(const unsigned char *p, const unsigned char *end)
+static struct span
+between(const unsigned char *p, const unsigned char *end)
 {
-	size_t n = *p >= 0xf0 ? 4 : *p >= 0xe0 ? 3 : 2;
-
-	if ((size_t)(end - p) < n)
-		return 0;
-	return name_utf8_ok(span_of((const char *)p, n)) ? n : 0;
+	return span_of((const char *)p, (size_t)(end - p));
 }
 
 /* A run of bytes beyond ASCII. */
@@ -99,14 +94,9 @@ scan_utf8(struct scan *s)
 
 	while (s->p < s->end && *s->p >= 0x80)
 		s->p++;
-	if (name_utf8_ok(span_of((const char *)run, (size_t)(s->p - run))))
-		return true;
-	for (s->end = s->p, s->p = run; s->p < s->end; s->p += n) {
-		n = utf8_sequence(s->p, s->end);
-		if (n == 0)
-			break;
-	}
-	return false;
+	n = (size_t)(s->p - run);
+	s->p = run + utf8_run(between(run, s->p), n);
+	return s->p == run + n;
 }
 
 static bool
@@ -516,11 +506,10 @@ quote_body(struct buf *out, const unsigned char *p, const unsigned char *end)
 		run = p;
 		p = past_plain(p, end);
 		if (p == run && *p >= 0x80) {
-			n = utf8_sequence(p, end);
-			p += n == 0 ? 1 : n;
-			st = n == 0
-			    ? buf_append(out, SPAN("\\ufffd"))
-			    : buf_append(out, span_of((const char *)run, n));
+			n = utf8_sequence(between(p, end));
+			p += n == 0 ? utf8_bad(between(p, end)) : n;
+			st = buf_append(out,
+			    n == 0 ? SPAN("\\ufffd") : between(run, p));
 		} else if (p == run) {
 			st = quote_control(out, *p++);
 		} else {

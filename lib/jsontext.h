@@ -57,7 +57,7 @@ MUST_USE enum status jsontext_compact(struct buf *out, struct span text);
 
 /*
  * Appends s as a JSON string, quotes included.  Bytes that are not UTF-8 and
- * control characters are escaped (the former as U+FFFD).
+ * control characters are escaped (the former as U+FFFD, see utf8.h).
  */
 MUST_USE enum status jsontext_quote(struct buf *out, struct span s);
 

@@ -37,7 +37,7 @@ bool name_pattern_ok(struct span s);
 /* Does a valid pattern match a channel? */
 bool name_pattern_match(struct span pattern, struct span channel);
 
-/* Is it valid UTF-8 (RFC 3629: no surrogates, nothing overlong)? */
-bool name_utf8_ok(struct span s);
+/* Is there a C0, DEL or C1 (U+0080-U+009F, encoded C2 80 - C2 9F) in it? */
+bool name_has_control(struct span s);
 
 #endif

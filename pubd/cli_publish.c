@@ -25,6 +25,7 @@
 #include "jsontext.h"
 #include "name.h"
 #include "traceparent.h"
+#include "utf8.h"
 
 #define WINDOW        1024    /* requests on their way */
 #define WINDOW_BYTES  1048576 /* of them, unless one alone is larger */
@@ -212,7 +213,7 @@ judge(struct publish *p, uint64_t line, struct span data, bool *json)
 		fail(p, line, why, "mend it, or publish it with --text");
 		return ST_INVALID;
 	}
-	if (!name_utf8_ok(data)) {
+	if (!utf8_ok(data)) {
 		fail(p, line, "the data is not UTF-8",
 		    "convert it with iconv(1)");
 		return ST_INVALID;

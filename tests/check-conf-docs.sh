@@ -30,7 +30,7 @@ END
 
 ${CC:-cc} -std=c11 -D_GNU_SOURCE -Ilib -o "$dir/rows" "$dir/rows.c" \
     lib/conf.c lib/buf.c lib/fmt.c lib/name.c lib/span.c lib/status.c \
-    lib/traceparent.c
+    lib/traceparent.c lib/utf8.c
 "$dir/rows" | sort >"$dir/code"
 sed -n 's/^\.It Ic \([a-z_]*\) No =/\1 =/p' "$page" | sort >"$dir/docs"
 

@@ -9,6 +9,7 @@
 #include "fuzz.h"
 #include "json.h"
 #include "name.h"
+#include "utf8.h"
 
 #define BOUND ((size_t)1 << 22)
 
@@ -123,8 +124,8 @@ quote_and_read(struct span bytes)
 	MUST(jsontext_check(buf_span(&quoted), &at) == ST_OK);
 	root = parsed(buf_span(&quoted));
 	MUST(json_type(root) == JSON_STRING);
-	MUST(name_utf8_ok(json_text(root)));
-	if (name_utf8_ok(bytes))
+	MUST(utf8_ok(json_text(root)));
+	if (utf8_ok(bytes))
 		MUST(span_eq(json_text(root), bytes));
 	json_free(&root);
 	buf_fini(&quoted);

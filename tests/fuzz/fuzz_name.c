@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fuzz.h"
+#include "utf8.h"
 
 static void
 check_pattern(struct span s)
@@ -38,7 +39,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (name_event_ok(s))
 		MUST(name_key_ok(s) && !name_reserved(s));
 	if (name_key_ok(s)) {
-		MUST(name_utf8_ok(s));
+		MUST(utf8_ok(s));
 		MUST(memchr(s.p, '\n', size) == NULL);
 		MUST(memchr(s.p, '\r', size) == NULL);
 		MUST(memchr(s.p, '\0', size) == NULL);

@@ -13,6 +13,7 @@
 #include "json.h"
 #include "jsontext.h"
 #include "name.h"
+#include "utf8.h"
 
 #define MAX_DATA 512
 
@@ -23,7 +24,7 @@ check_event(const struct store_event *e)
 	MUST(name_event_ok(e->event));
 	MUST(e->key.p == NULL || name_key_ok(e->key));
 	MUST(e->trace.p == NULL || name_trace_ok(e->trace));
-	MUST(e->data.len <= MAX_DATA && name_utf8_ok(e->data));
+	MUST(e->data.len <= MAX_DATA && utf8_ok(e->data));
 	MUST(e->data.len == 0 || memchr(e->data.p, '\0', e->data.len) == NULL);
 	MUST(e->kind == STORE_DATA_TEXT || e->kind == STORE_DATA_JSON);
 	if (e->kind == STORE_DATA_JSON) {
@@ -166,7 +167,7 @@ check_report(const struct statusdb_row *row)
 	    row->cursor >= 0 && row->streams >= 0 && row->error_ms >= 0);
 	check_figures(FIGURES_COUNTERS, row->counters);
 	check_figures(FIGURES_GAUGES, row->gauges);
-	MUST(row->error.len <= REPORT_MAX_ERROR && name_utf8_ok(row->error));
+	MUST(row->error.len <= REPORT_MAX_ERROR && utf8_ok(row->error));
 	MUST(row->error.len == 0 ||
 	    memchr(row->error.p, '\0', row->error.len) == NULL);
 }

@@ -2,6 +2,7 @@
 """Publishing by INSERT from the languages that people have, with pubd running
 and not; what the schema refuses."""
 
+import json
 import sqlite3
 import subprocess
 import time
@@ -124,6 +125,51 @@ def test_inserts_and_publishers_share_one_order(with_pubd, channel):
         assert [int(e.id) for e in got] == sent
         assert [e.data for e in got] == [
             x for n in range(100) for x in ("p%d" % n, "i%d" % n)]
+    db.close()
+
+
+ILL_FORMED = [b"caf\xe9", b"\xe9", b"\xff\xfe", b"\xe2\x82", b"\xed\xa0\x80",
+              b"\xf0\x9f\x98\n\xf0\x9f\x98\x80\xf0", b"\xc0\xaf\xe0\x80x",
+              b"x\xf4\x90\x80\x80\r\n\x80", b"\xc3\xa9\xc3", b'{"n":"\xe9"}',
+              b"y" * 255 + b"\xe9", b"\xe9" * 500000 + b"z"]
+
+
+@pytest.mark.parametrize("envelope", ["0", "1"])
+def test_text_in_another_encoding_goes_out_as_replacements(with_pubd, channel,
+                                                           envelope):
+    """Each maximal subpart as one U+FFFD, as Python and browsers read it;
+    live and replayed."""
+    db = sqlite3.connect(with_pubd.stack.db, isolation_level=None, timeout=5)
+    params = {"channel": channel, "envelope": envelope}
+    want = []
+
+    def check(s):
+        for text in want:
+            e = s.next(timeout=30)
+            got = e.json["data"] if envelope == "1" else e.data
+            assert got.splitlines() == text.splitlines()
+            assert e.type == "t\ufffd"
+            assert envelope == "0" or e.json["event"] == "t\ufffd"
+        s.raw.decode("utf-8")       # no strict decoder stumbles
+
+    with with_pubd.stream(params) as s:
+        before = int(s.open().id)
+        for raw in ILL_FORMED:
+            db.execute("INSERT INTO events(channel, event, data, key) VALUES "
+                       "(?, CAST(? AS TEXT), CAST(? AS TEXT), "
+                       "CAST(? AS TEXT))",
+                       (channel, b"t\xe9", raw, b"k\xe9" + raw[:9]))
+            want.append(raw.decode("utf-8", "replace"))
+        check(s)
+    with with_pubd.stream(params, last_id=before) as s:
+        s.open()
+        check(s)
+    shown = with_pubd.stack.walcast("tail", "--json", "--from", before,
+                                    check=True).stdout.decode("utf-8")
+    rows = [json.loads(line) for line in shown.splitlines()]
+    assert [r["data"] for r in rows] == want
+    assert {r["event"] for r in rows} == {"t\ufffd"}
+    assert all(r["key"].startswith("k\ufffd") for r in rows)
     db.close()
 
 

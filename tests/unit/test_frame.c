@@ -80,6 +80,67 @@ every_line_end_begins_a_data_line(void **state)
 	}
 }
 
+/* SQL may have stored Latin-1, or half a character. */
+static void
+what_is_no_utf8_goes_out_as_replacements(void **state)
+{
+#define R "\xef\xbf\xbd"
+	static const struct {
+		struct span data, want;
+	} row[] = {
+	    {SPAN("caf\xe9"), SPAN("id: 47\ndata: caf" R "\n\n")},
+	    {SPAN("\xe9"), SPAN("id: 47\ndata: " R "\n\n")},
+	    {SPAN("\xe9\n\xe8\r\n\xff"),
+		SPAN("id: 47\ndata: " R "\ndata: " R "\ndata: " R "\n\n")},
+	    {SPAN("\xe2\x82\n"), SPAN("id: 47\ndata: " R "\ndata: \n\n")},
+	    {SPAN("\xe2\0\x82"), SPAN("id: 47\ndata: " R R R "\n\n")},
+	    {SPAN("\xf0\x9f\x98\x80\xf0\x9f\x98"),
+		SPAN("id: 47\ndata: \xf0\x9f\x98\x80" R "\n\n")},
+	    {SPAN("\xed\xa0\x80"), SPAN("id: 47\ndata: " R R R "\n\n")},
+	};
+	struct store_event e;
+	size_t i;
+
+	for (i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		e = text_event(row[i].data);
+		assert_frame(*state, &e, row[i].want);
+	}
+	e = text_event(SPAN("x\xe9"));
+	e.event = SPAN("caf\xe9 \xc3\xa9");
+	e.channel = SPAN("\xe9");
+	assert_frame(*state, &e,
+	    SPAN("id: 47\nevent: caf" R " \xc3\xa9\ndata: x" R "\n\n"));
+	buf_clear(*state);
+	assert_status(frame_envelope(*state, &e), ST_OK);
+	assert_span(buf_span(*state),
+	    SPAN("id: 47\nevent: caf" R " \xc3\xa9\n"
+		 "data: {\"id\":47,\"channel\":\"\\ufffd\",\"event\":\"caf"
+		 "\\ufffd \xc3\xa9\",\"ts\":0,\"trace\":null,\"prev\":0,"
+		 "\"data\":\"x\\ufffd\"}\n\n"));
+#undef R
+}
+
+/* The search looks 256 bytes ahead at a time. */
+static void
+characters_are_whole_wherever_they_stand(void **state)
+{
+	struct buf *b = *state;
+	char data[700];
+	size_t at;
+
+	memset(data, 'x', sizeof(data));
+	for (at = 0; at < sizeof(data) - 4; at++) {
+		struct store_event e = text_event(span_of(data, sizeof(data)));
+
+		memcpy(data + at, "\xf0\x9f\x98\x80", 4);
+		buf_clear(b);
+		assert_status(frame_event(b, &e), ST_OK);
+		assert_int_equal(buf_span(b).len, 13 + sizeof(data) + 2);
+		assert_memory_equal(buf_span(b).p + 13, data, sizeof(data));
+		memset(data + at, 'x', 4);
+	}
+}
+
 static void
 line_ends_are_found_wherever_they_stand(void **state)
 {
@@ -294,6 +355,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(every_line_end_begins_a_data_line),
+	    TEST(what_is_no_utf8_goes_out_as_replacements),
+	    TEST(characters_are_whole_wherever_they_stand),
 	    TEST(line_ends_are_found_wherever_they_stand),
 	    TEST(text_of_line_ends_alone_takes_no_longer_than_others),
 	    TEST(an_events_name_is_left_out_where_it_says_nothing_or_lies),

@@ -146,58 +146,6 @@ a_pattern_matches_itself_or_what_begins_with_it(void **state)
 	assert_true(name_pattern_match(SPAN("*"), SPAN("anything")));
 }
 
-/* Every sequence of two and three bytes, against the ranges of RFC 3629. */
-static void
-utf8_is_told_by_its_code_points(void **state)
-{
-	unsigned char b[3];
-	unsigned v;
-
-	(void)state;
-	for (v = 0; v < 1u << 24; v++) {
-		bool ok;
-
-		b[0] = (unsigned char)(v >> 16);
-		b[1] = (unsigned char)(v >> 8);
-		b[2] = (unsigned char)v;
-		if (b[0] < 0xe0 || b[0] > 0xef)
-			continue;
-		ok = (b[1] & 0xc0) == 0x80 && (b[2] & 0xc0) == 0x80;
-		if (ok) {
-			unsigned cp = (b[0] & 0xfu) << 12 |
-			    (b[1] & 0x3fu) << 6 | (b[2] & 0x3fu);
-
-			ok = cp >= 0x800 && (cp < 0xd800 || cp > 0xdfff);
-		}
-		assert_int_equal(name_utf8_ok(span_of((char *)b, 3)), ok);
-	}
-	for (v = 0; v < 1u << 16; v++) {
-		b[0] = (unsigned char)(v >> 8);
-		b[1] = (unsigned char)v;
-		assert_int_equal(name_utf8_ok(span_of((char *)b, 2)),
-		    (b[0] < 0x80 && b[1] < 0x80) ||
-			(b[0] >= 0xc2 && b[0] <= 0xdf &&
-			    (b[1] & 0xc0) == 0x80));
-	}
-}
-
-static void
-utf8_of_four_bytes_ends_at_u10ffff(void **state)
-{
-	(void)state;
-	assert_true(name_utf8_ok(SPAN("\xf0\x90\x80\x80")));
-	assert_false(name_utf8_ok(SPAN("\xf0\x8f\xbf\xbf")));
-	assert_true(name_utf8_ok(SPAN("\xf4\x8f\xbf\xbf")));
-	assert_false(name_utf8_ok(SPAN("\xf4\x90\x80\x80")));
-	assert_false(name_utf8_ok(SPAN("\xf5\x80\x80\x80")));
-	assert_false(name_utf8_ok(SPAN("\xf0\x90\x80")));
-	assert_false(name_utf8_ok(SPAN("\xf0\x90\x80"
-				       "a")));
-	assert_true(name_utf8_ok(SPAN("")));
-	assert_true(name_utf8_ok(SPAN_NONE));
-	assert_true(name_utf8_ok(SPAN("a\0b")));
-}
-
 int
 main(void)
 {
@@ -211,8 +159,6 @@ main(void)
 	    cmocka_unit_test(a_trace_is_a_w3c_traceparent),
 	    cmocka_unit_test(a_pattern_may_end_in_one_star),
 	    cmocka_unit_test(a_pattern_matches_itself_or_what_begins_with_it),
-	    cmocka_unit_test(utf8_is_told_by_its_code_points),
-	    cmocka_unit_test(utf8_of_four_bytes_ends_at_u10ffff),
 	};
 
 	return RUN(tests);
