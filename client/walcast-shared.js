@@ -35,6 +35,10 @@
 //
 // A leader that hangs keeps the lock but does not answer: a tab that got no
 // welcome steals the lock.  Two leaders at once only tell things twice.
+//
+// Where there are no locks or channels, or using them throws (cookies blocked,
+// a frame without allow-same-origin), or nothing comes of it, the tab is alone:
+// it shares nothing from then on and has a connection of its own.
 
 const ANSWER_MS = 3000;
 const ANSWER_SPREAD_MS = 1000;
@@ -53,6 +57,7 @@ export class Hub {
 
 	#sink = null;
 	#joined = false;
+	#isAlone = false;
 	#private = null;
 	#tip = '';
 	#answerTimer = null;
@@ -63,23 +68,32 @@ export class Hub {
 	#upstream = null;
 	#open = null;
 
-	/** openDirect(sink): a connection of this tab alone, from its position. */
+	/**
+	 * openDirect(sink, isAlone): a connection of this tab, from its position;
+	 * isAlone: it is the stream's own, not beside what all tabs share.
+	 */
 	constructor(stream, options, env, openDirect) {
 		this.#stream = stream;
 		this.#options = options;
 		this.#env = env;
 		this.#openDirect = openDirect;
 		this.#name = `walcast ${stream.url} ${options.shared}`;
-		this.#channel = new env.BroadcastChannel(this.#name);
-		this.#channel.onmessage = ({ data }) => this.#hear(data);
 		this.#unwatch = this.#watchPage();
+		try {
+			this.#channel = new env.BroadcastChannel(this.#name);
+			this.#channel.onmessage = ({ data }) => this.#hear(data);
+		} catch {
+			this.#isAlone = true;
+		}
 	}
 
 	/** A transport: tells `sink` what comes; returns how to close it. */
 	open(sink) {
 		this.#sink = sink;
 		this.#joined = false;
-		if (this.#upstream)
+		if (this.#isAlone)
+			this.#private = this.#openDirect(sink, true);
+		else if (this.#upstream)
 			this.#hear(this.#welcome());
 		else
 			this.#ask();
@@ -91,7 +105,7 @@ export class Hub {
 		this.#detach();
 		this.#stepDown();
 		this.#unwatch();
-		this.#channel.close();
+		this.#channel?.close();
 	}
 
 	#detach() {
@@ -102,37 +116,64 @@ export class Hub {
 	}
 
 	#post(message) {
-		this.#channel.postMessage(message);
+		if (!this.#isAlone)
+			this.#channel.postMessage(message);
+	}
+
+	/** Sharing does not work here, and trying again would not help. */
+	#stayAlone() {
+		const sink = this.#sink;
+		const wasJoined = this.#joined;
+		this.#isAlone = true;
+		this.#detach();
+		this.#stepDown();
+		this.#channel.close();
+		if (sink && wasJoined)
+			sink.ended(sink.error('network',
+			    'the stream of all tabs cannot be shared any more'));
+		else if (sink)
+			this.open(sink);
 	}
 
 	// ---- leading -----------------------------------------------------------
 
 	/** Waits for the lock, and asks who has it. */
 	#ask() {
+		this.#answerIn(ANSWER_MS + this.#env.random() * ANSWER_SPREAD_MS,
+		    () => {
+			this.#answerIn(ANSWER_MS, () => this.#stayAlone());
+			this.#requestLock(true);
+		    });
+		this.#post({ kind: 'hello' });
 		if (!this.#asking)
 			this.#requestLock(false);
-		this.#post({ kind: 'hello' });
-		this.#env.clearTimeout(this.#answerTimer);
-		this.#answerTimer = this.#env.setTimeout(
-		    () => this.#requestLock(true),
-		    ANSWER_MS + this.#env.random() * ANSWER_SPREAD_MS);
 	}
 
-	#requestLock(steal) {
+	#answerIn(ms, otherwise) {
+		this.#env.clearTimeout(this.#answerTimer);
+		this.#answerTimer = this.#env.setTimeout(otherwise, ms);
+	}
+
+	async #requestLock(steal) {
 		const term = ++this.#term;
 		this.#asking?.abort();
 		this.#asking = new AbortController();
 		const how = steal ? { steal } : { signal: this.#asking.signal };
-		this.#env.navigator.locks.request(this.#name, how, () => {
+		try {
+			await this.#env.navigator.locks.request(this.#name, how, () => {
+				if (term !== this.#term)
+					return undefined;
+				this.#lead();
+				return new Promise((resolve) => { this.#resign = resolve; });
+			});
+		} catch (cause) {
 			if (term !== this.#term)
-				return undefined;
-			this.#lead();
-			return new Promise((resolve) => { this.#resign = resolve; });
-		}).catch(() => {
-			// Aborted by us, or stolen from us.
-			if (term === this.#term)
+				return; // aborted by us
+			if (cause?.name === 'AbortError' && this.#upstream)
 				this.#onStolen();
-		});
+			else
+				this.#stayAlone();
+		}
 	}
 
 	#lead() {

@@ -315,7 +315,7 @@ export interface Options extends CallbackOptions {
 	signal?: AbortSignal;
 
 	retry?: RetryPreset | Retry;
-	/** Statuses after which nothing more is tried. */
+	/** Statuses after which nothing more is tried; 200: no stream, but a page. */
 	fatal?(status: number): boolean;
 	connectTimeoutMs?: number;
 	/** Instead of heartbeat_ms times livenessFactor plus a second; 0: never. */

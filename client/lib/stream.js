@@ -422,21 +422,19 @@ export class WalcastStream {
 
 	async #open(sink) {
 		const turn = this.#turn;
-		const { shared } = this.#options;
-		const { navigator, BroadcastChannel } = this.#env;
-		const Hub = shared && navigator?.locks && BroadcastChannel &&
+		const Hub = this.#options.shared &&
 		    await this.#usePart('shared', (part) => part.Hub);
 		if (turn !== this.#turn)
 			return;
 		if (Hub) {
 			this.#transport = 'shared';
 			this.#hub ??= new Hub(this, this.#options, this.#env,
-			    (to) => this.#openDirect(to));
+			    (...to) => this.#openDirect(...to));
 		}
 		this.#close = this.#hub ? this.#hub.open(sink) : this.#openDirect(sink);
 	}
 
-	#openDirect(sink) {
+	#openDirect(sink, isAlone = !this.#hub) {
 		const o = this.#options;
 		const useFetch = o.transport !== 'eventsource' && canStream(this.#env);
 		const prepare = async () => ({
@@ -448,7 +446,7 @@ export class WalcastStream {
 			}),
 			init: await requestInit(o, this.lastEventId),
 		});
-		if (!this.#hub)
+		if (isAlone)
 			this.#transport = useFetch ? 'fetch' : 'eventsource';
 		if (useFetch)
 			return openFetch(prepare, sink, this.#env);

@@ -33,18 +33,18 @@ export function judgeResponse({ status, headers }, isFatal, now) {
 	if (status === 204)
 		return streamError('no_content', 'the server answered 204',
 		    { status, fatal: true });
-	if (status !== 200)
-		return streamError('status', `the server answered ${status}`, {
-			status,
-			fatal: isFatal(status),
-			retryAfterMs: retryAfter(headers.get('retry-after'), now),
-		});
 	const type = headers.get('content-type');
-	if (/^text\/event-stream\s*(;|$)/i.test(type))
+	const isAnswer = status === 200;
+	if (isAnswer && /^text\/event-stream\s*(;|$)/i.test(type))
 		return null;
-	return streamError('content_type',
-	    `the answer is ${type}, not text/event-stream: is the address right?`,
-	    { status, fatal: true });
+	return streamError(...isAnswer
+		? ['content_type', `the answer is ${type}, not text/event-stream: ` +
+		    'a page for login, or another address?']
+		: ['status', `the server answered ${status}`], {
+		status,
+		fatal: isFatal(status),
+		retryAfterMs: retryAfter(headers.get('retry-after'), now),
+	});
 }
 
 export const canStream = ({ fetch, Response }) =>

@@ -301,6 +301,28 @@ test('another content type is final, and the message says which', async () => {
 	}
 });
 
+test('a page in place of the stream: `fatal` decides whether it may pass', async () => {
+	const w = makeWorld();
+	const page = () => new Response('<h1>Back soon</h1>', { status: 200,
+		headers: { 'content-type': 'text/html', 'retry-after': '2' } });
+	w.network.answer = page;
+	await w.start({ fatal: () => false });
+	assert.equal(w.stream.state, 'retrying');
+	const [error] = w.of('onError');
+	assert.deepEqual([error.kind, error.status, error.fatal],
+	    ['content_type', 200, false]);
+	assert.match(error.message, /is text\/html, not text\/event-stream/);
+	assert.ok(w.of('onRetry')[0].retryIn >= 2000, 'when the page says');
+	w.network.answer = (c) => w.network.stream(c);
+	await w.clock.advance(10000);
+	assert.equal(w.stream.state, 'open');
+	w.stream.stop();
+	w.network.answer = page;
+	await w.start();
+	assert.equal(w.stream.state, 'closed');
+	assert.equal(w.of('onClose').at(-1).reason, 'content_type');
+});
+
 test('an event that is too long ends it, and the socket', async () => {
 	const w = makeWorld();
 	await w.start({ maxLength: 100 });

@@ -387,109 +387,93 @@ test('a slow tab stops nobody, and reads the rest later', async () => {
 	[slow, quick].forEach((tab) => tab.stream.stop());
 });
 
-test('without locks or channels each tab has its own connection', async () => {
+class SilentChannel {
+	postMessage() {}
+	close() {}
+}
+
+/** Each is what is wrong with a tab's surroundings. */
+const insecure = () => { throw new DOMException('not allowed', 'SecurityError'); };
+const BROKEN = {
+	'has no locks': { navigator: {} },
+	'has no navigator': { navigator: undefined },
+	'has no channels': { BroadcastChannel: undefined },
+	'has channels that throw': { BroadcastChannel: insecure },
+	'has locks that throw': { navigator: { locks: { request: insecure } } },
+	'has locks whose property throws': { navigator: { get locks() {
+		return insecure(); } } },
+	'has locks that are refused': { navigator: { locks: {
+		request: async () => insecure() } } },
+	'has locks that are aborted at once': { navigator: { locks: {
+		request: async () => { throw new DOMException('', 'AbortError'); } } } },
+	'has locks that are refused without a reason': { navigator: { locks: {
+		request: () => Promise.reject() } } },
+};
+
+for (const [what, env] of Object.entries(BROKEN))
+	test(`a tab that ${what} has a connection of its own`, async (t) => {
+		const { makeLogWorld } = await import('./sim/setup.js');
+		const unhandled = [];
+		const note = (cause) => unhandled.push(cause);
+		process.on('unhandledRejection', note);
+		t.after(() => process.off('unhandledRejection', note));
+		const w = makeLogWorld();
+		Object.defineProperty(globalThis, 'localStorage', {
+			configurable: true, get: insecure });
+		t.after(() => delete globalThis.localStorage);
+		Object.assign(w.env, { BroadcastChannel: SilentChannel, ...env });
+		await w.start({ shared: true, storage: 'local' });
+		for (let i = 0; i < 5; i++)
+			w.network.publish();
+		await settle();
+		assert.deepEqual(w.ids(), ['1', '2', '3', '4', '5']);
+		assert.equal(w.stream.stats().transport, 'fetch');
+		w.network.closeAll();
+		await w.clock.advance(20000);
+		w.network.publish();
+		await settle();
+		assert.equal(w.ids().at(-1), '6');
+		assert.equal(w.network.served, 2, 'nothing else was tried');
+		w.stream.stop();
+		assert.equal(w.network.open.length, 0);
+		await settle();
+		assert.equal(w.clock.pending, 0);
+		assert.deepEqual(unhandled, []);
+	});
+
+test('where nothing comes of locks and channels a tab goes its own way', async () => {
 	const { makeLogWorld } = await import('./sim/setup.js');
 	const w = makeLogWorld();
+	Object.assign(w.env, {
+		navigator: { locks: { request: () => new Promise(() => {}) } },
+		BroadcastChannel: SilentChannel,
+	});
 	await w.start({ shared: true });
+	await w.clock.advance(7000);
 	assert.equal(w.stream.state, 'open');
 	w.network.publish();
 	await settle();
 	assert.deepEqual(w.ids(), ['1']);
 	w.stream.stop();
+	assert.equal(w.clock.pending, 0);
 });
 
-// ---- any accident -----------------------------------------------------------------------
-
-/** Tabs open, close, die, hang and sleep; the server comes and goes. */
-async function accidents(seed) {
-	const random = seeded(seed);
-	const { clock, network, site } = makeSite({ seed, delayMs: 40 });
-	network.heartbeatMs = 15000;
-	const all = [];
-	const pick = () => site.tabs[Math.floor(random() * site.tabs.length)];
-	const retry = { initialDelayMs: 200, maxDelayMs: 1000 };
-	for (let i = 0; i < 150; i++) {
-		const luck = random();
-		if (site.tabs.length === 0 || (luck < 0.08 && site.tabs.length < 4)) {
-			const lastEventId = Math.floor(random() * (network.head + 1));
-			const tab = site.open({ lastEventId, retry });
-			all.push({ tab, from: lastEventId + 1 });
-		} else if (luck < 0.12) {
-			site.kill(site.leader ?? pick());
-		} else if (luck < 0.15) {
-			site.kill(pick());
-		} else if (luck < 0.17) {
-			network.closeAll(random() < 0.5);
-		} else if (luck < 0.2) {
-			site.hang(pick());
-		} else if (luck < 0.3) {
-			site.tabs.forEach((tab) => site.wake(tab));
-		} else if (luck < 0.32) {
-			pick().page.fire('pagehide', { persisted: true });
-		} else if (luck < 0.42) {
-			site.tabs.forEach((tab) =>
-			    tab.page.fire('pageshow', { persisted: true }));
-		} else if (luck < 0.45) {
-			network.heartbeat();
-		} else {
-			network.publish();
-		}
-		if (random() < 0.5)
-			await clock.advance(Math.floor(random() * random() * 3000));
-	}
-	site.tabs.forEach((tab) => {
-		site.wake(tab);
-		tab.page.fire('pageshow', { persisted: true });
-	});
-	for (let i = 0; i < 8; i++) {
-		network.heartbeat();
-		await clock.advance(7000);
-	}
-	return { network, site, all };
-}
-
-test('whatever happens to tabs, each sees each event once, in order', async () => {
-	for (let seed = 1; seed <= 40; seed++) {
-		const { network, site, all } = await accidents(seed);
-		for (const [i, { tab, from }] of all.entries()) {
-			const ids = tab.ids();
-			const what = `seed ${seed}, tab ${i}`;
-			assert.deepEqual(ids, ids.length === 0 ? []
-				: upTo(ids.at(-1), from), what);
-			if (tab.isAlive)
-				assert.equal(ids.at(-1) ?? from - 1, network.head,
-				    `${what} is complete`);
-			for (const name of ['onGap', 'onDuplicate', 'onOutOfOrder'])
-				assert.deepEqual(tab.of(name), [], what);
-		}
-		if (site.tabs.length > 0)
-			assert.equal(network.open.length, 1,
-			    `seed ${seed}: one connection in the end`);
-		site.tabs.forEach((tab) => tab.stream.stop());
-	}
-});
-
-test('where the part is not served it is told, and each tab has its own', async () => {
-	const { network, site } = makeSite();
-	const { WalcastStream } = await import('./sim/setup.js');
-	const { shared } = WalcastStream.parts;
-	WalcastStream.parts.shared = () => Promise.reject(new Error('404'));
-	const tab = site.open();
+test('a leader that may share no more goes on alone, and misses nothing', async () => {
+	const { clock, network, site } = makeSite();
+	const tabs = [site.open(), site.open()];
 	await settle();
-	WalcastStream.parts.shared = shared;
 	network.publish();
 	await settle();
-	assert.equal(tab.of('onError')[0].kind, 'unsupported');
-	assert.deepEqual(tab.ids(), [1]);
-	tab.stream.stop();
-	assert.equal(tab.stream.state, 'closed');
-});
-
-test('stopping while the part is being loaded leaves nothing behind', async () => {
-	const { network, site } = makeSite();
-	const tab = site.open();
-	tab.stream.stop();
+	site.locks.fail(tabs[0]);
+	network.publish();
+	await clock.advance(20000);
+	network.publish();
 	await settle();
-	assert.equal(network.served, 0);
-	assert.deepEqual(site.locks.holders, []);
+	for (const tab of tabs) {
+		assert.deepEqual(tab.ids(), [1, 2, 3]);
+		assert.equal(tab.stream.state, 'open');
+	}
+	assert.equal(network.open.length, 2);
+	assert.equal(site.leader, tabs[1]);
+	tabs.forEach((tab) => tab.stream.stop());
 });

@@ -69,6 +69,17 @@ class Locks {
 		});
 	}
 
+	/** The user forbids this site to store anything: its lock is broken. */
+	fail(tab) {
+		for (const [name, holder] of this.#held) {
+			if (holder.tab !== tab)
+				continue;
+			this.#held.delete(name);
+			holder.reject(new DOMException('forbidden', 'SecurityError'));
+			this.#grantNext(name);
+		}
+	}
+
 	holder(name) {
 		return this.#held.get(name)?.tab;
 	}
