@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Prints walcast.conf as the package ships it: every key of the table with
- * its sentence and its default, commented out.  Blocks on nothing.
+ * its sentence and its default, commented out, but for what the package's own
+ * users need.  Blocks on nothing.
  */
 #include <stdio.h>
 #include <string.h>
@@ -38,6 +39,18 @@ values(const struct conf_row *row)
 	(void)printf(".\n");
 }
 
+/* The workers of the package have a user of their own. */
+static void
+setting(const struct conf_row *row)
+{
+	if (strcmp(row->key, "report_users") == 0) {
+		(void)printf("report_users = walcast-sse\n");
+		return;
+	}
+	(void)printf("#%s =%s%s\n", row->key,
+	    row->initial[0] == '\0' ? "" : " ", row->initial);
+}
+
 int
 main(void)
 {
@@ -46,7 +59,8 @@ main(void)
 	comment("Configuration of Walcast: pubd, the workers and walcast(1). "
 		"See walcast.conf(5).");
 	(void)printf("#\n");
-	comment("Every key stands here with its default. `pubd -n` checks this "
+	comment("Every key stands here with its default; report_users names "
+		"the user of the package's workers. `pubd -n` checks this "
 		"file. pubd rereads it on reload; the workers read it when "
 		"they start: systemctl reload walcast; systemctl restart "
 		"walcast-sse walcast-metrics");
@@ -57,8 +71,7 @@ main(void)
 			values(row);
 		else if (row->unit[0] != '\0')
 			(void)printf("# In %s.\n", row->unit);
-		(void)printf("#%s =%s%s\n", row->key,
-		    row->initial[0] == '\0' ? "" : " ", row->initial);
+		setting(row);
 	}
 	return 0;
 }

@@ -2,6 +2,10 @@
 /*
  * The watch connection.  Owns its socket; connects again with back-off.
  * Never blocks, but for bell_last_report.
+ *
+ * pubd may say that our user may not speak as a worker.  Then we listen as
+ * anybody may, report nothing, and ask again from time to time, for its
+ * configuration may have been mended.
  */
 #include "bell.h"
 
@@ -19,6 +23,7 @@
 
 #define RETRY_MIN_US  100000
 #define RETRY_MAX_US  2000000
+#define ASK_AGAIN_US  60000000 /* pubd/requests.c knows of it */
 #define IN_BYTES_MAX  65536
 #define OUT_BYTES_MAX 65536
 
@@ -32,6 +37,8 @@ struct bell {
 	uint64_t random;
 	bool told;    /* that pubd is not there */
 	bool tracing; /* it wants spans */
+	bool asked;   /* to watch as what we are, and not answered */
+	bool refused; /* that */
 };
 
 static void connect_to_pubd(struct bell *b);
@@ -58,6 +65,7 @@ hang_up(struct bell *b)
 	int fd = b->watch.fd;
 
 	set_tracing(b, false);
+	b->asked = false;
 	if (fd >= 0) {
 		loop_del(b->loop, &b->watch);
 		(void)close(fd);
@@ -94,6 +102,60 @@ get_number(struct span line, struct span name, int64_t *out)
 	    span_to_int64(value, out);
 }
 
+static bool
+is_member(struct span line, struct span name, struct span value)
+{
+	struct span raw;
+
+	return jsontext_member(line, name, &raw) == ST_OK &&
+	    span_eq(raw, value);
+}
+
+static enum status
+ask_to_watch(struct bell *b)
+{
+	b->asked = true;
+	return buf_printf(&b->out, "{\"op\":\"watch\",\"role\":\"%s\"%s%s}\n",
+	    b->o.role, b->o.timing ? ",\"timing\":true" : "",
+	    b->o.ring == NULL ? ",\"wake\":false" : "");
+}
+
+/* Our user may not watch as what we are. */
+static void
+take_refusal(struct bell *b, struct span line)
+{
+	struct span message = SPAN("\"\"");
+
+	if (!b->refused) {
+		status_ignore(jsontext_member(line, SPAN("message"), &message));
+		log_warnx("pubd takes no reports of this process, its figures "
+			  "are missing: %.*s",
+		    (int)(message.len > 300 ? 300 : message.len), message.p);
+	}
+	b->asked = false;
+	b->refused = true;
+	set_tracing(b, false);
+	/* When there is no room for it the tail polls. */
+	if (b->o.ring != NULL)
+		status_ignore(
+		    buf_append(&b->out, SPAN("{\"op\":\"watch\"}\n")));
+	status_ignore(
+	    timer_set(b->loop, &b->retry, loop_now_us(b->loop) + ASK_AGAIN_US));
+}
+
+static void
+take_answer(struct bell *b, struct span line)
+{
+	if (is_member(line, SPAN("ok"), SPAN("false"))) {
+		if (is_member(line, SPAN("error"), SPAN("\"forbidden\"")))
+			take_refusal(b, line);
+		return;
+	}
+	if (b->refused)
+		log_info("pubd takes reports of this process again");
+	b->asked = b->refused = false;
+}
+
 static void
 take_line(struct bell *b, struct span line)
 {
@@ -102,7 +164,11 @@ take_line(struct bell *b, struct span line)
 	size_t at;
 
 	if (jsontext_check(line, &at) != ST_OK || line.len == 0 ||
-	    line.p[0] != '{' || !get_number(line, SPAN("head"), &head))
+	    line.p[0] != '{')
+		return;
+	if (b->asked && jsontext_member(line, SPAN("ok"), &value) == ST_OK)
+		take_answer(b, line);
+	if (!get_number(line, SPAN("head"), &head))
 		return;
 	if (jsontext_member(line, SPAN("trace"), &value) == ST_OK)
 		set_tracing(b, span_eq(value, SPAN("true")));
@@ -142,7 +208,7 @@ on_pubd(struct watch *w, uint32_t events)
 			take_lines(b);
 		}
 	} while (st == ST_OK);
-	if (st != ST_AGAIN) {
+	if (st != ST_AGAIN || !flush(b)) {
 		if (!b->told)
 			log_warnx("pubd hung up: %s", meanwhile(b));
 		b->told = true;
@@ -153,8 +219,13 @@ on_pubd(struct watch *w, uint32_t events)
 static void
 on_retry(struct timer *t, uint64_t now_us)
 {
+	struct bell *b = OWNER_OF(t, struct bell, retry);
+
 	(void)now_us;
-	connect_to_pubd(OWNER_OF(t, struct bell, retry));
+	if (b->watch.fd < 0)
+		connect_to_pubd(b);
+	else if (ask_to_watch(b) != ST_OK || !flush(b))
+		hang_up(b);
 }
 
 static void
@@ -171,10 +242,7 @@ connect_to_pubd(struct bell *b)
 		}
 	}
 	if (st == ST_OK)
-		st = buf_printf(&b->out,
-		    "{\"op\":\"watch\",\"role\":\"%s\"%s%s}\n", b->o.role,
-		    b->o.timing ? ",\"timing\":true" : "",
-		    b->o.ring == NULL ? ",\"wake\":false" : "");
+		st = ask_to_watch(b);
 	if (st != ST_OK || !flush(b)) {
 		if (!b->told)
 			log_info("%s: %s", err.text, meanwhile(b));
@@ -233,7 +301,7 @@ bell_report(struct bell *b, struct span line)
 	size_t before = b->out.len;
 	bool taken;
 
-	if (b->watch.fd < 0)
+	if (b->watch.fd < 0 || b->refused)
 		return false;
 	taken = buf_append(&b->out, line) == ST_OK &&
 	    buf_append(&b->out, SPAN("\n")) == ST_OK;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The configuration: the table, and the parser, the environment and the dump
- * that work from it.  conf_load reads one file; everything else is pure.
+ * that work from it.  conf_load reads one file, and names of users are looked
+ * up where they are; everything else is pure.
  */
 #include "conf.h"
 
@@ -10,6 +11,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -154,6 +156,10 @@ const struct conf_row conf_rows[] = {
 	.reload = true,
 	.sentence = "Channels whose events are counted by name, at most 32; "
 		    "empty: none."},
+    {MEMBER(report_users), .type = CONF_TEXT, .initial = "", .unit = "",
+	.reload = true,
+	.sentence = "Users, by name or number, whose processes may report to "
+		    "pubd, besides root and the owner of the log."},
     {MEMBER(beacon), .type = CONF_ENUM, .initial = "off",
 	.values = switch_values, .unit = "", .reload = true,
 	.sentence = "Whether browsers may report what they see, at "
@@ -393,6 +399,55 @@ set_list(struct conf *c, const struct conf_row *row, struct span value,
 	return ST_OK;
 }
 
+/* ST_INVALID: nobody has this name, or number. */
+static enum status
+find_user(struct span name, int64_t *uid)
+{
+	const struct passwd *pw;
+	char text[64];
+
+	if (span_to_int64(name, uid))
+		return *uid < UINT32_MAX ? ST_OK : ST_INVALID;
+	if (name.len >= sizeof(text))
+		return ST_INVALID;
+	memcpy(text, name.p, name.len);
+	text[name.len] = '\0';
+	pw = getpwnam(text);
+	if (pw == NULL)
+		return ST_INVALID;
+	*uid = (int64_t)pw->pw_uid;
+	return ST_OK;
+}
+
+/* Kept as numbers, so that nobody looks names up later. */
+static enum status
+set_users(struct conf *c, const struct conf_row *row, struct span value,
+    struct errmsg *err)
+{
+	char *out = text_member(c, row);
+	struct span part;
+	int64_t uid = 0;
+	size_t n = 0;
+
+	out[0] = '\0';
+	while (next_part(&value, &part)) {
+		if (find_user(part, &uid) != ST_OK) {
+			errmsg_set(err,
+			    "%s: there is no user \"%.*s\" on this host: "
+			    "write a name that it has, or a number",
+			    row->key, SHOWN(part));
+			return ST_INVALID;
+		}
+		n += (size_t)snprintf(out + n, row->size - n, "%s%" PRId64,
+		    n == 0 ? "" : " ", uid);
+		if (n >= row->size) {
+			errmsg_set(err, "%s: too long a list", row->key);
+			return ST_INVALID;
+		}
+	}
+	return ST_OK;
+}
+
 /* http://HOST... or https://HOST..., without white space. */
 static enum status
 set_url(struct conf *c, const struct conf_row *row, struct span value,
@@ -432,6 +487,8 @@ set_text(struct conf *c, const struct conf_row *row, struct span value,
 		return set_list(c, row, value, &channel_list, err);
 	if (row->offset == offsetof(struct conf, metrics_channels))
 		return set_list(c, row, value, &counted_list, err);
+	if (row->offset == offsetof(struct conf, report_users))
+		return set_users(c, row, value, err);
 	if (row->offset == offsetof(struct conf, otlp_endpoint))
 		return set_url(c, row, value, err);
 	assert(row->offset == offsetof(struct conf, allow_origin));

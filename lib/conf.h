@@ -60,6 +60,7 @@ struct conf {
 	int64_t log_rate;   /* lines a second of a kind that a peer drives */
 	int64_t metrics;    /* enum conf_switch */
 	char metrics_channels[1024]; /* comma separated; "" none */
+	char report_users[256];      /* uids, space separated; "" none */
 	int64_t beacon;              /* enum conf_switch */
 	int64_t beacon_sample;       /* percent that is counted */
 	int64_t beacon_rate;         /* a minute and address; 0: no limit */

@@ -82,6 +82,15 @@ MUST_USE enum status figures_write(const struct figures *f,
 MUST_USE enum status figures_read(struct figures *f, enum figures_part part,
     struct span text, unsigned *n_unknown);
 
+/*
+ * Looks for a counter that no process can have brought from one value to the
+ * other in that time, by maxima far above what machines do (figures.c).
+ *
+ * Returns  the member, or NULL; one that has gone back is not looked at
+ */
+const char *figures_implausible(const struct figures *before,
+    const struct figures *now, uint64_t elapsed_ms);
+
 /* ---- the catalogue ------------------------------------------------------ */
 
 enum figure_type { FIGURE_GAUGE, FIGURE_COUNTER, FIGURE_HISTOGRAM };

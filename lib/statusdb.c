@@ -30,6 +30,7 @@ struct statusdb {
 	/* Of a writer only: */
 	struct db_stmt *put, *expired, *gone, *back, *sum, *unmark, *forget;
 	struct db_stmt *less, *drop, *error, *errors_trim, *log, *log_put;
+	struct db_stmt *find, *reset, *reset_gone;
 };
 
 /* ---- the file ----------------------------------------------------------- */
@@ -214,6 +215,9 @@ prepare(struct statusdb *s, bool writable)
 	    {&s->errors_trim, sql_status_errors_trim},
 	    {&s->log, sql_status_log},
 	    {&s->log_put, sql_status_log_put},
+	    {&s->find, sql_status_find},
+	    {&s->reset, sql_status_reset},
+	    {&s->reset_gone, sql_status_reset_gone},
 	};
 	size_t i, n = writable ? sizeof(list) / sizeof(list[0]) : 2;
 	enum status st = ST_OK;
@@ -279,6 +283,9 @@ statusdb_close(struct statusdb **sp)
 	db_stmt_free(&s->errors_trim);
 	db_stmt_free(&s->log);
 	db_stmt_free(&s->log_put);
+	db_stmt_free(&s->find);
+	db_stmt_free(&s->reset);
+	db_stmt_free(&s->reset_gone);
 	db_close(&s->db);
 	free(s);
 	*sp = NULL;
@@ -442,6 +449,19 @@ statusdb_remove(struct statusdb *s, struct span name, int64_t now_ms)
 	return end(s, st);
 }
 
+enum status
+statusdb_reset(struct statusdb *s)
+{
+	enum status st = begin(s);
+
+	if (st != ST_OK)
+		return st;
+	st = run(s->reset);
+	if (st == ST_OK)
+		st = run(s->reset_gone);
+	return end(s, st);
+}
+
 /* ---- reading ------------------------------------------------------------ */
 
 static void
@@ -477,6 +497,25 @@ statusdb_each(struct statusdb *s,
 		fn(arg, &row);
 	}
 	return st == ST_END ? ST_OK : st;
+}
+
+enum status
+statusdb_find(struct statusdb *s, struct span name,
+    void (*fn)(void *arg, const struct statusdb_row *row), void *arg)
+{
+	struct statusdb_row row;
+	enum status st;
+
+	if (db_has_moved(s->db))
+		return ST_MOVED;
+	db_bind_text(s->find, 1, name);
+	st = db_step(s->find);
+	if (st == ST_OK) {
+		read_row(s->find, &row);
+		fn(arg, &row);
+		db_reset(s->find);
+	}
+	return st == ST_END ? ST_NOTFOUND : st;
 }
 
 enum status

@@ -87,6 +87,21 @@ MUST_USE enum status statusdb_expire(struct statusdb *s, int64_t now_ms);
 MUST_USE enum status statusdb_remove(struct statusdb *s, struct span name,
     int64_t now_ms);
 
+/*
+ * Forgets what all processes counted that are gone.  Those that live keep
+ * their counters, for it is they who know them.  For a writer only.
+ */
+MUST_USE enum status statusdb_reset(struct statusdb *s);
+
+/*
+ * Calls fn for the row of this name, also when it was given up but may come
+ * back.  Its spans are valid during the call only.  For a writer only.
+ *
+ * Returns  ST_NOTFOUND when there is none
+ */
+MUST_USE enum status statusdb_find(struct statusdb *s, struct span name,
+    void (*fn)(void *arg, const struct statusdb_row *row), void *arg);
+
 /* Calls fn for each row, by name; its spans are valid during the call only. */
 MUST_USE enum status statusdb_each(struct statusdb *s,
     void (*fn)(void *arg, const struct statusdb_row *row), void *arg);

@@ -13,7 +13,11 @@
 
 #define FIGURES_MAX (128 * 1024) /* bytes; half of it are channels */
 #define RETRY_US    1000000
+#define SLACK_MS    2000
 #define OTHERS_MAX  8 /* rows of pubds that were killed, at once */
+
+/* For more than a day of counting nobody's word is taken. */
+#define MAX_ELAPSED_MS INT64_C(86400000)
 
 void
 beat_init(struct beat *b, const char *log_path, int64_t pid, int64_t now_ms)
@@ -197,9 +201,72 @@ beat_fini(struct beat *b, uint64_t now_us, int64_t now_ms)
 
 /* ---- the rows of others ------------------------------------------------- */
 
+/* What a process had counted when it was last heard of. */
+struct past {
+	struct figures counted;
+	int64_t seen_ms;
+};
+
+static void
+see_past(void *arg, const struct statusdb_row *row)
+{
+	struct past *past = arg;
+	unsigned n_unknown = 0;
+
+	past->seen_ms = row->seen_ms;
+	if (figures_read(&past->counted, FIGURES_COUNTERS, row->counters,
+		&n_unknown) != ST_OK)
+		past->counted = (struct figures){.cell = {0}};
+}
+
+static bool
+has_less(const struct figures *now, const struct figures *before)
+{
+	size_t i;
+
+	for (i = 0; i < FIGURES_N_CELLS; i++)
+		if (now->cell[i] < before->cell[i])
+			return true;
+	return false;
+}
+
+/* The clock may have been set, and reports come when they come. */
+static uint64_t
+time_since(int64_t ms, int64_t now_ms)
+{
+	int64_t elapsed = ms < now_ms ? MAX_ELAPSED_MS : 0;
+
+	if (ms < now_ms && ms > now_ms - MAX_ELAPSED_MS)
+		elapsed = now_ms - ms;
+	return (uint64_t)(elapsed + SLACK_MS);
+}
+
+/*
+ * One report with nonsense in it would spoil the totals for good.  Returns
+ * the counter that cannot be, or NULL.
+ */
+static const char *
+look_at_counters(struct beat *b, const struct statusdb_row *row, int64_t now_ms)
+{
+	struct past past = {.seen_ms = row->started_ms};
+	struct figures now = {.cell = {0}};
+	unsigned n_unknown = 0;
+	enum status st = statusdb_find(b->db, row->name, see_past, &past);
+
+	if ((st != ST_OK && st != ST_NOTFOUND) ||
+	    figures_read(&now, FIGURES_COUNTERS, row->counters, &n_unknown) !=
+		ST_OK)
+		return NULL; /* putting it fails as well, and says why */
+	/* Who has counted less is another one, of the same name. */
+	if (has_less(&now, &past.counted))
+		past.counted = (struct figures){.cell = {0}};
+	return figures_implausible(&past.counted, &now,
+	    time_since(past.seen_ms, now_ms));
+}
+
 enum status
 beat_report(struct beat *b, const struct statusdb_row *reported,
-    uint64_t now_us, int64_t now_ms)
+    uint64_t now_us, int64_t now_ms, const char **member)
 {
 	struct statusdb_row row = *reported;
 
@@ -208,10 +275,25 @@ beat_report(struct beat *b, const struct statusdb_row *reported,
 		return ST_EXISTS;
 	if (!is_open(b, now_us, now_ms))
 		return ST_OK;
+	*member = look_at_counters(b, &row, now_ms);
+	if (*member != NULL)
+		return ST_CONSTRAINT;
 	row.seen_ms = now_ms;
 	row.lease_ms = BEAT_LEASE_MS;
 	note(b, statusdb_put(b->db, &row, 1), now_us);
 	return ST_OK;
+}
+
+enum status
+beat_reset(struct beat *b, uint64_t now_us, int64_t now_ms)
+{
+	enum status st = ST_BUSY;
+
+	if (is_open(b, now_us, now_ms)) {
+		st = statusdb_reset(b->db);
+		note(b, st, now_us);
+	}
+	return st;
 }
 
 void

@@ -70,11 +70,17 @@ void beat_write(struct beat *b, uint64_t now_us, int64_t now_ms);
 
 /*
  * A worker's report; seen now, with a lease.
- * Returns  ST_OK, or ST_EXISTS (its name is that of our own row or of
- *          the totals)
+ * Returns  ST_OK, ST_EXISTS (its name is that of our own row or of the
+ *          totals), or ST_CONSTRAINT: no process can have counted so much in
+ *          the time since its last report, or since it says that it began;
+ *          *member names the counter
  */
 MUST_USE enum status beat_report(struct beat *b, const struct statusdb_row *row,
-    uint64_t now_us, int64_t now_ms);
+    uint64_t now_us, int64_t now_ms, const char **member);
+
+/* Forgets what processes counted that are gone. */
+MUST_USE enum status beat_reset(struct beat *b, uint64_t now_us,
+    int64_t now_ms);
 
 /* A worker's connection has ended. */
 void beat_gone(struct beat *b, struct span name, uint64_t now_us,

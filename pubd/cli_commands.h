@@ -13,5 +13,6 @@ extern const struct cli_command cli_publish;
 extern const struct cli_command cli_status;
 extern const struct cli_command cli_tail;
 extern const struct cli_command cli_trim;
+extern const struct cli_command cli_reset;
 
 #endif

@@ -8,6 +8,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <libgen.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #include "cli_commands.h"
 #include "cli_link.h"
 #include "clock.h"
+#include "figures.h"
 #include "json.h"
 #include "sock.h"
 #include "statusdb.h"
@@ -24,6 +26,7 @@
 #define PING_US         UINT64_C(5000000)
 #define MIN_FREE_BYTES  (INT64_C(16) << 20)
 #define WARN_FREE_BYTES (INT64_C(256) << 20)
+#define USER_BYTES      64
 #define OWN_FDS         100 /* of a worker, besides its streams */
 
 enum level { LEVEL_OK, LEVEL_WARN, LEVEL_FAIL };
@@ -35,6 +38,7 @@ struct doctor {
 	int64_t now_ms;
 	int64_t pubd_pid, pubd_age_ms; /* the freshest row; pid 0: none */
 	bool pubd_alive;
+	int64_t refused_uid; /* whose reports it refuses now; -1: nobody's */
 };
 
 static const char help_text[] =
@@ -220,6 +224,8 @@ see_row(void *arg, const struct statusdb_row *row)
 {
 	struct doctor *d = arg;
 	int64_t age_ms = statusdb_age_ms(row, d->now_ms);
+	struct figures f = {.cell = {0}};
+	unsigned n_unknown = 0;
 
 	if (!span_eq(row->role, SPAN("pubd")) ||
 	    (d->pubd_pid != 0 && age_ms > d->pubd_age_ms))
@@ -227,6 +233,11 @@ see_row(void *arg, const struct statusdb_row *row)
 	d->pubd_pid = row->pid;
 	d->pubd_age_ms = age_ms;
 	d->pubd_alive = statusdb_is_live(row, d->now_ms);
+	d->refused_uid = -1;
+	if (figures_read(&f, FIGURES_GAUGES, row->gauges, &n_unknown) ==
+		ST_OK &&
+	    f.known[FIG_REPORTS_FORBIDDEN_UID])
+		d->refused_uid = (int64_t)f.cell[FIG_REPORTS_FORBIDDEN_UID];
 }
 
 static void
@@ -255,6 +266,57 @@ check_heartbeat(struct doctor *d)
 		    "pubd (pid %" PRId64 ") was seen %s ago%s", d->pubd_pid,
 		    cli_age(age, d->pubd_age_ms),
 		    d->pubd_alive ? "" : ": it has died or hangs: restart it");
+}
+
+/* His name, or his number. */
+static const char *
+user_name(char out[USER_BYTES], int64_t uid)
+{
+	const struct passwd *pw = getpwuid((uid_t)uid);
+
+	if (pw != NULL)
+		(void)snprintf(out, USER_BYTES, "%s", pw->pw_name);
+	else
+		(void)snprintf(out, USER_BYTES, "%" PRId64, uid);
+	return out;
+}
+
+/* Root, the owner of the log, and who is named. */
+static void
+list_reporters(const struct doctor *d, char *out, size_t size)
+{
+	struct span uids = span_str(d->cli->conf.report_users), part;
+	char name[USER_BYTES];
+	struct stat sb;
+	size_t n;
+	int64_t uid;
+
+	n = (size_t)snprintf(out, size, "root");
+	if (stat(d->cli->conf.database, &sb) == 0 && sb.st_uid != 0)
+		n += (size_t)snprintf(out + n, size - n, ", %s",
+		    user_name(name, (int64_t)sb.st_uid));
+	while (n < size && span_cut(&uids, ' ', &part))
+		if (span_to_int64(part, &uid))
+			n += (size_t)snprintf(out + n, size - n, ", %s",
+			    user_name(name, uid));
+}
+
+static void
+check_reports(struct doctor *d)
+{
+	char list[1024], name[USER_BYTES];
+
+	list_reporters(d, list, sizeof(list));
+	if (d->pubd_alive && d->refused_uid >= 0)
+		say(d, LEVEL_WARN, "reports",
+		    "pubd refuses those of user %s, whose figures are "
+		    "missing: if workers of yours run as that user, put "
+		    "`report_users = %s` into %s and reload pubd (now they "
+		    "are taken from %s)",
+		    user_name(name, d->refused_uid), name, d->cli->conf_name,
+		    list);
+	else
+		say(d, LEVEL_OK, "reports", "are taken from %s", list);
 }
 
 static void
@@ -311,7 +373,7 @@ check_descriptors(struct doctor *d)
 static enum cli_exit
 run(const struct cli *cli, int argc, char **argv)
 {
-	struct doctor d = {.cli = cli};
+	struct doctor d = {.cli = cli, .refused_uid = -1};
 	int o = getopt_long(argc, argv, "h", options, NULL);
 
 	if (o != -1 || optind < argc)
@@ -324,6 +386,7 @@ run(const struct cli *cli, int argc, char **argv)
 	if (check_socket(&d))
 		check_pubd(&d);
 	check_heartbeat(&d);
+	check_reports(&d);
 	check_disk(&d);
 	check_descriptors(&d);
 	if (d.n_fail > 0 || d.n_warn > 0)

@@ -394,10 +394,15 @@ member_is(struct span line, struct span name, struct span value)
 	    span_eq(raw, value);
 }
 
+/* A role written with escapes is none of ours, and has no rights. */
 static enum status
 take_watch(struct span line, struct request *r)
 {
+	struct span role;
+
 	r->kind = REQUEST_WATCH;
+	r->ours = jsontext_member(line, SPAN("role"), &role) == ST_OK &&
+	    role.len > 2 && report_role_ok(span_of(role.p + 1, role.len - 2));
 	r->timing = member_is(line, SPAN("timing"), SPAN("true"));
 	r->wake = !member_is(line, SPAN("wake"), SPAN("false"));
 	return ST_OK;
@@ -451,9 +456,13 @@ take_op(struct protocol *p, struct span line, struct span raw,
 		return take_report(p, line, r);
 	if (span_eq(raw, SPAN("\"span\"")))
 		return take_span(p, line, r);
+	if (span_eq(raw, SPAN("\"reset_counters\""))) {
+		r->kind = REQUEST_RESET;
+		return ST_OK;
+	}
 	errmsg_set(&p->message,
-	    "op %.*s is unknown: there are \"ping\", \"watch\" and "
-	    "\"report\"; an event has none",
+	    "op %.*s is unknown: there are \"ping\" and \"watch\"; an event "
+	    "has none",
 	    SHOWN(raw));
 	return refuse(p, r, PROTOCOL_BAD_REQUEST);
 }
@@ -721,6 +730,8 @@ enum status
 protocol_answer(struct buf *out, const struct request *r,
     const struct store_bounds *b)
 {
+	enum status st;
+
 	switch (r->kind) {
 	case REQUEST_PUBLISH:
 		return answer_one(out, r);
@@ -731,6 +742,9 @@ protocol_answer(struct buf *out, const struct request *r,
 		return answer_head(out, r, b);
 	case REQUEST_ERROR:
 		return answer_error(out, r);
+	case REQUEST_RESET:
+		st = buf_append(out, SPAN("{\"ok\":true"));
+		return st == ST_OK ? put_ref(out, r->ref) : st;
 	case REQUEST_REPORT:
 	case REQUEST_SPAN:
 		break;

@@ -11,6 +11,7 @@
  *   {"op":"watch","role":R,"timing":B,"wake":B}  {"ok":true,"head":N}
  *   {"op":"report","name":...,...}             none
  *   {"op":"span","name":"dispatch",...}        none
+ *   {"op":"reset_counters"}                    {"ok":true}
  *   anything else           {"ok":false,"error":CODE,"message":TEXT}
  *
  * Of members with the same name the last counts; unknown ones are ignored.
@@ -57,6 +58,7 @@ enum request_kind {
 	REQUEST_WATCH,
 	REQUEST_REPORT, /* has no answer */
 	REQUEST_SPAN,   /* nor has this */
+	REQUEST_RESET,
 	REQUEST_ERROR
 };
 
@@ -76,6 +78,7 @@ struct request_failure {
 struct request {
 	enum request_kind kind;
 	bool of_report;   /* an ERROR: of a line that was to be a report */
+	bool ours;        /* WATCH: in the role of a process of ours */
 	bool wake;        /* WATCH: it wants to be told of commits */
 	bool timing;      /* WATCH: and when they were */
 	bool traces;      /* WATCH: filled in later: it should send spans */

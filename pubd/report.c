@@ -126,9 +126,8 @@ take_error(const struct source *s, struct statusdb_row *row)
 	return st == ST_OK ? ST_OK : ST_INVALID;
 }
 
-/* pubd is none of them: it writes its row itself, which says that it lives. */
-static bool
-is_role(struct span role)
+bool
+report_role_ok(struct span role)
 {
 	static const char *const roles[] = {"worker", "cgi", "metrics"};
 	size_t i;
@@ -154,7 +153,7 @@ report_parse(struct values *v, struct span line, struct report *out,
 	*out = (struct report){.row = {.name = SPAN_NONE}};
 	st = take_text(&s, "name", name_key_ok, &row->name);
 	if (st == ST_OK)
-		st = take_text(&s, "role", is_role, &row->role);
+		st = take_text(&s, "role", report_role_ok, &row->role);
 	if (st == ST_OK)
 		st = take_text(&s, "version", name_key_ok, &row->version);
 	if (st == ST_OK)

@@ -17,6 +17,7 @@
 #ifndef WALCAST_REPORT_H
 #define WALCAST_REPORT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "span.h"
@@ -41,6 +42,12 @@ struct report_span {
 	int64_t id, bytes, streams;
 	struct span channel, type; /* of the event */
 };
+
+/*
+ * Is it the role of a process that reports?  pubd's is none: it writes its row
+ * itself, which says that it lives.
+ */
+bool report_role_ok(struct span role);
 
 /*
  * Both take a checked line (jsontext_check) and make spans into it and into

@@ -27,20 +27,6 @@ is_blank(struct span line)
 	return true;
 }
 
-/* Ping and watch ask for what only the log knows. */
-static void
-look_up(struct requests *rq, struct request *r)
-{
-	enum status st = ST_OK;
-
-	if (r->kind == REQUEST_PING)
-		st = keeper_bounds(rq->keeper, rq->now_us);
-	if (st != ST_OK)
-		protocol_fail(r, PROTOCOL_UNAVAILABLE,
-		    SPAN("the log is not available now, pubd keeps trying: "
-			 "ask again later"));
-}
-
 static bool
 publishes(const struct request *r)
 {
@@ -93,16 +79,75 @@ requests_flushed(struct requests *rq, uint64_t now_us)
 	rq->n_groups = 0;
 }
 
+/* Workers ask again once a minute (fcgi/bell.c). */
+#define REFUSED_MS 150000
+
+void
+requests_gauges(const struct requests *rq, struct figures *f)
+{
+	f->known[FIG_REPORTS_FORBIDDEN_UID] = false;
+	if (rq->refused_ms > 0 && rq->refused_uid >= 0 &&
+	    rq->now_ms - rq->refused_ms < REFUSED_MS)
+		figures_set(f, FIG_REPORTS_FORBIDDEN_UID,
+		    (uint64_t)rq->refused_uid);
+}
+
 /* ---- answers ------------------------------------------------------------ */
 
-static enum status
-begin_watch(struct requests *rq, struct conn *c, const struct request *r)
+static void
+look_up(struct requests *rq, struct request *r)
+{
+	if (keeper_bounds(rq->keeper, rq->now_us) != ST_OK)
+		protocol_fail(r, PROTOCOL_UNAVAILABLE,
+		    SPAN("the log is not available now, pubd keeps trying: "
+			 "ask again later"));
+}
+
+/* The news that the answer tells are those that the watcher knows. */
+static void
+begin_watch(struct requests *rq, struct conn *c, struct request *r)
 {
 	const struct watchers_news news = {.head = rq->keeper->bounds.head,
 	    .opening = rq->keeper->opening};
+	const struct watchers_wish wish = {.wake = r->wake,
+	    .timing = r->timing,
+	    .few = !trust_reports(&rq->trust, c->peer_uid)};
+	enum status st = watchers_add(rq->watchers, c, &news, wish);
 
-	return watchers_add(rq->watchers, c, &news,
-	    (struct watchers_wish){.wake = r->wake, .timing = r->timing});
+	r->traces = r->timing && rq->trail->exporter != NULL;
+	if (st == ST_FULL)
+		protocol_fail(r, PROTOCOL_BUSY,
+		    SPAN("watch: this user has as many connections that watch "
+			 "as he may have: end some of them"));
+	else if (st != ST_OK)
+		/* UNTESTED: no memory */
+		protocol_fail(r, PROTOCOL_UNAVAILABLE,
+		    SPAN("pubd is out of memory: send it again later"));
+}
+
+static void
+reset_counters(struct requests *rq, const struct conn *c, struct request *r)
+{
+	if (beat_reset(rq->beat, rq->now_us, rq->now_ms) != ST_OK) {
+		protocol_fail(r, PROTOCOL_UNAVAILABLE,
+		    SPAN("the status table cannot be written: the log of pubd "
+			 "says why"));
+		return;
+	}
+	LOG_EVENT(LOG_INFO_, "counters.reset", LOG_INT("conn", c->number),
+	    LOG_INT("pid", c->peer_pid), LOG_INT("uid", c->peer_uid));
+}
+
+/* What is done only now, when its turn among the answers has come. */
+static void
+carry_out(struct requests *rq, struct conn *c, struct request *r)
+{
+	if (r->kind == REQUEST_PING)
+		look_up(rq, r);
+	else if (r->kind == REQUEST_WATCH)
+		begin_watch(rq, c, r);
+	else if (r->kind == REQUEST_RESET)
+		reset_counters(rq, c, r);
 }
 
 /* Appends the answer to the connection's output. */
@@ -113,7 +158,8 @@ answer(struct requests *rq, struct conn *c, struct request *r)
 	size_t before = out->len;
 	enum status st;
 
-	look_up(rq, r);
+	if (!c->dead && !c->deaf)
+		carry_out(rq, c, r);
 	if (r->kind == REQUEST_ERROR)
 		note_error(rq, c, r);
 	else if (publishes(r))
@@ -125,14 +171,10 @@ answer(struct requests *rq, struct conn *c, struct request *r)
 		conn_wrote(c, before);
 		return ST_OK;
 	}
-	r->traces = r->kind == REQUEST_WATCH && r->timing &&
-	    rq->trail->exporter != NULL;
 	st = protocol_answer(out, r, &rq->keeper->bounds);
 	conn_wrote(c, before);
 	if (st == ST_OK && publishes(r) && rq->timing)
 		note_answered(rq, r->read_us);
-	if (st == ST_OK && r->kind == REQUEST_WATCH)
-		st = begin_watch(rq, c, r);
 	return st;
 }
 
@@ -146,15 +188,58 @@ fail_report(struct request *r, struct span message)
 	return ST_INVALID;
 }
 
-static enum status
-take_report(struct requests *rq, struct conn *c, struct request *r)
+/*
+ * Makes a failure of what only some may ask for, unless this peer is one of
+ * them.
+ */
+static void
+check_rights(struct requests *rq, const struct conn *c, struct request *r,
+    struct errmsg *why)
 {
+	bool reports = r->kind == REQUEST_REPORT || r->kind == REQUEST_SPAN ||
+	    (r->kind == REQUEST_WATCH && r->ours);
+
+	if (r->kind == REQUEST_RESET && !trust_owns(&rq->trust, c->peer_uid)) {
+		protocol_fail(r, PROTOCOL_FORBIDDEN,
+		    SPAN("reset_counters: only root and the owner of the log "
+			 "may: run `walcast reset-counters` as one of them"));
+	} else if (reports && !trust_reports(&rq->trust, c->peer_uid)) {
+		errmsg_set(why,
+		    "uid %lld may not report, or watch as a worker does: if it "
+		    "is the user of workers, add it to report_users in "
+		    "walcast.conf and reload pubd",
+		    (long long)c->peer_uid);
+		r->of_report = r->kind == REQUEST_REPORT;
+		protocol_fail(r, PROTOCOL_FORBIDDEN, span_str(why->text));
+		beat_add(rq->beat, FIG_REPORTS_FORBIDDEN, 1);
+		rq->refused_uid = c->peer_uid;
+		rq->refused_ms = rq->now_ms;
+	}
+}
+
+static void
+tell_implausible(struct requests *rq, const struct conn *c,
+    const struct request *r, const char *member)
+{
+	beat_add(rq->beat, FIG_REPORTS_IMPLAUSIBLE, 1);
+	if (log_gate(&rq->gate, rq->now_us))
+		LOG_EVENT(LOG_WARN_, "report.implausible",
+		    LOG_STR("name", r->report->row.name),
+		    LOG_STR("counter", span_str(member)),
+		    LOG_INT("pid", c->peer_pid), LOG_INT("uid", c->peer_uid));
+}
+
+static enum status
+take_report(struct requests *rq, struct conn *c, struct request *r,
+    struct errmsg *why)
+{
+	const char *member = NULL;
 	enum status st = watchers_report(rq->watchers, c, r->report->row.name,
 	    rq->now_us);
 
 	if (st == ST_OK)
 		st = beat_report(rq->beat, &r->report->row, rq->now_us,
-		    rq->now_ms);
+		    rq->now_ms, &member);
 	if (st == ST_OK) {
 		beat_add(rq->beat, FIG_REPORTS_UNKNOWN, r->report->n_unknown);
 		return ST_OK;
@@ -162,6 +247,14 @@ take_report(struct requests *rq, struct conn *c, struct request *r)
 	if (st == ST_EXISTS)
 		return fail_report(r,
 		    SPAN("report: another process has this name"));
+	if (st == ST_CONSTRAINT) {
+		tell_implausible(rq, c, r, member);
+		errmsg_set(why,
+		    "report: %s has grown by more than a process can count in "
+		    "that time: it is left out",
+		    member);
+		return fail_report(r, span_str(why->text));
+	}
 	if (st == ST_FULL)
 		return fail_report(r,
 		    SPAN("report: too many of them: once a second is enough"));
@@ -255,7 +348,8 @@ requests_line(void *arg, struct conn *c, struct span line)
 		return ST_OK;
 	protocol_parse(rq->protocol, line, &r);
 	r.read_us = c->read_us;
-	if (r.kind == REQUEST_REPORT && take_report(rq, c, &r) == ST_OK)
+	check_rights(rq, c, &r, &why);
+	if (r.kind == REQUEST_REPORT && take_report(rq, c, &r, &why) == ST_OK)
 		return ST_OK;
 	if (r.kind == REQUEST_SPAN && take_span(rq, c, &r) == ST_OK)
 		return ST_OK;

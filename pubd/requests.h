@@ -14,9 +14,11 @@
 #include "rates.h"
 #include "span.h"
 #include "status.h"
+#include "trust.h"
 
 struct batch;
 struct beat;
+struct figures;
 struct keeper;
 struct protocol;
 struct trail;
@@ -32,8 +34,11 @@ struct requests {
 	struct beat *beat;
 	struct trail *trail;
 	struct rates rates;
-	bool timing;     /* measure how long publishing takes */
-	uint64_t now_us; /* set each turn */
+	struct trust trust;
+	int64_t refused_uid; /* who was last not trusted to report, ... */
+	int64_t refused_ms;  /* ... and when, Unix time; 0: nobody */
+	bool timing;         /* measure how long publishing takes */
+	uint64_t now_us;     /* set each turn */
 	int64_t now_ms;
 	size_t max_line_bytes;
 	struct log_gate gate;
@@ -53,6 +58,9 @@ enum status requests_refuse(void *arg, struct conn *c, enum status why);
 
 /* The batch has its fate: answers all of it and empties it. */
 void requests_answer(struct requests *rq);
+
+/* Sets the gauges of it. */
+void requests_gauges(const struct requests *rq, struct figures *f);
 
 /* The answers have been written: counts how long that took. */
 void requests_flushed(struct requests *rq, uint64_t now_us);

@@ -189,6 +189,7 @@ apply_conf(struct server *s)
 		log_warnx("metrics_channels: more than %d channels were named "
 			  "since pubd started: restart it to count the others",
 		    COUNTED_MAX);
+	trust_name(&s->requests.trust, span_str(c->report_users));
 	protocol_limit(s->protocol, limits);
 	s->conns.max_line_bytes = (size_t)c->max_line_bytes;
 	s->requests.max_line_bytes = (size_t)c->max_line_bytes;
@@ -275,6 +276,7 @@ take_figures(struct server *s)
 		s->n_own_fds = proc_count_fds() - s->conns.n;
 	g.n_own_fds = s->n_own_fds;
 	gauges_take(&g, &s->beat.figures);
+	requests_gauges(&s->requests, &s->beat.figures);
 	s->beat.log = s->keeper.bounds;
 }
 
@@ -283,6 +285,7 @@ on_beat(struct timer *t, uint64_t now_us)
 {
 	struct server *s = SERVER_OF(t, beat_timer);
 
+	trust_look(&s->requests.trust, s->conf.database);
 	take_figures(s);
 	beat_write(&s->beat, now_us, clock_real_ms());
 	exporter_tell(s->exporter, now_us);
@@ -500,6 +503,8 @@ make_parts(struct server *s)
 	    .beat = &s->beat,
 	    .trail = &s->trail,
 	    .timing = s->conf.metrics == CONF_ON};
+	s->requests.trust.owner = -1;
+	trust_look(&s->requests.trust, s->conf.database);
 	rates_init(&s->requests.rates, rate_of, &s->conf);
 	s->trail = (struct trail){.beat = &s->beat,
 	    .exporter = s->exporter,

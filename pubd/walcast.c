@@ -24,6 +24,7 @@ static const struct cli_command *const commands[] = {
     &cli_status,
     &cli_channels,
     &cli_trim,
+    &cli_reset,
     &cli_audit,
     &cli_doctor,
 };
@@ -46,7 +47,7 @@ print_help(FILE *out)
 	    "usage: walcast [-C FILE] COMMAND [ARGUMENT]...\n"
 	    "       walcast COMMAND --help | -h | -V\n\n");
 	for (i = 0; i < N_COMMANDS; i++)
-		(void)fprintf(out, "  %-10s %s\n", commands[i]->name,
+		(void)fprintf(out, "  %-14s %s\n", commands[i]->name,
 		    commands[i]->summary);
 	(void)fprintf(out,
 	    "\n  -C, --config FILE   configuration; else $WALCAST_CONF, else\n"

@@ -75,6 +75,18 @@ SELECT name, role, pid, version, started_ms, seen_ms, lease_ms, head, cursor,
        streams, counters, gauges
 FROM status WHERE folded_ms IS NULL ORDER BY name;
 
+-- name: status_find
+SELECT name, role, pid, version, started_ms, seen_ms, lease_ms, head, cursor,
+       streams, counters, gauges
+FROM status WHERE name = ?1;
+
+-- name: status_reset
+UPDATE status SET counters = '{}' WHERE name = 'totals';
+
+-- name: status_reset_gone
+-- Who comes back counts as a new one: what he had counted is not in the totals.
+DELETE FROM status WHERE folded_ms IS NOT NULL;
+
 -- name: status_log
 SELECT generation, head FROM log;
 

@@ -4,13 +4,27 @@
 Answers come in the order of the lines, so send() many and recv() as many.
 """
 
+import contextlib
 import json
+import os
 import socket
 import time
 
 
 class Closed(Exception):
     """pubd has ended the connection."""
+
+
+@contextlib.contextmanager
+def acting_as(user):
+    """What the kernel takes this process for (pwd.struct_passwd); as root."""
+    os.setegid(user.pw_gid)
+    os.seteuid(user.pw_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
 
 
 class Publisher:

@@ -3,36 +3,29 @@
 much he may publish, who may report and watch as a worker does."""
 
 import contextlib
+import json
 import os
 import pwd
+import sqlite3
+import subprocess
 import time
+import types
 
 import pytest
 
 from harness import RUN_AS, wait_until
-from pub import Publisher
+from pub import Publisher, acting_as
 
 NOBODY = pwd.getpwnam("nobody")
 OTHER = pwd.getpwnam("daemon")
 needs_root = pytest.mark.skipif(not RUN_AS, reason="connects as other users")
 
 
-@contextlib.contextmanager
-def effective(user):
-    os.setegid(user.pw_gid)
-    os.seteuid(user.pw_uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-
-
 def publisher(st, user=None):
     """A connection of this user: the kernel notes who connects."""
     if user is None:
         return st.publisher()
-    with effective(user):
+    with acting_as(user):
         return Publisher(st.pubd_sock)
 
 
@@ -156,3 +149,176 @@ def test_walcast_publish_gives_up_when_nothing_comes_through(make_stack):
     assert b"rate_limited" in done.stderr
     assert b"events are stored" in done.stderr
     assert st.head() == 3 + len(ids(done)) < 8
+
+
+# ---------------------------------------------------------------- who reports
+
+REPORT = {"op": "report", "name": "worker-1-1", "role": "worker", "pid": 1,
+          "version": "x", "started_ms": 1, "head": 0, "cursor": 0,
+          "streams": 0, "counters": {"events_sent": 5}, "gauges": {}}
+SPAN = {"op": "span", "name": "dispatch", "trace": "00-%s-%s-01" % (
+    "4b" * 16, "a7" * 8), "channel": "a", "type": "t"}
+WATCH = {"op": "watch", "role": "worker"}
+
+
+def counters(st, name):
+    """What the row of this name has counted; {} when there is none."""
+    db = sqlite3.connect("file:%s?mode=ro" % (st.var / "status.db"), uri=True)
+    try:
+        row = db.execute("SELECT counters FROM status WHERE name = ?",
+                         (name,)).fetchone()
+    finally:
+        db.close()
+    return json.loads(row[0]) if row else {}
+
+
+def pubd_row(st):
+    """(counters, gauges) of pubd."""
+    db = sqlite3.connect("file:%s?mode=ro" % (st.var / "status.db"), uri=True)
+    try:
+        row = db.execute("SELECT counters, gauges FROM status "
+                         "WHERE role = 'pubd' AND folded_ms IS NULL").fetchone()
+    finally:
+        db.close()
+    return [json.loads(x) for x in row] if row else [{}, {}]
+
+
+def unanswered(pub):
+    """Nothing has been said to what was sent before."""
+    return pub.call({"op": "ping", "ref": "p"}).get("ref") == "p"
+
+
+@needs_root
+def test_a_publisher_may_neither_report_nor_watch_as_a_worker(open_stack):
+    st = open_stack()
+    with publisher(st, NOBODY) as pub:
+        for role in ["worker", "cgi", "metrics"]:
+            answer = pub.call(dict(WATCH, role=role, timing=True))
+            assert answer["error"] == "forbidden"
+            assert "report_users" in answer["message"]
+            assert str(NOBODY.pw_uid) in answer["message"]
+        assert pub.call({"op": "watch"}) == {"ok": True, "head": 0}
+        for line in (REPORT, SPAN):
+            assert pub.call(line)["error"] == "forbidden"
+        assert st.publish("a", 1) == 1
+        assert pub.recv() == {"head": 1}, "it hears of commits all the same"
+    assert counters(st, "worker-1-1") == {}
+    wait_until(lambda: pubd_row(st)[0].get("reports_forbidden") == 5,
+               what="them to be counted")
+    assert pubd_row(st)[1]["reports_forbidden_uid"] == NOBODY.pw_uid
+
+
+@needs_root
+def test_users_that_are_named_may_report_for_as_long_as_they_are(open_stack):
+    st = open_stack(report_users="daemon, 12345")
+    with publisher(st, OTHER) as named, publisher(st, NOBODY) as late:
+        assert named.call(WATCH)["ok"]
+        named.send(REPORT)
+        assert unanswered(named)
+        assert counters(st, "worker-1-1") == {"events_sent": 5}
+        assert late.call(WATCH)["error"] == "forbidden"
+        st.configure(report_users="nobody")
+        st.pubd.send_signal(1)
+        wait_until(lambda: late.call(WATCH)["ok"], what="the new rule")
+        assert named.call(REPORT)["error"] == "forbidden"
+        late.send(dict(REPORT, name="worker-2-1"))
+        assert unanswered(late)
+
+
+def test_an_unknown_user_is_told_with_its_line(make_stack):
+    st = make_stack(workers=0, metrics=False)
+    st.configure(report_users="no-such-user")
+    done = subprocess.run([st.bin / "pubd", "-n", "-c", st.conf],
+                          stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    line = 1 + st.conf.read_text().splitlines().index(
+        "report_users = no-such-user")
+    assert done.returncode == 78
+    assert b'walcast.conf:%d: report_users: there is no user "no-such-user"' \
+        % line in done.stderr
+
+
+@needs_root
+def test_connections_that_only_listen_are_few_for_each_user(open_stack):
+    st = open_stack()
+    with contextlib.ExitStack() as held:
+        def watch(user):
+            pub = held.enter_context(publisher(st, user))
+            return pub, pub.call({"op": "watch"})
+        first, answer = watch(NOBODY)
+        assert answer["ok"]
+        assert all(watch(NOBODY)[1]["ok"] for _ in range(63))
+        pub, answer = watch(NOBODY)
+        assert answer["error"] == "busy"
+        assert pub.publish("a", 1) == 1, "it may publish"
+        assert watch(OTHER)[1]["ok"]
+        assert all(watch(None)[1]["ok"] for _ in range(70))
+        first.close()
+        wait_until(lambda: pub.call({"op": "watch"})["ok"], what="its place")
+
+
+def test_one_report_of_nonsense_spoils_no_counter(make_stack):
+    st = make_stack(workers=0, metrics=False)
+    now = int(time.time() * 1000)
+    with st.publisher() as pub:
+        pub.call(WATCH)
+        for counted in ({"events_sent": 2 ** 53}, {"bytes_sent": 2 ** 53},
+                        {"streams_opened": 5, "delivery.3": 2 ** 40},
+                        {"delivery.3": 1, "delivery.sum": 2 ** 53}):
+            answer = pub.call(dict(REPORT, started_ms=now, counters=counted))
+            assert answer["error"] == "bad_request"
+            assert "has grown by more" in answer["message"]
+            assert counters(st, "worker-1-1") == {}
+        pub.send(dict(REPORT, started_ms=now))
+        assert unanswered(pub)
+        answer = pub.call(dict(REPORT, counters={"events_sent": 2 ** 50}))
+        assert "events_sent" in answer["message"]
+    assert counters(st, "worker-1-1") == {"events_sent": 5}
+    wait_until(lambda: pubd_row(st)[0].get("reports_implausible") == 5,
+               what="them to be counted")
+    assert "report.implausible" in st.pubd.tail()
+
+
+@needs_root
+def test_the_counters_can_be_reset_by_the_owner(open_stack):
+    st = open_stack()
+    with st.publisher() as pub:
+        pub.call(WATCH)
+        pub.send(dict(REPORT, counters={"events_sent": 8 * 10 ** 12}))
+        assert unanswered(pub)
+    wait_until(lambda: counters(st, "totals").get("events_sent"),
+               what="them to join the totals")
+    with publisher(st, NOBODY) as pub:
+        answer = pub.call({"op": "reset_counters"})
+        assert answer["error"] == "forbidden"
+    assert counters(st, "totals")["events_sent"] == 8 * 10 ** 12
+    done = st.walcast("reset-counters", check=True)
+    assert b"reset" in done.stdout
+    assert counters(st, "totals") == {}
+    assert "counters.reset" in st.pubd.tail()
+
+
+@needs_root
+def test_a_worker_of_another_user_streams_on_time_and_says_what_to_do(
+        open_stack):
+    st = open_stack()
+    sockets = st.dir / "sockets"
+    sockets.mkdir()
+    os.chown(sockets, NOBODY.pw_uid, RUN_AS.pw_gid)
+    # In the group of the log, as with `walcast init --group`.
+    other = types.SimpleNamespace(pw_uid=NOBODY.pw_uid, pw_gid=RUN_AS.pw_gid)
+    p = st.spawn("sse.fcgi", [st.bin / "sse.fcgi", "--listen",
+                              sockets / "sse"], run_as=other)
+    wait_until(lambda: "report_users" in p.tail(), what="its warning")
+    wait_until(lambda: pubd_row(st)[1].get("reports_forbidden_uid")
+               == NOBODY.pw_uid, what="pubd to tell")
+    assert pubd_row(st)[1]["watchers"] == 1, "it is woken"
+    said = st.walcast("doctor").stdout.decode()
+    warn, = [l for l in said.splitlines() if l.startswith("warn  reports")]
+    assert "report_users = nobody" in warn
+    # A pubd that knows better.
+    st.configure(report_users="nobody")
+    st.restart_pubd()
+    wait_until(lambda: "takes reports of this process again" in p.tail(),
+               what="it to go on")
+    said = st.walcast("doctor").stdout.decode()
+    assert "warn  reports" not in said and "nobody" in said

@@ -16,7 +16,11 @@
 
 #define WATCH   "{\"op\":\"watch\",\"role\":\"worker\"}\n"
 #define NO_WAKE "{\"op\":\"watch\",\"role\":\"metrics\",\"wake\":false}\n"
-#define TIMED   "{\"op\":\"watch\",\"role\":\"worker\",\"timing\":true}\n"
+#define PLAIN   "{\"op\":\"watch\"}\n"
+#define FORBIDDEN                                                              \
+	"{\"ok\":false,\"error\":\"forbidden\",\"message\":\"uid 33 may "      \
+	"not\"}\n"
+#define TIMED "{\"op\":\"watch\",\"role\":\"worker\",\"timing\":true}\n"
 
 struct fixture {
 	char *tmp;
@@ -222,6 +226,52 @@ tracing_lasts_until_pubd_is_gone(void **state)
 	assert_false(bell_connected(f->bell));
 }
 
+/* Its figures are missing then, its events are not late. */
+static void
+who_may_not_watch_as_a_worker_listens_as_anybody_may(void **state)
+{
+	struct fixture *f = *state;
+
+	listen_as_pubd(f);
+	start(f, true);
+	accept_it(f);
+	assert_true(bell_report(f->bell, SPAN("{}")));
+	say(f, FORBIDDEN FORBIDDEN);
+	assert_span(received(f), SPAN(TIMED "{}\n" PLAIN));
+	assert_false(bell_report(f->bell, SPAN("{}")));
+	say(f, "{\"ok\":true,\"head\":46}\n{\"head\":47}\n");
+	assert_int_equal(f->n_rings, 2);
+	assert_int_equal(f->head, 47);
+	assert_false(bell_report(f->bell, SPAN("{}")));
+	assert_true(bell_connected(f->bell));
+	/* Another pubd may think otherwise. */
+	close_fd(&f->pubd);
+	assert_status(loop_turn(f->loop, 0), ST_OK);
+	while (!bell_connected(f->bell))
+		assert_status(loop_turn(f->loop, 1000000), ST_OK);
+	accept_it(f);
+	f->len = 0;
+	assert_span(received(f), SPAN(TIMED));
+	say(f, "{\"ok\":true,\"head\":48}\n");
+	assert_true(bell_report(f->bell, SPAN("{}")));
+	assert_span(received(f), SPAN(TIMED "{}\n"));
+}
+
+static void
+who_only_reports_and_may_not_stays_silent(void **state)
+{
+	struct fixture *f = *state;
+	const struct bell_options o = {.socket = f->path, .role = "metrics"};
+
+	listen_as_pubd(f);
+	assert_status(bell_new(&f->bell, f->loop, &o), ST_OK);
+	accept_it(f);
+	say(f, FORBIDDEN);
+	assert_false(bell_report(f->bell, SPAN("{}")));
+	assert_span(received(f), SPAN(NO_WAKE));
+	assert_true(bell_connected(f->bell));
+}
+
 static void
 a_report_without_pubd_is_dropped_and_told(void **state)
 {
@@ -361,6 +411,8 @@ main(void)
 	    TEST(it_rings_with_the_time_when_pubd_says_it),
 	    TEST(without_a_ring_it_asks_not_to_be_woken),
 	    TEST(tracing_lasts_until_pubd_is_gone),
+	    TEST(who_may_not_watch_as_a_worker_listens_as_anybody_may),
+	    TEST(who_only_reports_and_may_not_stays_silent),
 	    TEST(a_report_without_pubd_is_dropped_and_told),
 	    TEST(reports_wait_while_pubd_does_not_read_but_not_without_bound),
 	    TEST(the_last_report_is_seen_off),

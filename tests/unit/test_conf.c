@@ -2,6 +2,7 @@
 #include "conf.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "fault.h"
@@ -262,6 +263,32 @@ counted_channels_are_names(void **state)
 	(void)parsed(span_of(text, n + 2 * 32));
 	assert_refused(span_of(text, n + 2 * 33),
 	    "f:1: metrics_channels: too long a list");
+}
+
+static void
+users_are_names_of_this_host_or_numbers(void **state)
+{
+	static char text[400] = "report_users =";
+	size_t n = strlen(text), i;
+
+	(void)state;
+	assert_string_equal(
+	    parsed(SPAN("report_users = root, 33  4294967294")).report_users,
+	    "0 33 4294967294");
+	assert_string_equal(parsed(SPAN("report_users =")).report_users, "");
+	assert_refused(SPAN("\nreport_users = root no-such-user"),
+	    "f:2: report_users: there is no user \"no-such-user\" on this "
+	    "host: write a name that it has, or a number");
+	assert_refused(SPAN("report_users = 4294967295"),
+	    "f:1: report_users: there is no user \"4294967295\"");
+	assert_refused(SPAN("report_users = *"),
+	    "f:1: report_users: there is no user \"*\"");
+	assert_refused(SPAN("report_users = -1"),
+	    "f:1: report_users: there is no user \"-1\"");
+	for (i = 0; i < 100; i++)
+		memcpy(text + n + 3 * i, " 33", 3);
+	assert_refused(span_of(text, n + 300),
+	    "f:1: report_users: too long a list");
 }
 
 static void
@@ -540,6 +567,7 @@ main(void)
 	    T(a_path_has_room_for_255_bytes),
 	    T(default_channels_are_patterns),
 	    T(counted_channels_are_names),
+	    T(users_are_names_of_this_host_or_numbers),
 	    T(an_endpoint_is_a_url),
 	    T(lists_are_bounded),
 	    T(origins_are_exact_or_a_star),

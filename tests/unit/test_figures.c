@@ -447,6 +447,66 @@ members_are_bounded(void **state)
 	buf_fini(&text);
 }
 
+/* ---- what is possible --------------------------------------------------- */
+
+static const char *
+after(struct figures *before, unsigned cell, uint64_t step, uint64_t ms)
+{
+	struct figures now = *before;
+
+	now.cell[cell] += step;
+	return figures_implausible(before, &now, ms);
+}
+
+static void
+a_counter_grows_no_faster_than_machines_work(void **state)
+{
+	struct figures f = {{0}, {false}};
+	uint64_t most = (uint64_t)1 << 53;
+
+	(void)state;
+	fill(&f);
+	assert_null(after(&f, FIG_EVENTS_SENT, 7000000, 1000));
+	assert_null(after(&f, FIG_EVENTS_SENT, 100000000, 1000));
+	assert_string_equal(after(&f, FIG_EVENTS_SENT, 100000001, 1000),
+	    "events_sent");
+	assert_null(after(&f, FIG_BYTES_SENT, 2000000000, 1000));
+	assert_string_equal(after(&f, FIG_BYTES_SENT, most, 86402000),
+	    "bytes_sent");
+	assert_string_equal(after(&f, FIG_EVENTS_SENT, most, 86402000),
+	    "events_sent");
+	assert_string_equal(after(&f, FIG_RETENTION_TIME, most, 3000),
+	    "retention_us");
+	assert_null(after(&f, FIG_RETENTION_TIME, 3000000, 3000));
+	/* Gauges are of the moment, and less is somebody else. */
+	assert_null(after(&f, FIG_DISK_FREE, most, 1));
+	assert_null(after(&f, FIG_EVENTS_SENT, (uint64_t)-5, 1));
+}
+
+static void
+a_histogram_grows_no_faster_and_its_sum_as_its_buckets_do(void **state)
+{
+	struct figures f = {{0}, {false}}, g;
+	unsigned sum = FIG_DELIVERY + HIST_BOUNDS + 1;
+	uint64_t most = (uint64_t)1 << 53;
+
+	(void)state;
+	assert_string_equal(after(&f, FIG_DELIVERY, 200000001, 2000),
+	    "delivery");
+	assert_string_equal(after(&f, sum, most, 2000), "delivery");
+	g = f;
+	/* A backlog of an hour that goes out in a second. */
+	g.cell[FIG_DELIVERY + HIST_BOUNDS] = 5000000;
+	g.cell[sum] = UINT64_C(5000000) * 3600000000;
+	assert_null(figures_implausible(&f, &g, 1000));
+	g.cell[FIG_DELIVERY + HIST_BOUNDS] = 1;
+	assert_string_equal(figures_implausible(&f, &g, 1000), "delivery");
+	assert_string_equal(after(&f, sum, most, 86402000), "delivery");
+	/* A clock set a year on makes an event late: believed soon. */
+	g.cell[sum] = UINT64_C(31536000000000);
+	assert_null(figures_implausible(&f, &g, 600000));
+}
+
 int
 main(void)
 {
@@ -469,6 +529,9 @@ main(void)
 	    cmocka_unit_test(only_whole_numbers_are_values),
 	    cmocka_unit_test(only_an_object_is_a_part),
 	    cmocka_unit_test(members_are_bounded),
+	    cmocka_unit_test(a_counter_grows_no_faster_than_machines_work),
+	    cmocka_unit_test(
+		a_histogram_grows_no_faster_and_its_sum_as_its_buckets_do),
 	};
 
 	return RUN(tests);

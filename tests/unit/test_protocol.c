@@ -552,6 +552,27 @@ operations_are_told_apart(void **state)
 	assert_int_equal(parse("{\"op\":\"ping\"}").kind, REQUEST_PING);
 	assert_int_equal(parse("{\"op\":\"watch\",\"role\":\"worker\"}").kind,
 	    REQUEST_WATCH);
+	assert_int_equal(parse("{\"op\":\"reset_counters\"}").kind,
+	    REQUEST_RESET);
+}
+
+static void
+a_watch_in_the_role_of_a_process_of_ours_is_told_apart(void **state)
+{
+	const char *const others[] = {"{\"op\":\"watch\"}",
+	    "{\"op\":\"watch\",\"role\":\"tail\"}",
+	    "{\"op\":\"watch\",\"role\":\"pubd\"}",
+	    "{\"op\":\"watch\",\"role\":[\"worker\"]}",
+	    "{\"op\":\"watch\",\"role\":7}",
+	    "{\"op\":\"watch\",\"role\":\"\"}"};
+	size_t i;
+
+	(void)state;
+	assert_true(parse("{\"op\":\"watch\",\"role\":\"worker\"}").ours);
+	assert_true(parse("{\"op\":\"watch\",\"role\":\"cgi\"}").ours);
+	assert_true(parse("{\"op\":\"watch\",\"role\":\"metrics\"}").ours);
+	for (i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		assert_false(parse(others[i]).ours);
 }
 
 #define REPORT                                                                 \
@@ -801,6 +822,8 @@ an_error_is_answered_with_code_and_sentence(void **state)
 	want_answer(&r,
 	    "{\"ok\":false,\"error\":\"rate_limited\",\"message\":\"m\","
 	    "\"retry_ms\":40}\n");
+	r = parse("{\"op\":\"reset_counters\",\"ref\":3}");
+	want_answer(&r, "{\"ok\":true,\"ref\":3}\n");
 }
 
 static void
@@ -878,6 +901,7 @@ main(void)
 	    TEST(an_array_s_error_names_the_element),
 	    TEST(an_array_holds_ten_thousand_events_and_no_more),
 	    TEST(operations_are_told_apart),
+	    TEST(a_watch_in_the_role_of_a_process_of_ours_is_told_apart),
 	    TEST(a_watch_may_ask_for_times),
 	    TEST(a_watch_is_woken_unless_it_says_no),
 	    TEST(a_report_is_a_row_of_the_status_table),

@@ -850,6 +850,64 @@ opening_survives_every_failed_allocation(void **state)
 	statusdb_close(&s);
 }
 
+/* ---- by hand ------------------------------------------------------------- */
+
+struct found {
+	char counters[64];
+	int64_t seen_ms;
+};
+
+static void
+keep(void *arg, const struct statusdb_row *row)
+{
+	struct found *found = arg;
+
+	(void)snprintf(found->counters, sizeof(found->counters), "%.*s",
+	    (int)row->counters.len, row->counters.p);
+	found->seen_ms = row->seen_ms;
+}
+
+static void
+one_row_is_found_also_when_it_was_given_up(void **state)
+{
+	struct fixture *f = *state;
+	struct found found;
+
+	assert_status(statusdb_find(f->db, SPAN("a"), keep, &found),
+	    ST_NOTFOUND);
+	put(f, "a", 2000, "{\"sent\":5}");
+	assert_status(statusdb_find(f->db, SPAN("a"), keep, &found), ST_OK);
+	assert_string_equal(found.counters, "{\"sent\":5}");
+	assert_int_equal(found.seen_ms, 2000);
+	assert_status(statusdb_remove(f->db, SPAN("a"), 3000), ST_OK);
+	assert_status(statusdb_find(f->db, SPAN("a"), keep, &found), ST_OK);
+	assert_string_equal(found.counters, "{\"sent\":5}");
+}
+
+static void
+a_reset_forgets_what_the_dead_had_counted_and_nothing_else(void **state)
+{
+	struct fixture *f = *state;
+	struct found found;
+
+	put(f, "dead", 2000, "{\"sent\":9007199254740992}");
+	put(f, "alive", 2000, "{\"sent\":3}");
+	assert_status(statusdb_remove(f->db, SPAN("dead"), 2000), ST_OK);
+	assert_status(statusdb_reset(f->db), ST_OK);
+	assert_status(statusdb_find(f->db, SPAN(STATUSDB_TOTALS), keep, &found),
+	    ST_OK);
+	assert_string_equal(found.counters, "{}");
+	assert_status(statusdb_find(f->db, SPAN("alive"), keep, &found), ST_OK);
+	assert_string_equal(found.counters, "{\"sent\":3}");
+	/* It was not as dead as it seemed: it counts, and is not subtracted. */
+	put(f, "dead", 2500, "{\"sent\":9}");
+	assert_status(statusdb_remove(f->db, SPAN("alive"), 2500), ST_OK);
+	assert_status(statusdb_remove(f->db, SPAN("dead"), 2500), ST_OK);
+	assert_status(statusdb_find(f->db, SPAN(STATUSDB_TOTALS), keep, &found),
+	    ST_OK);
+	assert_string_equal(found.counters, "{\"sent\":12}");
+}
+
 int
 main(void)
 {
@@ -890,6 +948,8 @@ main(void)
 	    T(a_replaced_file_is_noticed),
 	    T(a_second_writer_is_busy_at_once),
 	    T(opening_survives_every_failed_allocation),
+	    T(one_row_is_found_also_when_it_was_given_up),
+	    T(a_reset_forgets_what_the_dead_had_counted_and_nothing_else),
 	};
 
 	return RUN(tests);

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * walcast reset-counters: asks pubd to forget what processes counted that are
+ * gone.  Through pubd, which alone writes the status table.  Waits for it for
+ * a bounded time.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli_commands.h"
+#include "cli_link.h"
+#include "clock.h"
+#include "json.h"
+
+#define TIMEOUT_US UINT64_C(10000000)
+
+static const char help_text[] =
+    "usage: walcast reset-counters [--yes]\n\n"
+    "Sets the totals of all processes that have ended to zero, after one of\n"
+    "them has spoilt them.  What runs goes on counting: restart pubd and the\n"
+    "workers first if all is to begin at zero.  For root and the owner of the\n"
+    "log.\n\n"
+    "  -y, --yes  do not ask (it asks on a terminal only)\n";
+
+static const struct option options[] = {
+    {"yes", no_argument, NULL, 'y'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+static bool
+confirmed(bool yes)
+{
+	char line[8] = "";
+
+	if (yes || !isatty(STDIN_FILENO))
+		return true;
+	(void)printf("Forget all that processes counted that have ended? "
+		     "[y/N] ");
+	(void)fflush(stdout);
+	return fgets(line, sizeof(line), stdin) != NULL &&
+	    (line[0] == 'y' || line[0] == 'Y');
+}
+
+static enum cli_exit
+report(const struct json *answer)
+{
+	struct span why = json_text(json_get(answer, "message"));
+
+	if (json_true(json_get(answer, "ok"))) {
+		(void)printf("the totals are reset\n");
+		return cli_finish(CLI_OK);
+	}
+	cli_say("nothing was reset: %.*s", (int)why.len,
+	    why.p == NULL ? "" : why.p);
+	return CLI_FAILED;
+}
+
+static enum cli_exit
+reset(const struct cli *cli)
+{
+	uint64_t deadline = clock_mono_us() + TIMEOUT_US;
+	struct cli_link link = {.fd = -1};
+	struct json_parser *parser = NULL;
+	struct json *answer = NULL;
+	enum cli_exit code = CLI_UNAVAILABLE;
+	struct errmsg err = {""};
+	struct span line;
+	enum status st;
+
+	st = cli_link_open(&link, cli->conf.socket, 1024, deadline, &err);
+	if (st == ST_OK)
+		st = cli_link_call(&link, SPAN("{\"op\":\"reset_counters\"}"),
+		    deadline, &line, &err);
+	if (st == ST_OK)
+		st = json_parser_new(&parser);
+	if (st == ST_OK)
+		st = json_parse(parser, line, &answer, &err);
+	if (st == ST_OK)
+		code = report(answer);
+	else
+		cli_say("%s", err.text[0] != '\0' ? err.text : status_name(st));
+	json_free(&answer);
+	json_parser_free(&parser);
+	cli_link_close(&link);
+	return code;
+}
+
+static enum cli_exit
+run(const struct cli *cli, int argc, char **argv)
+{
+	bool yes = false;
+	int o;
+
+	while ((o = getopt_long(argc, argv, "yh", options, NULL)) != -1) {
+		if (o != 'y')
+			return cli_usage(o);
+		yes = true;
+	}
+	if (optind < argc) {
+		cli_say("\"%.80s\" is not expected here", argv[optind]);
+		return cli_usage('?');
+	}
+	if (!confirmed(yes)) {
+		cli_say("nothing was reset");
+		return CLI_FAILED;
+	}
+	return reset(cli);
+}
+
+const struct cli_command cli_reset = {
+    .name = "reset-counters",
+    .summary = "begin the totals of the figures at zero",
+    .help = help_text,
+    .run = run,
+};
