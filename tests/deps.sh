@@ -22,7 +22,7 @@ packages() {
 	check)	echo libcmocka-dev lighttpd lighttpd-mod-deflate apache2 \
 		    libapache2-mod-fcgid php-cli php-sqlite3 libdbi-perl \
 		    libdbd-sqlite3-perl python3 python3-pytest \
-		    python3-pytest-xdist curl chromium \
+		    python3-pytest-xdist curl chromium firefox-esr haproxy \
 		    procps ca-certificates media-types sqlite3 \
 		    prometheus python3-yaml jq nodejs npm iproute2 ;;
 	lint)	echo clang-format clang-tidy cppcheck mandoc python3 ;;
