@@ -6,11 +6,12 @@
  */
 #include "limiter.h"
 
-#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "address.h"
 #include "random.h"
+#include "siphash.h"
 
 #define MINUTE_US 60000000u
 #define WAYS      8
@@ -22,7 +23,7 @@ struct bucket {
 };
 
 struct limiter {
-	uint64_t seed;
+	struct siphash_key key;
 	struct bucket set[SETS][WAYS];
 };
 
@@ -33,7 +34,9 @@ limiter_new(struct limiter **out, uint64_t seed)
 
 	if (l == NULL)
 		return ST_NOMEM;
-	l->seed = seed;
+	memcpy(l->key.b, &seed, sizeof(seed));
+	seed = random_next(&seed);
+	memcpy(l->key.b + sizeof(seed), &seed, sizeof(seed));
 	*out = l;
 	return ST_OK;
 }
@@ -45,53 +48,11 @@ limiter_free(struct limiter **l)
 	*l = NULL;
 }
 
-static uint64_t
-big_endian(const unsigned char *p, size_t n)
-{
-	uint64_t v = 0;
-
-	while (n-- > 0)
-		v = v << 8 | *p++;
-	return v;
-}
-
-/*
- * ::ffff:a.b.c.d is a.b.c.d.  As a /64, 0:ffff:a.b:c.d is of the range that
- * is reserved (RFC 4291), so IPv4 has it.  What is no address shares 0 with
- * ::1.
- */
-static uint64_t
-key_of(struct span address)
-{
-	static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
-	const uint64_t v4 = UINT64_C(0xffff) << 32;
-	char text[INET6_ADDRSTRLEN];
-	const char *zone = span_find(address, '%');
-	size_t len = zone == NULL ? address.len : (size_t)(zone - address.p);
-	unsigned char b[16];
-
-	if (len >= sizeof(text))
-		return 0;
-	if (len > 0)
-		memcpy(text, address.p, len);
-	text[len] = '\0';
-	if (inet_pton(AF_INET, text, b) == 1)
-		return v4 | big_endian(b, 4);
-	if (inet_pton(AF_INET6, text, b) != 1)
-		return 0;
-	if (memcmp(b, mapped, sizeof(mapped)) == 0)
-		return v4 | big_endian(b + sizeof(mapped), 4);
-	return big_endian(b, 8);
-}
-
-/* Which set is a keyed hash of the address: twice splitmix64. */
+/* Which set is a keyed hash of the address. */
 static struct bucket *
 set_of(struct limiter *l, uint64_t key)
 {
-	uint64_t h = l->seed;
-
-	h = random_next(&h) ^ key;
-	return l->set[random_next(&h) % SETS];
+	return l->set[siphash(&l->key, &key, sizeof(key)) % SETS];
 }
 
 /* The bucket of the key, made out of another one if it has none. */
@@ -120,7 +81,7 @@ limiter_take(struct limiter *l, struct span address, int64_t per_minute,
 
 	if (per_minute <= 0)
 		return true;
-	b = find(l, key_of(address));
+	b = find(l, address_key(address));
 	token_us = MINUTE_US / (uint64_t)per_minute;
 	full_us = (b->full_us > now_us ? b->full_us : now_us) + token_us;
 	if (full_us - now_us > MINUTE_US) {

@@ -18,10 +18,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
-
 #include "clock.h"
+#include "hashtable.h"
 
 #define POOL_BITS  20 /* slots of one pool: a million */
 #define POOL_SLOTS (1 << POOL_BITS)

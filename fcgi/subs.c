@@ -11,10 +11,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
-
 #include "buf.h"
+#include "hashtable.h"
 #include "name.h"
 
 #define KEY_BYTES_MAX (64u * (NAME_MAX_BYTES + 1) * 2 + 16)

@@ -5,6 +5,7 @@
  */
 #include "random.h"
 
+#include <errno.h>
 #include <sys/random.h>
 
 #include "clock.h"
@@ -18,6 +19,26 @@ random_seed(void)
 	    (ssize_t)sizeof(seed))
 		seed = clock_mono_us(); /* UNTESTED: early boot only */
 	return seed;
+}
+
+void
+random_bytes(void *out, size_t n)
+{
+	unsigned char *at = out;
+
+	while (n > 0) {
+		ssize_t got = getrandom(at, n,
+		    0); /* waits in early boot only */
+
+		if (got > 0) {
+			at += got;
+			n -= (size_t)got;
+		} else if (errno != EINTR) {
+			/* UNTESTED: a kernel without getrandom */
+			*at++ = (unsigned char)(clock_mono_us() >> n % 8);
+			n--;
+		}
+	}
 }
 
 uint64_t

@@ -14,10 +14,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
-
 #include "db.h"
+#include "hashtable.h"
 #include "name.h"
 #include "sql_text.h"
 #include "store_file.h"

@@ -20,11 +20,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
-
 #include "cli_commands.h"
 #include "clock.h"
+#include "hashtable.h"
 #include "jsontext.h"
 #include "name.h"
 

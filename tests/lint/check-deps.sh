@@ -38,6 +38,7 @@ only_in() { # header pattern, file...
 }
 only_in 'sqlite3\.h' lib/dbparts.h lib/db_vfs.c
 only_in 'json-c/.*|json\.h' lib/json.c
+only_in 'uthash\.h' lib/hashtable.h
 only_in 'curl/.*' pubd/exporter.c
 only_in 'fcgiapp\.h|fcgi_stdio\.h' fcgi/fcgx.c
 
