@@ -94,18 +94,30 @@ taken(struct fixture *f)
 	return c;
 }
 
-static void
-report(struct fixture *f, const char *name, const char *counters,
+/* Of a process that began at 1000.  The counter that is not believed. */
+static const char *
+judged(struct fixture *f, const char *name, const char *counters,
     int64_t now_ms)
 {
 	const struct statusdb_row row = {.name = span_str(name),
 	    .role = SPAN("worker"),
 	    .version = SPAN("1"),
+	    .started_ms = 1000,
 	    .counters = span_str(counters),
 	    .gauges = SPAN("{}")};
+	const char *member = NULL;
+	enum status st = beat_report(&f->b, &row, (uint64_t)now_ms * 1000,
+	    now_ms, &member);
 
-	assert_status(beat_report(&f->b, &row, (uint64_t)now_ms * 1000, now_ms),
-	    ST_OK);
+	assert_status(st, member == NULL ? ST_OK : ST_CONSTRAINT);
+	return member;
+}
+
+static void
+report(struct fixture *f, const char *name, const char *counters,
+    int64_t now_ms)
+{
+	assert_null(judged(f, name, counters, now_ms));
 }
 
 static void
@@ -234,13 +246,75 @@ nobody_reports_under_our_name(void **state)
 	    .role = SPAN("pubd"),
 	    .counters = SPAN("{}"),
 	    .gauges = SPAN("{}")};
+	const char *member;
 
 	beat_add(&f->b, FIG_COMMITS, 5);
 	beat_write(&f->b, SECOND_US, 2000);
-	assert_status(beat_report(&f->b, &row, 2 * SECOND_US, 3000), ST_EXISTS);
+	assert_status(beat_report(&f->b, &row, 2 * SECOND_US, 3000, &member),
+	    ST_EXISTS);
 	row.name = SPAN(STATUSDB_TOTALS);
-	assert_status(beat_report(&f->b, &row, 2 * SECOND_US, 3000), ST_EXISTS);
+	assert_status(beat_report(&f->b, &row, 2 * SECOND_US, 3000, &member),
+	    ST_EXISTS);
 	assert_int_equal(taken(f).sum.cell[FIG_COMMITS], 5);
+}
+
+/* 10^8 a second are possible, and two seconds more than have passed. */
+static void
+a_step_that_no_process_can_make_is_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_string_equal(
+	    judged(f, "a", "{\"events_sent\":9007199254740992}", 2000),
+	    "events_sent");
+	assert_string_equal(judged(f, "a", "{\"events_sent\":300000001}", 2000),
+	    "events_sent");
+	report(f, "a", "{\"events_sent\":300000000}", 2000);
+	assert_string_equal(judged(f, "a", "{\"events_sent\":700000000}", 3000),
+	    "events_sent");
+	assert_int_equal(taken(f).sum.cell[FIG_EVENTS_SENT], 300000000);
+	/* Whoever is right is believed when time has passed. */
+	report(f, "a", "{\"events_sent\":700000000}", 4000);
+	/* Also after he was given up, and whatever the clock does. */
+	beat_gone(&f->b, SPAN("a"), 5 * SECOND_US, 5000);
+	assert_string_equal(
+	    judged(f, "a", "{\"events_sent\":1700000000}", 5000),
+	    "events_sent");
+	report(f, "a", "{\"events_sent\":800000000}", 500);
+	assert_int_equal(taken(f).sum.cell[FIG_EVENTS_SENT], 800000000);
+}
+
+static void
+who_has_counted_less_begins_anew_with_the_time_that_has_passed(void **state)
+{
+	struct fixture *f = *state;
+
+	report(f, "a", "{\"events_sent\":500,\"writes\":9}", 90000000);
+	assert_string_equal(judged(f, "a",
+				"{\"events_sent\":400000000,\"writes\":1}",
+				90001000),
+	    "events_sent");
+	report(f, "a", "{\"events_sent\":7,\"writes\":1}", 90001000);
+	assert_int_equal(taken(f).sum.cell[FIG_EVENTS_SENT], 507);
+	/* No age makes more than a day's counting credible. */
+	assert_string_equal(
+	    judged(f, "b", "{\"events_sent\":8640200000001}", INT64_C(1) << 50),
+	    "events_sent");
+	report(f, "b", "{\"events_sent\":8640200000000}", INT64_C(1) << 50);
+}
+
+static void
+a_reset_leaves_what_lives(void **state)
+{
+	struct fixture *f = *state;
+
+	report(f, "dead", "{\"events_sent\":5}", 2000);
+	report(f, "alive", "{\"events_sent\":3}", 2000);
+	beat_gone(&f->b, SPAN("dead"), 2 * SECOND_US, 2000);
+	assert_status(beat_reset(&f->b, 2 * SECOND_US, 2000), ST_OK);
+	assert_int_equal(taken(f).sum.cell[FIG_EVENTS_SENT], 3);
+	beat_gone(&f->b, SPAN("alive"), 2 * SECOND_US, 2000);
+	assert_int_equal(taken(f).sum.cell[FIG_EVENTS_SENT], 3);
 }
 
 static void
@@ -272,6 +346,9 @@ main(void)
 	    T(another_pubd_that_lives_comes_back),
 	    T(a_worker_that_comes_back_counts_once),
 	    T(nobody_reports_under_our_name),
+	    T(a_step_that_no_process_can_make_is_refused),
+	    T(who_has_counted_less_begins_anew_with_the_time_that_has_passed),
+	    T(a_reset_leaves_what_lives),
 	    T(without_a_log_nothing_is_written_and_nothing_breaks),
 	};
 
