@@ -188,6 +188,8 @@ answers_put(struct answers *a, const struct params *p, struct buf *out,
 	enum status st;
 
 	*stream = false;
+	if (p->cut)
+		return answers_error(out, 431, http_too_many_fields, false);
 	buf_init(&text, 4 * PARAMS_MAX_BYTES);
 	st = buf_reserve(&text, route_room(p));
 	if (st != ST_OK)

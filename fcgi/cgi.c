@@ -83,7 +83,8 @@ cgi_read(struct params *params)
 	char **env;
 
 	for (env = environ; *env != NULL; env++)
-		/* What is no variable, or too much, is not for us. */
+		/* What is no variable is not for us; params->cut tells of
+		 * too much. */
 		if (params_add(params, span_str(*env)) == ST_NOMEM)
 			return ST_NOMEM;
 	return read_body(params);

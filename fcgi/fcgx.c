@@ -9,12 +9,17 @@
  */
 #include "fcgx.h"
 
+#include <assert.h>
 #include <fcgiapp.h>
 #include <stdlib.h>
+
+#include "record.h"
 
 /* Less than malloc maps apart and gives back at once; more than libfcgi takes
  * for a request of some thousand variables. */
 #define ROOM_BYTES (120 * 1024)
+
+static_assert(RECORD_PARAMS_MAX + 1 == PARAMS_MAX, "it adds FCGI_ROLE");
 
 enum status
 fcgx_init(void)

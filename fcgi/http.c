@@ -13,6 +13,13 @@
 	"Last-Event-ID, Cache-Control, Authorization, traceparent, "           \
 	"tracestate, X-Requested-With"
 
+static const char too_many_fields[] =
+    "The request has too many header fields, or too long ones: together with "
+    "the variables that the web server adds, 255 and 64 KiB are taken. "
+    "Cookies count, too.";
+const struct span http_too_many_fields = {too_many_fields,
+    sizeof(too_many_fields) - 1};
+
 static const struct {
 	int status;
 	const char *reason;

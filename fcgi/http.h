@@ -18,6 +18,9 @@ struct http_error {
 	int retry_after_s;  /* for 429 and 503; 0: none */
 };
 
+/* The detail of a 431. */
+extern const struct span http_too_many_fields;
+
 /* "Method Not Allowed" for 405; "Error" for what is not in the table. */
 const char *http_reason(int status);
 

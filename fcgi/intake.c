@@ -13,6 +13,7 @@
 
 #include "buf.h"
 #include "fcgx.h"
+#include "http.h"
 #include "log.h"
 #include "record.h"
 #include "sock.h"
@@ -20,6 +21,7 @@
 #define ACCEPTS_PER_TURN 256
 #define PAUSE_US         100000    /* after running out of descriptors */
 #define REFUSED_MAX      (1 << 20) /* read away of a request, bytes */
+#define REFUSAL_MAX      4096      /* its answer */
 
 struct arrival {
 	struct watch watch;
@@ -142,26 +144,55 @@ discard(struct arrival *a)
 		(void)close(release(a));
 }
 
+/* What is told of a request that is too large. */
+static enum status
+put_refusal(struct buf *out, bool in_params)
+{
+	struct http_error e = {.status = 413,
+	    .detail = SPAN("The request is larger than 64 KiB: send less.")};
+
+	if (in_params) {
+		e.status = 431;
+		e.detail = http_too_many_fields;
+	}
+	return http_error(out, &e, SPAN_NONE, false);
+}
+
+/* The same as records, with what ends a response. */
+static enum status
+put_refusal_records(struct buf *out, const struct record_scan *scan)
+{
+	char end[RECORD_END_BYTES];
+	struct buf text;
+	enum status st;
+
+	buf_init(&text, REFUSAL_MAX);
+	st = put_refusal(&text, scan->in_params);
+	if (st == ST_OK)
+		st = record_put(out, scan->request_id, buf_span(&text));
+	record_end(end, scan->request_id, 0);
+	if (st == ST_OK)
+		st = buf_append(out, span_of(end, sizeof(end)));
+	buf_fini(&text);
+	return st;
+}
+
 /* A request that is too large gets an answer that any front end passes on. */
 static void
 refuse_size(struct arrival *a, const struct record_scan *scan)
 {
-	static const char text[] = "Status: 413 Content Too Large\r\n"
-				   "Content-Type: text/plain\r\n\r\n"
-				   "The request is larger than 64 KiB.\n";
-	char out[RECORD_HEADER_BYTES + sizeof(text) + RECORD_END_BYTES];
-	size_t len = sizeof(text) - 1, n;
+	struct buf out;
+	size_t n;
 
 	if (scan->request_id == 0) {
 		refuse(a, scan->reason); /* there is nothing to answer to */
 		return;
 	}
-	record_encode(out, RECORD_STDOUT, scan->request_id, len);
-	memcpy(out + RECORD_HEADER_BYTES, text, len);
-	record_end(out + RECORD_HEADER_BYTES + len, scan->request_id, 0);
+	buf_init(&out, 2 * REFUSAL_MAX);
 	/* There is nothing to be done for a peer that does not take it. */
-	status_ignore(sock_write(a->watch.fd,
-	    span_of(out, RECORD_HEADER_BYTES + len + RECORD_END_BYTES), &n));
+	if (put_refusal_records(&out, scan) == ST_OK)
+		status_ignore(sock_write(a->watch.fd, buf_span(&out), &n));
+	buf_fini(&out);
 	(void)shutdown(a->watch.fd, SHUT_WR);
 	note_refusal(a->intake, scan->reason);
 	a->refused = true;

@@ -5,9 +5,10 @@
  * it.  A peer that sends half a request, or nothing, or nonsense, costs one
  * descriptor until its deadline and is felt by nobody.
  *
- * A request of more than RECORD_REQUEST_MAX bytes is answered with 413, and
- * what else comes of it is read away for a while: a front end that finds the
- * connection closed while it writes would answer 502 or 503 instead.
+ * A request of more than RECORD_REQUEST_MAX bytes is answered with 413, one
+ * with too many header fields or too long ones with 431, and what else comes of
+ * it is read away for a while: a front end that finds the connection closed
+ * while it writes would answer 502 or 503 instead.
  */
 #ifndef WALCAST_INTAKE_H
 #define WALCAST_INTAKE_H

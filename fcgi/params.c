@@ -12,6 +12,7 @@ params_init(struct params *p)
 	buf_init(&p->text, PARAMS_MAX_BYTES);
 	buf_init(&p->body, 0);
 	p->n = 0;
+	p->cut = false;
 }
 
 void
@@ -31,9 +32,8 @@ params_add(struct params *p, struct span pair)
 
 	if (!span_cut(&value, '=', &name) || name.len == pair.len)
 		return ST_INVALID;
-	if (p->n == PARAMS_MAX)
-		return ST_FULL;
-	st = buf_append(&p->text, pair);
+	st = p->n == PARAMS_MAX ? ST_FULL : buf_append(&p->text, pair);
+	p->cut = p->cut || st == ST_FULL;
 	if (st != ST_OK)
 		return st;
 	p->item[p->n].name_at = (unsigned)at;

@@ -7,6 +7,8 @@
 #ifndef WALCAST_PARAMS_H
 #define WALCAST_PARAMS_H
 
+#include <stdbool.h>
+
 #include "buf.h"
 #include "span.h"
 #include "status.h"
@@ -18,6 +20,7 @@ struct params {
 	struct buf text; /* NAME=VALUE, one after the other */
 	struct buf body; /* its bound is what params_keep_body was told */
 	size_t n;
+	bool cut; /* some did not fit: what is missing nobody knows */
 	struct {
 		unsigned name_at, name_len, value_at, value_len;
 	} item[PARAMS_MAX];

@@ -2,16 +2,18 @@
 /* FastCGI records.  Pure. */
 #include "record.h"
 
-#define RESPONDER       1
-#define BEGIN_BYTES     8
-#define FCGI_VERSION    1
-#define PAIR_HEAD_BYTES 8
+#define RESPONDER        1
+#define BEGIN_BYTES      8
+#define FCGI_VERSION     1
+#define PAIR_HEAD_BYTES  8
+#define HEADER_BYTES_MAX (1u << 20) /* more in one field is no web server */
 
 /* Walks the name-value pairs (section 3.4) over record borders. */
 struct pairs {
 	unsigned char head[PAIR_HEAD_BYTES]; /* length bytes so far */
 	size_t n_head;
 	size_t skip; /* bytes of name and value still to come */
+	size_t n;    /* begun so far */
 };
 
 struct record_header
@@ -94,24 +96,33 @@ decode_length(const unsigned char *p)
 	    (size_t)p[2] << 8 | p[3];
 }
 
-/* The length bytes of a pair are complete: how much follows them? */
-static bool
+/*
+ * The length bytes of a pair are complete: how much follows them?
+ * Returns  ST_OK, ST_TOOLARGE, or ST_INVALID: it lies
+ */
+static enum status
 pair_begins(struct pairs *ps, size_t name_bytes)
 {
 	size_t name = decode_length(ps->head);
 	size_t value = decode_length(ps->head + name_bytes);
 
-	if (name > RECORD_REQUEST_MAX || value > RECORD_REQUEST_MAX)
-		return false;
+	if (name > HEADER_BYTES_MAX || value > HEADER_BYTES_MAX)
+		return ST_INVALID;
+	if (name + value > RECORD_REQUEST_MAX || ps->n == RECORD_PARAMS_MAX)
+		return ST_TOOLARGE;
+	ps->n++;
 	ps->skip = name + value;
 	ps->n_head = 0;
-	return true;
+	return ST_OK;
 }
 
-static bool
+/* Returns what pair_begins does. */
+static enum status
 pairs_feed(struct pairs *ps, struct span content)
 {
-	while (content.len > 0) {
+	enum status st = ST_OK;
+
+	while (st == ST_OK && content.len > 0) {
 		size_t name_bytes;
 
 		if (ps->skip > 0) {
@@ -127,11 +138,10 @@ pairs_feed(struct pairs *ps, struct span content)
 		name_bytes = length_bytes(ps->head[0]);
 		if (ps->n_head > name_bytes &&
 		    ps->n_head ==
-			name_bytes + length_bytes(ps->head[name_bytes]) &&
-		    !pair_begins(ps, name_bytes))
-			return false;
+			name_bytes + length_bytes(ps->head[name_bytes]))
+			st = pair_begins(ps, name_bytes);
 	}
-	return true;
+	return st;
 }
 
 static bool
@@ -177,11 +187,24 @@ take_begin(struct scan *sc, struct record_header h, struct span content)
 }
 
 static enum status
+too_large(struct scan *sc, const char *reason)
+{
+	sc->out->in_params = sc->stage == WANT_PARAMS;
+	sc->out->reason = reason;
+	return ST_TOOLARGE;
+}
+
+static enum status
 take_params(struct scan *sc, struct record_header h, struct span content)
 {
+	enum status st;
+
 	if (h.type != RECORD_PARAMS)
 		return refuse(sc, "a record other than PARAMS in the params");
-	if (!pairs_feed(&sc->pairs, content))
+	st = pairs_feed(&sc->pairs, content);
+	if (st == ST_TOOLARGE)
+		return too_large(sc, "too many parameters, or one too long");
+	if (st != ST_OK)
 		return refuse(sc, "a parameter is longer than a request");
 	if (content.len > 0)
 		return ST_OK;
@@ -276,6 +299,5 @@ record_scan(struct span s, struct record_scan *out)
 	}
 	if (s.len < RECORD_REQUEST_MAX)
 		return ST_AGAIN;
-	out->reason = "a request of more than 64 KiB";
-	return ST_TOOLARGE;
+	return too_large(&sc, "a request of more than 64 KiB");
 }

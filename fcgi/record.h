@@ -20,6 +20,7 @@
 #define RECORD_HEADER_BYTES 8
 #define RECORD_CONTENT_MAX  65535
 #define RECORD_REQUEST_MAX  (64 * 1024) /* a whole request, in bytes */
+#define RECORD_PARAMS_MAX   255         /* parameters in one */
 #define RECORD_END_BYTES    (RECORD_HEADER_BYTES * 3) /* see record_end */
 
 enum record_type {
@@ -64,6 +65,7 @@ struct record_scan {
 	size_t request_bytes; /* ST_OK: the request's length */
 	uint16_t request_id;
 	bool aborted;       /* ST_OK: its last record is ABORT_REQUEST */
+	bool in_params;     /* ST_TOOLARGE: in the parameters, not the body */
 	const char *reason; /* ST_INVALID, ST_TOOLARGE: for the log */
 };
 
@@ -74,7 +76,9 @@ struct record_scan {
  * Returns  ST_OK        it is there, and well-formed
  *          ST_AGAIN     so far so good, more is to come
  *          ST_INVALID   nothing that we serve
- *          ST_TOOLARGE  past RECORD_REQUEST_MAX; request_id is set
+ *          ST_TOOLARGE  past RECORD_REQUEST_MAX or RECORD_PARAMS_MAX;
+ *                       request_id is set, except where not even the first
+ *                       record is whole
  */
 MUST_USE enum status record_scan(struct span s, struct record_scan *out);
 

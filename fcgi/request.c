@@ -363,6 +363,15 @@ read_path(struct reading *g)
 /* ---- the rest ----------------------------------------------------------- */
 
 static bool
+read_whole(struct reading *g)
+{
+	if (!g->p->cut)
+		return true;
+	return refuse(g->r, 431, "%.*s", (int)http_too_many_fields.len,
+	    http_too_many_fields.p);
+}
+
+static bool
 read_method(struct reading *g)
 {
 	struct span method = params_get(g->p, "REQUEST_METHOD");
@@ -559,8 +568,8 @@ request_read(struct request *r, const struct params *p,
 	r->front = front_of(params_get(p, "SERVER_SOFTWARE"));
 	r->thread_per_stream = r->front == FRONT_APACHE;
 	r->slot_pool = pool_of(r, p);
-	if (!read_method(&g) || !read_accept(&g) || !read_path(&g) ||
-	    !read_query(&g) || !need_channel(r, rules)) {
+	if (!read_whole(&g) || !read_method(&g) || !read_accept(&g) ||
+	    !read_path(&g) || !read_query(&g) || !need_channel(r, rules)) {
 		r->resumes = comes_back(&g, find_id(&g));
 		return ST_OK;
 	}

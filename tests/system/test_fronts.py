@@ -7,6 +7,7 @@ import concurrent.futures
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -132,6 +133,42 @@ def test_a_refusal_reaches_the_browser_as_it_is(web):
         assert s.status == 400
         assert s.headers["content-type"].startswith("application/problem+json")
         assert json.loads(s.body())["status"] == 400
+
+
+FIELDS = {
+    "many": ["X-%d: y" % n for n in range(300)],
+    "long ones": ["X-%d: %s" % (n, "y" * 8000) for n in range(90)],
+    "a long one": ["X-Long: " + "y" * 70000],
+}
+RAISED = "LimitRequestFields 0\nLimitRequestFieldSize 100000\n"
+
+
+# With default limits lighttpd takes 8 KiB in all, Apache 90 fields of 8 KiB.
+# What does not reach us: mod_proxy_fcgi leaves out fields of over 16 KiB, and
+# mod_fcgid answers 500 itself.
+@pytest.mark.parametrize("kind, name, extra", [
+    ("lighttpd", "many", ""), ("lighttpd-bin", "many", ""),
+    ("apache-proxy", "many", RAISED), ("apache-proxy", "long ones", ""),
+    ("apache-fcgid", "many", RAISED), ("apache-cgi", "many", RAISED),
+    ("apache-cgi", "long ones", ""), ("apache-cgi", "a long one", RAISED)])
+def test_more_header_fields_than_we_take_are_a_431(stack, fronts, kind, name,
+                                                   extra):
+    web = fronts(kind, extra=extra)
+    for path in "/sse.fcgi?channel=a", "/sse-metrics.fcgi":
+        with socket.create_connection(web.addr, 10) as c:
+            c.sendall(("GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                       "%s\r\n\r\n" % (path, "\r\n".join(FIELDS[name])))
+                      .encode())
+            got = b""
+            while b"}" not in got and b"control.open" not in got:
+                more = c.recv(65536)
+                if not more:
+                    break
+                got += more
+        assert got.startswith(b"HTTP/1.1 431 "), (path, got[:300])
+        assert b"\r\nContent-Type: application/problem+json\r\n" in got
+        assert b'"status":431' in got
+    assert web.get("/sse-metrics.fcgi/healthz")[0] == 200
 
 
 def test_a_name_that_only_begins_alike_is_not_ours(web):

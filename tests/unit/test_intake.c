@@ -444,6 +444,36 @@ a_request_of_more_than_64_kib_gets_an_answer(void **state)
 }
 
 static void
+a_request_of_too_many_parameters_gets_an_answer(void **state)
+{
+	struct fixture *f = *state;
+	struct buf b;
+	char got[1024];
+	ssize_t n;
+	int i, fd = connect_to(f);
+
+	put_request(&b, 9, SPAN_NONE);
+	buf_truncate(&b, b.len - 2 * RECORD_HEADER_BYTES);
+	for (i = 0; i < 5000; i++)
+		put_record(&b, RECORD_PARAMS, 9, SPAN("\6\1HTTP_Xy"));
+	put_record(&b, RECORD_PARAMS, 9, SPAN(""));
+	put_record(&b, RECORD_STDIN, 9, SPAN(""));
+	assert_int_equal(send_while_taken(f, fd, buf_span(&b)).len, 0);
+	n = recv(fd, got, sizeof(got) - 1, MSG_DONTWAIT);
+	assert_true(n > RECORD_HEADER_BYTES);
+	got[n] = '\0';
+	assert_memory_equal(got + 8, "Status: 431", 11);
+	assert_non_null(strstr(got + 8, "application/problem+json"));
+	assert_non_null(strstr(got + 8, "\"status\":431"));
+	assert_int_equal(f->n_taken, 0);
+	assert_int_equal(intake_counters(f->in)->n_refused, 1);
+	buf_fini(&b);
+	(void)close(fd);
+	turn(f);
+	assert_int_equal(intake_waiting(f->in), 0);
+}
+
+static void
 what_follows_a_refusal_is_read_up_to_a_bound(void **state)
 {
 	struct fixture *f = *state;
@@ -583,6 +613,7 @@ main(void)
 	    TEST(nonsense_is_refused),
 	    TEST(an_aborted_request_is_dropped),
 	    TEST(a_request_of_more_than_64_kib_gets_an_answer),
+	    TEST(a_request_of_too_many_parameters_gets_an_answer),
 	    TEST(what_follows_a_refusal_is_read_up_to_a_bound),
 	    TEST(a_refused_peer_that_stays_is_cut_at_its_deadline),
 	    TEST(a_first_record_of_more_than_64_kib_is_refused_at_once),

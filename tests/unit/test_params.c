@@ -108,8 +108,10 @@ bytes_past_the_bound_are_refused(void **state)
 	memset(big, 'v', PARAMS_MAX_BYTES);
 	memcpy(big, "B=", 2);
 	assert_int_equal(params_add(p, SPAN("A=1")), ST_OK);
+	assert_false(p->cut);
 	assert_int_equal(params_add(p, span_of(big, PARAMS_MAX_BYTES)),
 	    ST_FULL);
+	assert_true(p->cut);
 	assert_null(params_get(p, "B").p);
 	assert_int_equal(params_add(p, span_of(big, PARAMS_MAX_BYTES - 3)),
 	    ST_OK);

@@ -500,6 +500,52 @@ a_parameter_longer_than_what_there_is_is_refused(void **state)
 	}
 }
 
+/* Nothing that a web server sends with default limits, and no lie either. */
+static void
+a_parameter_of_more_than_64_kib_is_too_large(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t n;
+	} rows[] = {
+	    {"\x01\x80\x01\x00\x01x", 6},               /* value 65,537 */
+	    {"\x80\x0f\xff\xff\x01x", 6},               /* name 1 MiB */
+	    {"\x80\x00\xff\x00\x80\x00\x01\x01xx", 10}, /* together */
+	};
+	struct buf *b = *state;
+	struct record_scan out;
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		buf_clear(b);
+		begin(b);
+		rec(b, RECORD_PARAMS, rows[i].text, rows[i].n);
+		assert_status(scan(b, &out), ST_TOOLARGE);
+		assert_true(out.in_params);
+		assert_int_equal(out.request_id, 1);
+		assert_non_null(out.reason);
+	}
+}
+
+static void
+more_parameters_than_we_keep_are_too_large(void **state)
+{
+	struct buf *b = *state;
+	struct record_scan out;
+	int i, n;
+
+	for (n = RECORD_PARAMS_MAX; n <= RECORD_PARAMS_MAX + 1; n++) {
+		buf_clear(b);
+		begin(b);
+		for (i = 0; i < n; i++)
+			rec(b, RECORD_PARAMS, "\1\1ab", 4);
+		end_of_request(b);
+		assert_status(scan(b, &out),
+		    n == RECORD_PARAMS_MAX ? ST_OK : ST_TOOLARGE);
+		assert_int_equal(out.in_params, n != RECORD_PARAMS_MAX);
+	}
+}
+
 /*
  * libfcgi forgets the padding of a record when it changes over to the next
  * kind, and reads it as records: 12 FCGI_MAX_CONNS in it smashed the stack.
@@ -536,6 +582,7 @@ a_request_past_the_bound_is_too_large(void **state)
 	rec(b, RECORD_PARAMS, text, n);
 	assert_status(scan(b, &out), ST_TOOLARGE);
 	assert_non_null(out.reason);
+	assert_true(out.in_params);
 	assert_int_equal(out.request_id, 1);
 	free(text);
 }
@@ -544,13 +591,15 @@ static void
 a_body_past_the_bound_is_too_large(void **state)
 {
 	struct buf *b = *state;
+	struct record_scan out;
 	char *text = calloc(1, RECORD_CONTENT_MAX);
 
 	begin(b);
 	rec(b, RECORD_PARAMS, "", 0);
 	rec(b, RECORD_STDIN, text, RECORD_CONTENT_MAX);
 	rec(b, RECORD_STDIN, text, RECORD_CONTENT_MAX);
-	want(b, ST_TOOLARGE);
+	assert_status(scan(b, &out), ST_TOOLARGE);
+	assert_false(out.in_params);
 	free(text);
 }
 
@@ -579,6 +628,8 @@ main(void)
 	    TEST(forty_queries_for_values_are_refused),
 	    TEST(a_parameter_longer_than_what_there_is_is_refused),
 	    TEST(padding_that_libfcgi_would_read_as_records_is_refused),
+	    TEST(a_parameter_of_more_than_64_kib_is_too_large),
+	    TEST(more_parameters_than_we_keep_are_too_large),
 	    TEST(a_request_past_the_bound_is_too_large),
 	    TEST(a_body_past_the_bound_is_too_large),
 	};

@@ -178,6 +178,21 @@ other_methods_are_refused_with_those_allowed(void **state)
 	want_refused(f, 405, "GET");
 }
 
+/* What is missing could be the method, or the cap. */
+static void
+a_request_that_did_not_fit_is_refused_whatever_is_there(void **state)
+{
+	struct fixture *f = *state;
+
+	set(f, "REQUEST_METHOD", "GET");
+	set(f, "QUERY_STRING", "channel=a");
+	f->params.cut = true;
+	read_it(f);
+	assert_int_equal(f->r.kind, REQUEST_REFUSED);
+	assert_int_equal(f->r.error.status, 431);
+	assert_true(f->r.error.detail.len > 0);
+}
+
 static void
 an_accept_that_excludes_streams_is_refused(void **state)
 {
@@ -957,6 +972,7 @@ main(void)
 	    TEST(a_head_is_the_head_of_a_stream_or_of_an_error),
 	    TEST(options_is_a_preflight_whatever_else_it_says),
 	    TEST(other_methods_are_refused_with_those_allowed),
+	    TEST(a_request_that_did_not_fit_is_refused_whatever_is_there),
 	    TEST(an_accept_that_excludes_streams_is_refused),
 	    TEST(channels_come_from_the_query_in_every_notation),
 	    TEST(channels_come_from_the_path),
