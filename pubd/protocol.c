@@ -564,6 +564,18 @@ parse_array(struct protocol *p, struct span line, struct request *r)
 	return refuse(p, r, PROTOCOL_BAD_REQUEST);
 }
 
+static struct span
+trim(struct span s)
+{
+	while (s.len > 0 &&
+	    (s.p[s.len - 1] == '\r' || s.p[s.len - 1] == ' ' ||
+		s.p[s.len - 1] == '\t'))
+		s.len--;
+	while (s.len > 0 && (s.p[0] == ' ' || s.p[0] == '\t' || s.p[0] == '\r'))
+		s = span_skip(s, 1);
+	return s;
+}
+
 static enum status
 check_line(struct protocol *p, struct span line, struct request *r)
 {
@@ -572,7 +584,13 @@ check_line(struct protocol *p, struct span line, struct request *r)
 
 	if (st == ST_OK)
 		return ST_OK;
-	if (st == ST_TOOLARGE)
+	/* Silence would leave a publisher waiting for ever whose JSON encoder
+	 * gave it nothing to send. */
+	if (trim(line).len == 0)
+		errmsg_set(&p->message,
+		    "an empty line: each line must be one JSON object or "
+		    "array; did the publisher's JSON encoder fail?");
+	else if (st == ST_TOOLARGE)
 		errmsg_set(&p->message,
 		    "byte %zu: nested deeper than %d arrays and objects", at,
 		    JSONTEXT_MAX_DEPTH);
@@ -587,18 +605,6 @@ check_line(struct protocol *p, struct span line, struct request *r)
 		    "must be one JSON object or array",
 		    at, (unsigned char)line.p[at]);
 	return refuse(p, r, PROTOCOL_BAD_JSON);
-}
-
-static struct span
-trim(struct span s)
-{
-	while (s.len > 0 &&
-	    (s.p[s.len - 1] == '\r' || s.p[s.len - 1] == ' ' ||
-		s.p[s.len - 1] == '\t'))
-		s.len--;
-	while (s.len > 0 && (s.p[0] == ' ' || s.p[0] == '\t' || s.p[0] == '\r'))
-		s = span_skip(s, 1);
-	return s;
 }
 
 void

@@ -17,17 +17,6 @@ _Static_assert(FIG_PUBLISH_ERRORS_UNAVAILABLE - FIG_PUBLISH_ERRORS ==
     "the catalogue has a cell for each code");
 
 static bool
-is_blank(struct span line)
-{
-	size_t i;
-
-	for (i = 0; i < line.len; i++)
-		if (line.p[i] != ' ' && line.p[i] != '\t' && line.p[i] != '\r')
-			return false;
-	return true;
-}
-
-static bool
 publishes(const struct request *r)
 {
 	return r->kind == REQUEST_PUBLISH || r->kind == REQUEST_ARRAY;
@@ -344,8 +333,6 @@ requests_line(void *arg, struct conn *c, struct span line)
 	size_t paid = 0;
 	enum status st;
 
-	if (is_blank(line))
-		return ST_OK;
 	protocol_parse(rq->protocol, line, &r);
 	r.read_us = c->read_us;
 	check_rights(rq, c, &r, &why);
