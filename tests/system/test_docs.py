@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: MIT
+"""What the documents tell people to write, run as it stands there: the blocks
+of README.md and client/README.md, with this stack's paths."""
+
+import contextlib
+import re
+import sqlite3
+import subprocess
+
+import pytest
+
+from harness import ROOT
+from test_sql import as_user
+
+RUN = {
+    "php": ["php", "-d", "display_errors=stderr"],
+    "perl": ["perl", "-w", "-Mstrict"],
+    "python": ["/usr/bin/python3"],
+}
+SOCKET, SQL = "pubd.sock", "events.db"
+ROW = "SELECT channel, event, data FROM events ORDER BY id DESC LIMIT 1"
+
+
+def blocks(language, *containing, file="README.md"):
+    text = (ROOT / file).read_text()
+    found = re.findall(r"^```%s\n(.*?)^```$" % language, text, re.S | re.M)
+    return [b for b in found if all(c in b for c in containing)]
+
+
+def block(language, *containing, file="README.md"):
+    """The only one of this language that has these words."""
+    one, = blocks(language, *containing, file=file)
+    return one
+
+
+def run(st, language, text, timeout=30, **kw):
+    """(status, output, what it said on standard error)"""
+    text = text.replace("/run/walcast", str(st.run)).replace(
+        "/var/lib/walcast", str(st.var))
+    name = "block." + language
+    st.write(st.dir / name, text)
+    done = subprocess.run(
+        [*RUN[language], str(st.dir / name)], cwd=st.dir, timeout=timeout,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        **as_user(), **kw)
+    return done.returncode, done.stdout, done.stderr
+
+
+def newest(st):
+    with sqlite3.connect(st.db) as db:
+        return db.execute(ROW).fetchone()
+
+
+# ---------------------------------------------------------------- publishers
+
+@pytest.mark.parametrize("language, row", [
+    ("php", ("orders", "created", '{"n":1}')),
+    ("python", ("orders", "paid", '{"n":1}')),
+    ("perl", ("orders", "message", "shipped"))])
+def test_a_publisher_of_the_readme_publishes(make_stack, language, row):
+    st = make_stack(workers=0, metrics=False)
+    status, _, said = run(st, language, block(language, SOCKET))
+    assert (status, said) == (0, "")
+    assert newest(st) == row
+
+
+@pytest.mark.parametrize("language, right, wrong", [
+    ("php", "'orders'", "'system.x'"), ("python", '"orders"', '"system.x"'),
+    ("perl", "'orders'", "'system.x'")])
+def test_a_publisher_of_the_readme_is_told_that_it_was_refused(
+        make_stack, language, right, wrong):
+    st = make_stack(workers=0, metrics=False)
+    text = block(language, SOCKET)
+    assert right in text
+    status, _, said = run(st, language, text.replace(right, wrong))
+    assert status != 0 and "system." in said, said
+    assert newest(st) is None
+
+
+@pytest.mark.parametrize("language", ["php", "python", "perl"])
+def test_a_publisher_of_the_readme_does_not_wait_for_ever(make_stack,
+                                                          language):
+    st = make_stack(workers=0, metrics=False)
+    st.pubd.pause()
+    try:
+        # Its own time-out ends it, long before the one of this test.
+        status, _, said = run(st, language, block(language, SOCKET),
+                              timeout=40)
+    finally:
+        st.pubd.resume()
+    assert status != 0 and said, (status, said)
+
+
+def test_the_php_publisher_says_that_its_text_is_not_utf_8(make_stack):
+    st = make_stack(workers=0, metrics=False)
+    text = block("php", SOCKET).replace("'n' => 1", "'n' => \"caf\\xe9\"")
+    status, _, said = run(st, "php", text)
+    assert status != 0 and "Malformed UTF-8" in said
+    # One that does not look is told by pubd.
+    status, _, said = run(st, "php", text.replace(
+        "JSON_THROW_ON_ERROR", "0"))
+    assert status != 0 and "an empty line" in said
+
+
+def test_a_page_of_php_begins_where_the_log_is(make_stack):
+    st = make_stack(workers=0, metrics=False)
+    head = [st.publish("orders", n) for n in range(3)][-1]
+    text = block("php", SOCKET, file="client/README.md")
+    stub = "<?php function load_orders() { return []; } ?>"
+    status, page, said = run(st, "php", stub + text)
+    assert (status, said) == (0, "")
+    assert "lastEventId: \"%d\"," % head in page
+    assert re.search(r'generation: "[0-9a-f]{32}"', page), page
+    st.pubd.pause()
+    try:
+        page = run(st, "php", stub + text, timeout=40)[1]
+    finally:
+        st.pubd.resume()
+    assert "pubd does not answer" in page and "connect(" not in page
+
+
+# ---------------------------------------------------------------- SQL
+
+@pytest.mark.parametrize("language, row", [
+    ("php", ("orders", "created", '{"n":2}')),
+    ("perl", ("orders", "message", "packed"))])
+def test_an_insert_of_the_readme_is_an_event(make_stack, language, row):
+    st = make_stack(workers=0, metrics=False)
+    status, out, said = run(st, language, block(language, SQL))
+    assert (status, said) == (0, "")
+    assert newest(st) == row
+    assert language != "php" or out == "1\n"
+
+
+def test_the_statement_of_the_readme_is_an_event(make_stack):
+    st = make_stack(workers=0, metrics=False)
+    subprocess.run(["sqlite3", st.db, block("sql")], check=True, timeout=20,
+                   **as_user())
+    assert newest(st) == ("orders", "created", '{"n":1}')
+
+
+INSERT = "INSERT INTO events(channel, data) VALUES ('a', 'x')"
+
+
+def transaction(st, *statements):
+    """After the second statement pubd stores an event, or waits for the lock."""
+    db = sqlite3.connect(st.db, isolation_level=None, timeout=1)
+    waits = statements[0] == "BEGIN IMMEDIATE"
+    with contextlib.closing(db), st.publisher() as other:
+        for n, statement in enumerate(statements):
+            db.execute(statement).fetchall()
+            if n == 1:
+                other.send({"channel": "b", "data": 1})
+                assert waits or other.recv()["ok"]
+        db.execute("COMMIT")
+        assert not waits or other.recv()["ok"]
+
+
+def test_a_transaction_that_begins_by_reading_fails_when_others_write(
+        make_stack):
+    st = make_stack(workers=0, metrics=False)
+    read = "SELECT count(*) FROM events"
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        transaction(st, "BEGIN", read, INSERT)
+    # The two ways that the README names.
+    transaction(st, "BEGIN IMMEDIATE", read, INSERT)
+    db = sqlite3.connect(st.db, isolation_level=None, timeout=1)
+    with contextlib.closing(db):
+        for statement in ("BEGIN", INSERT, read, "COMMIT"):
+            db.execute(statement).fetchall()
+    with sqlite3.connect(st.db) as db:
+        assert db.execute("SELECT channel FROM events ORDER BY id"
+                          ).fetchall() == [("b",), ("a",), ("b",), ("a",)]
+    assert "BEGIN IMMEDIATE" in block("php", SQL)
+
+
+# ---------------------------------------------------------------- long URLs
+
+LONG = {"channel": ["%02d" % n + "x" * 126 for n in range(64)]}
+
+
+@pytest.mark.parametrize("kind, refusal, extra", [
+    ("apache-proxy", 414, dict(server="LimitRequestLine 16384")),
+    ("lighttpd", 431, dict(extra="server.max-request-field-size = 16384\n"))])
+def test_64_long_channels_need_a_longer_line_from_the_web_server(
+        make_stack, kind, refusal, extra):
+    st = make_stack(metrics=False)
+    with st.front(kind).stream(LONG) as s:
+        assert s.status == refusal
+    with st.front(kind, **extra).stream(LONG) as s:
+        assert s.status == 200
+        s.open()
+        id = st.publish(LONG["channel"][63], "here")
+        assert s.data().id == str(id)
+    told = (ROOT / "docs" / "man" / "walcast-protocol.7").read_text()
+    for text in ("LimitRequestLine 16384",
+                 "server.max-request-field-size = 16384"):
+        assert text in told
