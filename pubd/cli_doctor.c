@@ -22,6 +22,7 @@
 #include "json.h"
 #include "sock.h"
 #include "statusdb.h"
+#include "trust.h"
 
 #define PING_US         UINT64_C(5000000)
 #define MIN_FREE_BYTES  (INT64_C(16) << 20)
@@ -283,22 +284,21 @@ user_name(char out[USER_BYTES], int64_t uid)
 
 /* Root, the owner of the log, and who is named. */
 static void
-list_reporters(const struct doctor *d, char *out, size_t size)
+list_reporters(const struct conf *c, char *out, size_t size)
 {
-	struct span uids = span_str(d->cli->conf.report_users), part;
+	struct trust t = {.owner = -1};
 	char name[USER_BYTES];
-	struct stat sb;
-	size_t n;
-	int64_t uid;
+	size_t i, n;
 
+	trust_look(&t, c->database);
+	trust_name(&t, span_str(c->report_users));
 	n = (size_t)snprintf(out, size, "root");
-	if (stat(d->cli->conf.database, &sb) == 0 && sb.st_uid != 0)
+	if (t.owner > 0)
 		n += (size_t)snprintf(out + n, size - n, ", %s",
-		    user_name(name, (int64_t)sb.st_uid));
-	while (n < size && span_cut(&uids, ' ', &part))
-		if (span_to_int64(part, &uid))
-			n += (size_t)snprintf(out + n, size - n, ", %s",
-			    user_name(name, uid));
+		    user_name(name, t.owner));
+	for (i = 0; i < t.n_named && n < size; i++)
+		n += (size_t)snprintf(out + n, size - n, ", %s",
+		    user_name(name, t.named[i]));
 }
 
 static void
@@ -306,7 +306,7 @@ check_reports(struct doctor *d)
 {
 	char list[1024], name[USER_BYTES];
 
-	list_reporters(d, list, sizeof(list));
+	list_reporters(&d->cli->conf, list, sizeof(list));
 	if (d->pubd_alive && d->refused_uid >= 0)
 		say(d, LEVEL_WARN, "reports",
 		    "pubd refuses those of user %s, whose figures are "

@@ -106,6 +106,24 @@ def test_the_rate_is_of_the_user_and_changes_on_hup(make_stack):
         wait_until(lambda: not one.call(event())["ok"], what="a limit")
 
 
+def test_what_waits_for_room_in_the_batch_is_charged_once(make_stack):
+    st = make_stack(config={"publish_rate": 1, "publish_burst": 18000},
+                    workers=0, metrics=False)
+    line = json.dumps([event()] * 6000, separators=(",", ":"))
+    with contextlib.ExitStack() as held:
+        pubs = [held.enter_context(st.publisher()) for _ in range(3)]
+        for pub in pubs:
+            assert pub.call({"op": "ping"})["ok"]
+        st.pubd.pause()
+        for pub in pubs:
+            pub.send(line)
+        st.pubd.resume()
+        # One fits into a batch: the others are offered once more.
+        assert [len(pub.recv(60).get("ids", [])) for pub in pubs] \
+            == [6000] * 3
+        assert pubs[0].call(event())["error"] == "rate_limited"
+
+
 @needs_root
 def test_others_publish_while_one_is_limited(open_stack):
     st = open_stack(publish_rate=100)
