@@ -196,3 +196,55 @@ def test_64_long_channels_need_a_longer_line_from_the_web_server(
     for text in ("LimitRequestLine 16384",
                  "server.max-request-field-size = 16384"):
         assert text in told
+
+
+# ---------------------------------------------------------------- rules of sites
+
+def test_the_line_for_lighttpd_keeps_streams_from_a_catch_all_rewrite(
+        make_stack):
+    shipped = (ROOT / "lighttpd" / "walcast.conf").read_text()
+    line, = re.findall(r'^#\s+("\^/sse.* => "\$0",)$', shipped, re.M)
+    site = """
+server.modules += ( "mod_rewrite" )
+url.rewrite-once = ( %s "^/(.*)$" => "/index.html?q=$1" )
+"""
+    st = make_stack(metrics=True)
+    with st.front("lighttpd", extra=site % "").stream({"channel": "a"}) as s:
+        assert s.headers["content-type"] == "text/html"
+    web = st.front("lighttpd", extra=site % line)
+    for path in ("/sse.fcgi?channel=a", "/sse.fcgi/a"):
+        with web.stream(path=path) as s:
+            s.open()
+            id = st.publish("a", path)
+            assert s.data().id == str(id)
+    assert web.get("/sse-metrics.fcgi/readyz")[0] == 200
+    assert b"page" in web.get("/other")[2]
+
+
+RULES = {
+    "apache-proxy": """
+<Location "/sse.fcgi/secret">
+	Require all denied
+</Location>
+""",
+    "lighttpd": """
+$HTTP["url"] =~ "^/sse\\.fcgi/secret" { url.access-deny = ( "" ) }
+""",
+}
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_a_rule_for_a_path_protects_no_channel(make_stack, kind):
+    """Not a promise but the warning of README, OPERATIONS and the files."""
+    st = make_stack(metrics=False)
+    web = st.front(kind, extra=RULES[kind])
+    id = st.publish("secret", "it")
+    with web.stream(path="/sse.fcgi/secret") as s:
+        assert s.status == 403
+    for names in ("secret", "open,secret", "*", "secr*"):
+        with web.stream({"channel": names}, last_id="earliest") as s:
+            s.open()
+            assert s.data().id == str(id)
+    for file in ("README.md", "docs/OPERATIONS.md", "docs/nginx.md",
+                 "apache/walcast-proxy.conf", "lighttpd/walcast.conf"):
+        assert "?channel=secret" in (ROOT / file).read_text(), file
