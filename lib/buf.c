@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "fmt.h"
 
@@ -38,6 +39,25 @@ buf_shrink(struct buf *b, size_t keep_bytes)
 		buf_fini(b);
 	else
 		buf_clear(b);
+}
+
+void
+buf_fit(struct buf *b)
+{
+	size_t cap = b->len < 64 ? 64 : b->len;
+	char *base;
+
+	if (b->len == 0) {
+		buf_shrink(b, 0);
+		return;
+	}
+	if (b->cap / 4 <= cap || (base = malloc(cap)) == NULL)
+		return;
+	memcpy(base, b->base + b->start, b->len);
+	free(b->base);
+	b->base = base;
+	b->start = 0;
+	b->cap = cap;
 }
 
 static size_t

@@ -31,6 +31,9 @@ void buf_clear(struct buf *b);
 /* Forgets the bytes and gives memory back beyond keep_bytes. */
 void buf_shrink(struct buf *b, size_t keep_bytes);
 
+/* Gives back what is far more than the live bytes need, when it can. */
+void buf_fit(struct buf *b);
+
 /*
  * Makes room for n bytes behind the live ones.
  * Returns  ST_OK, ST_FULL (max would be crossed) or ST_NOMEM; on failure the

@@ -74,6 +74,11 @@ const struct conf_row conf_rows[] = {
     {MEMBER(max_line_bytes), .type = CONF_INT, .initial = "1048576",
 	.min = 1024, .max = 64 * MIB, .unit = "bytes", .reload = true,
 	.sentence = "The longest line that pubd reads from a publisher."},
+    {MEMBER(idle_timeout_s), .type = CONF_INT, .initial = "300", .min = 0,
+	.max = YEAR_S, .unit = "seconds", .reload = true,
+	.sentence = "A connection to pubd that has not published and is "
+		    "silent, or that does not end its line, is closed after "
+		    "so long; 0: never."},
     {MEMBER(lock_timeout_ms), .type = CONF_INT, .initial = "5000", .min = 0,
 	.max = 600000, .unit = "milliseconds", .reload = true,
 	.sentence = "How long a commit waits for the log while another "

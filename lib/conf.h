@@ -40,6 +40,7 @@ struct conf {
 	int64_t retain_bytes;
 	int64_t max_data_bytes;
 	int64_t max_line_bytes;
+	int64_t idle_timeout_s;  /* of a connection to pubd */
 	int64_t lock_timeout_ms; /* how long a commit waits for the lock */
 	int64_t publish_rate;    /* events a second of each user; 0: any */
 	int64_t publish_burst;   /* 0: as many as in a second */

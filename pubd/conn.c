@@ -4,7 +4,8 @@
  *
  * Invariants: in_bytes and out_bytes are the sums over all open connections;
  * a connection that the loop is not asked about is in the held list, or
- * waits for its own answers.  Nothing here blocks.
+ * waits for its own answers; one whose line has no end yet is always read.
+ * Nothing here blocks.
  */
 #include "conn.h"
 
@@ -17,6 +18,7 @@
 #include "sock.h"
 
 #define READ_BYTES       ((size_t)64 * 1024)
+#define READ_LEAST       1024 /* at once, however much waits */
 #define READS_PER_TURN   4
 #define LINES_PER_CALL   1024  /* of one connection, before others follow */
 #define LINES_PER_TURN   16384 /* of all */
@@ -24,11 +26,14 @@
 #define OUT_HIGH         ((size_t)256 * 1024) /* answers owed to one */
 #define OUT_MAX          ((size_t)8 * 1024 * 1024)
 #define OUT_TOTAL        ((size_t)16 * 1024 * 1024)
-#define IN_TOTAL         ((size_t)16 * 1024 * 1024)
+#define WHOLE_TOTAL      ((size_t)8 * 1024 * 1024) /* lines that wait */
+#define PARTIAL_TOTAL    ((size_t)8 * 1024 * 1024) /* and unfinished ones */
 #define KEEP_BYTES       0 /* an idle connection has no buffers */
 #define STUCK_US         10000000
-#define STUCK_BYTES      4096 /* less is not worth anybody's line */
+#define RELIEVE_US       100000
 #define RELIEVE_PER_TURN 8
+#define IDLE_PER_TURN    64
+#define FIT_BYTES        ((size_t)16 * 1024) /* more of a line may grow */
 
 void
 conns_init(struct conns *set, struct loop *l)
@@ -36,6 +41,7 @@ conns_init(struct conns *set, struct loop *l)
 	*set = (struct conns){.loop = l,
 	    .lines_left = LINES_PER_TURN,
 	    .round = 1};
+	peers_init(&set->peers);
 	TAILQ_INIT(&set->all);
 	TAILQ_INIT(&set->held);
 	TAILQ_INIT(&set->flush);
@@ -44,11 +50,23 @@ conns_init(struct conns *set, struct loop *l)
 
 /* ---- bounds ------------------------------------------------------------- */
 
+/* One line of the greatest length must always fit. */
 static bool
 in_over(const struct conns *set)
 {
-	/* One line of the greatest length must always fit. */
-	return set->in_bytes >= IN_TOTAL + set->max_line_bytes;
+	return set->peers.partial_bytes >= PARTIAL_TOTAL + set->max_line_bytes;
+}
+
+/* How much to read at once: always something, or no end would be seen. */
+static size_t
+read_bytes(const struct conns *set)
+{
+	size_t whole = set->in_bytes - set->peers.partial_bytes;
+	size_t n = whole < WHOLE_TOTAL ? (WHOLE_TOTAL - whole) / 8 : 0;
+
+	if (n > READ_BYTES)
+		return READ_BYTES;
+	return n < READ_LEAST ? READ_LEAST : n;
 }
 
 /* May another line of this connection become a request now? */
@@ -66,8 +84,7 @@ may_take(const struct conn *c)
 static bool
 may_read(const struct conn *c)
 {
-	return !c->eof && !c->dead && !c->is_held && c->out.len < OUT_HIGH &&
-	    !in_over(c->set);
+	return !c->eof && !c->dead && !c->is_held && c->out.len < OUT_HIGH;
 }
 
 static void
@@ -154,8 +171,6 @@ settle(struct conn *c)
 	}
 	if (may_read(c))
 		events |= EPOLLIN;
-	else if (!c->eof && in_over(c->set))
-		hold(c);
 	if (c->out.len > 0)
 		events |= EPOLLOUT;
 	ask_loop(c, events);
@@ -163,12 +178,30 @@ settle(struct conn *c)
 
 /* ---- lines -------------------------------------------------------------- */
 
+/* What `in` begins with has an end now, or is gone. */
+static void
+no_partial(struct conn *c)
+{
+	peers_partial(&c->set->peers, &c->place, 0, 0);
+}
+
+/* All of `in` is a line without an end: it takes no more than it needs. */
+static void
+note_partial(struct conn *c)
+{
+	peers_partial(&c->set->peers, &c->place, c->in.len,
+	    loop_now_us(c->set->loop));
+	if (c->in.len <= FIT_BYTES)
+		buf_fit(&c->in);
+}
+
 static void
 drop_input(struct conn *c, size_t n)
 {
 	buf_consume(&c->in, n);
 	c->set->in_bytes -= n;
 	c->scanned = 0;
+	no_partial(c);
 	if (c->in.len == 0)
 		buf_shrink(&c->in, KEEP_BYTES);
 }
@@ -206,6 +239,7 @@ next_line(struct conn *c, struct span *line, size_t *n)
 	if (in.p != NULL && in.len > c->scanned)
 		newline = memchr(in.p + c->scanned, '\n', in.len - c->scanned);
 	if (newline != NULL) {
+		no_partial(c);
 		*line = span_of(in.p, (size_t)(newline - in.p));
 		*n = line->len + 1;
 		return ST_OK;
@@ -213,6 +247,7 @@ next_line(struct conn *c, struct span *line, size_t *n)
 	c->scanned = in.len;
 	if (!c->eof || in.len == 0)
 		return ST_AGAIN;
+	no_partial(c);
 	*line = in;
 	*n = in.len;
 	if (c->set->stopping)
@@ -229,6 +264,8 @@ check_partial(struct conn *c)
 	} else if (c->in.len > c->set->max_line_bytes) {
 		if (!refuse_line(c, ST_TOOLARGE, c->in.len, false))
 			hold(c);
+	} else {
+		note_partial(c);
 	}
 }
 
@@ -302,14 +339,16 @@ read_input(struct conn *c)
 	int i;
 
 	for (i = 0; i < READS_PER_TURN && may_read(c); i++) {
-		size_t n, room;
-		enum status st = buf_reserve(&c->in, READ_BYTES);
+		size_t n, room, most = read_bytes(c->set);
+		enum status st = buf_reserve(&c->in, most);
 
 		if (st != ST_OK) {
 			conn_kill(c); /* UNTESTED: no memory: shed it */
 			return;
 		}
 		room = buf_room(&c->in);
+		if (room > most)
+			room = most;
 		if (c->set->stopping && room > c->left)
 			room = c->left;
 		st = sock_read(c->fd, buf_tail(&c->in), room, &n);
@@ -318,6 +357,7 @@ read_input(struct conn *c)
 			c->set->in_bytes += n;
 			c->left -= c->set->stopping ? n : 0;
 			c->moved_us = c->read_us = loop_now_us(c->set->loop);
+			peers_heard(&c->place, c->read_us);
 		} else if (st == ST_AGAIN) {
 			if (c->in.len == 0)
 				buf_shrink(&c->in, KEEP_BYTES);
@@ -399,6 +439,86 @@ conns_flush(struct conns *set)
 	}
 }
 
+/* ---- who has to go ------------------------------------------------------ */
+
+static void
+tell_spared(struct conn *c, enum conn_spared why)
+{
+	static const char *const reason[CONN_N_SPARED] = {
+	    [CONN_ROOM] = "unfinished lines are too many",
+	    [CONN_IDLE] = "idle",
+	    [CONN_FDS] = "descriptors get short"};
+	struct conns *set = c->set;
+
+	set->n_spared[why]++;
+	if (!log_gate(&set->gate, loop_now_us(set->loop)))
+		return;
+	LOG_EVENT(why == CONN_IDLE ? LOG_DEBUG_ : LOG_WARN_, "publisher.closed",
+	    LOG_INT("conn", c->number), LOG_INT("pid", c->peer_pid),
+	    LOG_INT("uid", c->peer_uid),
+	    LOG_STR("reason", span_str(reason[why])));
+}
+
+/*
+ * Closes it; it is told why when its socket takes that at once.  What it is
+ * owed keeps it: then only its line goes.
+ */
+static void
+spare(struct conn *c, enum conn_spared why)
+{
+	struct conns *set = c->set;
+	enum status st = ST_OK;
+
+	if (c->n_waiting > 0) {
+		if (refuse_line(c, ST_BUSY, c->in.len, false)) {
+			settle(c);
+			return;
+		}
+	} else if (why == CONN_ROOM) {
+		st = set->refuse(set->arg, c, ST_BUSY);
+		if (st == ST_OK)
+			write_output(c);
+	}
+	tell_spared(c, why);
+	conn_kill(c);
+}
+
+static struct conn *
+at_place(struct peer_place *at)
+{
+	return at == NULL ? NULL : OWNER_OF(at, struct conn, place);
+}
+
+/* Unfinished lines are not more than their bound. */
+static void
+make_room(struct conns *set)
+{
+	struct conn *c;
+
+	while (in_over(set) &&
+	    (c = at_place(peers_unfinished(&set->peers))) != NULL)
+		spare(c, CONN_ROOM);
+}
+
+static void
+end_idle(struct conns *set, uint64_t now_us)
+{
+	int budget = IDLE_PER_TURN;
+	struct conn *c;
+
+	while (set->max_idle_us > 0 && budget-- > 0 &&
+	    (c = at_place(peers_idle(&set->peers, now_us, set->max_idle_us))) !=
+		NULL)
+		spare(c, CONN_IDLE);
+}
+
+void
+conn_stand(struct conn *c, enum peer_standing standing)
+{
+	if (!c->dead)
+		peers_stand(&c->place, standing);
+}
+
 /* ---- life --------------------------------------------------------------- */
 
 static void
@@ -417,6 +537,7 @@ conn_event(struct watch *w, uint32_t events)
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
 		read_input(c);
 	settle(c);
+	make_room(c->set);
 }
 
 /* Who connected, as the kernel kept it. */
@@ -433,6 +554,22 @@ look_at_peer(struct conn *c)
 	c->peer_uid = (int64_t)who.uid;
 }
 
+/* One more than there are descriptors for: another one goes. */
+static enum status
+keep_few(struct conns *set, const struct conn *newest)
+{
+	struct conn *c;
+
+	if (set->max_conns == 0 || set->n <= set->max_conns)
+		return ST_OK;
+	c = at_place(
+	    peers_spare(&set->peers, &newest->place, loop_now_us(set->loop)));
+	if (c == NULL)
+		return ST_FULL;
+	spare(c, CONN_FDS);
+	return ST_OK;
+}
+
 enum status
 conns_take_fd(struct conns *set, int fd)
 {
@@ -446,8 +583,14 @@ conns_take_fd(struct conns *set, int fd)
 	c->fd = fd;
 	c->watch = (struct watch){.fd = -1, .fn = conn_event};
 	c->moved_us = loop_now_us(set->loop);
-	c->number = ++set->n_taken;
 	look_at_peer(c);
+	if (peers_join(&set->peers, &c->place, c->peer_uid, &c->n_waiting,
+		c->moved_us) != ST_OK) {
+		(void)close(fd);
+		free(c);
+		return ST_NOMEM;
+	}
+	c->number = ++set->n_taken;
 	buf_init(&c->in, SIZE_MAX / 2); /* bounded by check_partial */
 	buf_init(&c->out, OUT_MAX);
 	TAILQ_INSERT_TAIL(&set->all, c, all);
@@ -455,7 +598,7 @@ conns_take_fd(struct conns *set, int fd)
 	LOG_EVENT(LOG_DEBUG_, "publisher.connect", LOG_INT("conn", c->number),
 	    LOG_INT("pid", c->peer_pid), LOG_INT("uid", c->peer_uid));
 	settle(c);
-	return ST_OK;
+	return keep_few(set, c);
 }
 
 void
@@ -467,6 +610,7 @@ conn_kill(struct conn *c)
 		return;
 	c->dead = true;
 	release(c);
+	peers_leave(&set->peers, &c->place);
 	loop_del(set->loop, &c->watch);
 	(void)close(c->fd);
 	c->fd = -1;
@@ -539,43 +683,41 @@ conns_resume(struct conns *set)
 
 /* ---- when it gets too much ---------------------------------------------- */
 
-static bool
-is_stuck(const struct conns *set, const struct conn *c, uint64_t now_us)
-{
-	if (c->out.len > 0)
-		return now_us - c->moved_us > STUCK_US;
-	return in_over(set) && c->in.len >= STUCK_BYTES && c->n_waiting == 0 &&
-	    c->scanned == c->in.len;
-}
-
-/* One connection less that stands still; false: there is none. */
-static bool
-relieve_once(struct conns *set, uint64_t now_us)
+/* Who has stood still longest with answers that it does not take. */
+static struct conn *
+find_stuck(const struct conns *set, uint64_t now_us)
 {
 	struct conn *c, *worst = NULL;
 
 	TAILQ_FOREACH (c, &set->all, all)
-		if (is_stuck(set, c, now_us) &&
+		if (c->out.len > 0 && now_us - c->moved_us > STUCK_US &&
 		    (worst == NULL || c->moved_us < worst->moved_us))
 			worst = c;
-	if (worst == NULL)
-		return false;
-	if (worst->out.len > 0)
-		conn_kill(worst);
-	else
-		(void)refuse_line(worst, ST_BUSY, worst->in.len, false);
-	settle(worst);
-	return true;
+	return worst;
+}
+
+/* All of them are looked through: not in every turn. */
+static void
+end_stuck(struct conns *set, uint64_t now_us)
+{
+	int budget = RELIEVE_PER_TURN;
+	struct conn *c;
+
+	if (set->out_bytes < OUT_TOTAL ||
+	    now_us - set->relieved_us < RELIEVE_US)
+		return;
+	set->relieved_us = now_us;
+	while (set->out_bytes >= OUT_TOTAL && budget-- > 0 &&
+	    (c = find_stuck(set, now_us)) != NULL)
+		conn_kill(c);
 }
 
 void
 conns_relieve(struct conns *set, uint64_t now_us)
 {
-	int budget = RELIEVE_PER_TURN;
-
-	while ((in_over(set) || set->out_bytes >= OUT_TOTAL) && budget-- > 0 &&
-	    relieve_once(set, now_us))
-		;
+	make_room(set);
+	end_stuck(set, now_us);
+	end_idle(set, now_us);
 }
 
 void

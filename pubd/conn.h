@@ -4,9 +4,11 @@
  * and all together.  What a line means is the business of the function that
  * conns_init is given.
  *
- * A connection is not read while it does not take its answers, while it has
- * lines that wait for the next batch, and while all of them together hold
- * more than their bound.
+ * A connection is not read while it does not take its answers and while it has
+ * whole lines that wait.  No bound stops the reading of all: the more lines
+ * wait the less is read at once, and when the unfinished ones are too much the
+ * oldest of who has most are closed.  So the end of a connection is always
+ * seen.
  */
 #ifndef WALCAST_CONN_H
 #define WALCAST_CONN_H
@@ -17,7 +19,9 @@
 #include <sys/queue.h>
 
 #include "buf.h"
+#include "log.h"
 #include "loop.h"
+#include "peers.h"
 #include "span.h"
 #include "status.h"
 
@@ -69,16 +73,26 @@ struct conn {
 	bool deaf;               /* the peer takes no more answers */
 	bool dead;               /* reaped at the end of the turn */
 	struct watcher *watcher; /* watchers.c; NULL for a mere publisher */
+	struct peer_place place; /* among those of its user */
 };
+
+/* Why a connection was closed that had done nothing wrong by itself. */
+enum conn_spared { CONN_ROOM, CONN_IDLE, CONN_FDS, CONN_N_SPARED };
 
 struct conns {
 	struct loop *loop;
+	struct peers peers;
 	struct conn_list all, held, flush, dead;
 	conn_line_fn *line;
 	conn_refuse_fn *refuse;
 	void (*gone)(void *arg, struct conn *c); /* before it is freed */
 	void *arg;
 	size_t max_line_bytes;
+	size_t max_conns;     /* for want of descriptors; 0: no bound */
+	uint64_t max_idle_us; /* see peers_idle; 0: no bound */
+	uint64_t n_spared[CONN_N_SPARED];
+	uint64_t relieved_us; /* when answers were last looked through */
+	struct log_gate gate;
 	uint64_t n_taken;   /* ever */
 	size_t n;           /* open ones */
 	size_t n_lingering; /* of them, with nothing owed any more */
@@ -96,7 +110,11 @@ void conns_init(struct conns *set, struct loop *l);
 /* Closes and frees all of them. */
 void conns_fini(struct conns *set);
 
-/* Takes a connected socket; closes it when that fails. */
+/*
+ * Takes a connected socket; closes it when that fails.
+ * Returns  ST_OK, ST_NOMEM, or ST_FULL: it is taken, and it is one more than
+ *          max_conns; nobody else can be spared, so take no more for now
+ */
 MUST_USE enum status conns_take_fd(struct conns *set, int fd);
 
 /*
@@ -114,6 +132,7 @@ void conns_reap(struct conns *set);
 /*
  * Over a bound, those who neither finish their line nor take their answers
  * pay for it, a few of them each call, who has stood still longest first.
+ * Also ends who is idle for too long.
  */
 void conns_relieve(struct conns *set, uint64_t now_us);
 
@@ -129,6 +148,9 @@ void conn_wrote(struct conn *c, size_t before_bytes);
 
 /* Has its socket refused bytes that still wait? */
 bool conn_backlogged(const struct conn *c);
+
+/* It has published (PEER_KNOWN), or watches: it is given up later. */
+void conn_stand(struct conn *c, enum peer_standing standing);
 
 /* Marks it dead and closes it; its memory stays until it is reaped. */
 void conn_kill(struct conn *c);

@@ -68,6 +68,9 @@ gauges_take(const struct gauges *g, struct figures *out)
 {
 	figures_set(out, FIG_CONNECTIONS, g->conns->n);
 	figures_set(out, FIG_CONNECTIONS_TOTAL, g->conns->n_taken);
+	figures_set(out, FIG_CLOSED_ROOM, g->conns->n_spared[CONN_ROOM]);
+	figures_set(out, FIG_CLOSED_IDLE, g->conns->n_spared[CONN_IDLE]);
+	figures_set(out, FIG_CLOSED_FDS, g->conns->n_spared[CONN_FDS]);
 	figures_set(out, FIG_WATCHERS, g->watchers->n);
 	take_log(g, out);
 	take_retain(g->retain, out);

@@ -112,6 +112,8 @@ begin_watch(struct requests *rq, struct conn *c, struct request *r)
 		/* UNTESTED: no memory */
 		protocol_fail(r, PROTOCOL_UNAVAILABLE,
 		    SPAN("pubd is out of memory: send it again later"));
+	else
+		conn_stand(c, wish.few ? PEER_WATCHES : PEER_KNOWN);
 }
 
 static void
@@ -139,6 +141,14 @@ carry_out(struct requests *rq, struct conn *c, struct request *r)
 		reset_counters(rq, c, r);
 }
 
+/* Who has published is given up later than others. */
+static void
+note_stored(struct requests *rq, struct conn *c, const struct request *r)
+{
+	trail_stored(rq->trail, r);
+	conn_stand(c, PEER_KNOWN);
+}
+
 /* Appends the answer to the connection's output. */
 static enum status
 answer(struct requests *rq, struct conn *c, struct request *r)
@@ -152,7 +162,7 @@ answer(struct requests *rq, struct conn *c, struct request *r)
 	if (r->kind == REQUEST_ERROR)
 		note_error(rq, c, r);
 	else if (publishes(r))
-		trail_stored(rq->trail, r);
+		note_stored(rq, c, r);
 	if (c->dead)
 		return ST_OK;
 	if (c->deaf) {
@@ -230,6 +240,7 @@ take_report(struct requests *rq, struct conn *c, struct request *r,
 		st = beat_report(rq->beat, &r->report->row, rq->now_us,
 		    rq->now_ms, &member);
 	if (st == ST_OK) {
+		conn_stand(c, PEER_KNOWN);
 		beat_add(rq->beat, FIG_REPORTS_UNKNOWN, r->report->n_unknown);
 		return ST_OK;
 	}
@@ -364,7 +375,7 @@ requests_refuse(void *arg, struct conn *c, enum status why)
 	} else {
 		protocol_fail(&r, PROTOCOL_BUSY,
 		    SPAN("too many unfinished lines wait in pubd: this one "
-			 "is skipped to its end, send it again"));
+			 "is given up, send it again"));
 	}
 	return enter(rq, c, &r);
 }

@@ -34,7 +34,9 @@
 #include "trail.h"
 #include "watchers.h"
 
-#define ACCEPTS_PER_TURN 256
+#define ACCEPTS_PER_TURN 64 /* others wait meanwhile */
+#define SPARE_FDS        48 /* to open files anew, to ask, to notify */
+#define LEAST_CONNS      8
 #define ACCEPT_PAUSE_US  100000
 #define LOOK_US          15000 /* for SQL writers, while somebody watches */
 #define LOOK_IDLE_US     250000
@@ -192,6 +194,7 @@ apply_conf(struct server *s)
 	trust_name(&s->requests.trust, span_str(c->report_users));
 	protocol_limit(s->protocol, limits);
 	s->conns.max_line_bytes = (size_t)c->max_line_bytes;
+	s->conns.max_idle_us = (uint64_t)c->idle_timeout_s * 1000000;
 	s->requests.max_line_bytes = (size_t)c->max_line_bytes;
 	s->retain.due_us = 0;
 }
@@ -563,6 +566,16 @@ start_parts(struct server *s, struct errmsg *err)
 	return st;
 }
 
+/* What is left of the descriptors when our own are open. */
+static void
+limit_conns(struct server *s)
+{
+	uint64_t limit = proc_fds_limit(), own = proc_count_fds() + SPARE_FDS;
+
+	s->conns.max_conns = limit > own + LEAST_CONNS ? (size_t)(limit - own)
+						       : LEAST_CONNS;
+}
+
 static void
 tell_start(struct server *s)
 {
@@ -595,6 +608,7 @@ start(struct server *s, struct errmsg *err)
 	now_us = clock_mono_us();
 	beat_last_log(&s->beat, now_us, clock_real_ms(), &known);
 	keeper_expect(&s->keeper, &known, now_us);
+	limit_conns(s);
 	start_timers(s);
 	tell_start(s);
 	notify_send("READY=1");

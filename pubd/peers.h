@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Connections by who made them: the user at the other end, as the kernel
+ * knows it.  Says whose connection has to go when something gets short, so
+ * that who takes much pays for it and nobody else: of the user that holds
+ * most, the one that has stood still longest.  Pure: closes nothing.
+ *
+ * A connection has a standing.  It begins as nobody's; one that watches, and
+ * then one that has published or reported, is given up later.
+ */
+#ifndef WALCAST_PEERS_H
+#define WALCAST_PEERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "status.h"
+
+struct peer_place;
+struct peer; /* one user; opaque: peers.c */
+
+TAILQ_HEAD(peer_places, peer_place);
+TAILQ_HEAD(peer_list, peer);
+
+enum peer_standing {
+	PEER_NEW,     /* has not published */
+	PEER_WATCHES, /* waits to be told of commits */
+	PEER_KNOWN,   /* has published, or reports */
+	PEER_N_STANDINGS
+};
+
+#define PEERS_BUCKETS 64
+
+struct peers {
+	struct peer_list bucket[PEERS_BUCKETS];
+	size_t n;             /* users */
+	size_t partial_bytes; /* of all lines that have no end yet */
+};
+
+/* Where a connection stands; a member of its object. */
+struct peer_place {
+	struct peer *peer;
+	TAILQ_ENTRY(peer_place) silent;  /* by standing, longest silent first */
+	TAILQ_ENTRY(peer_place) partial; /* by the begin of its line */
+	enum peer_standing standing;
+	const size_t *owed;
+	bool is_partial;
+	size_t partial_bytes; /* of the line that has no end yet */
+	uint64_t line_us;     /* when that one began */
+	uint64_t heard_us;    /* when something last came in */
+};
+
+void peers_init(struct peers *ps);
+
+/*
+ * A connection of this user has come.
+ *
+ * owed     how many answers it waits for
+ * Returns  ST_OK or ST_NOMEM
+ */
+MUST_USE enum status peers_join(struct peers *ps, struct peer_place *at,
+    int64_t uid, const size_t *owed, uint64_t now_us);
+/* It goes.  Once more is no error. */
+void peers_leave(struct peers *ps, struct peer_place *at);
+
+/* Something came in. */
+void peers_heard(struct peer_place *at, uint64_t now_us);
+
+/* Its standing grows; it never falls. */
+void peers_stand(struct peer_place *at, enum peer_standing standing);
+
+/* So much of a line is there and no end; 0: none, or it has one now. */
+void peers_partial(struct peers *ps, struct peer_place *at, size_t n_bytes,
+    uint64_t now_us);
+
+/*
+ * The oldest unfinished line of the user who has most of them; NULL: there
+ * are none.
+ */
+struct peer_place *peers_unfinished(const struct peers *ps);
+
+/*
+ * Who can be spared when descriptors get short: of those who have not
+ * published, then of those who watch, then of those who have published, the
+ * user with most; of this one the connection that was silent longest.  NULL:
+ * all of them are busy.
+ *
+ * except   is not taken
+ */
+struct peer_place *peers_spare(const struct peers *ps,
+    const struct peer_place *except, uint64_t now_us);
+
+/*
+ * Who has not published and was silent for this long, or whose line has had
+ * no end for this long; NULL: nobody.
+ */
+struct peer_place *peers_idle(const struct peers *ps, uint64_t now_us,
+    uint64_t max_us);
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/* Whose connection has to go, when something is short. */
+#include "peers.h"
+
+#include "unit.h"
+
+#define N 8
+
+struct fixture {
+	struct peers ps;
+	struct peer_place at[N];
+	size_t owed[N];
+};
+
+static int
+setup(void **state)
+{
+	static struct fixture f;
+
+	f = (struct fixture){.owed = {0}};
+	peers_init(&f.ps);
+	*state = &f;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct fixture *f = *state;
+	int i;
+
+	for (i = 0; i < N; i++)
+		peers_leave(&f->ps, &f->at[i]);
+	assert_int_equal(f->ps.n, 0);
+	assert_int_equal(f->ps.partial_bytes, 0);
+	return 0;
+}
+
+static void
+join(struct fixture *f, int i, int64_t uid, uint64_t now_us)
+{
+	assert_status(peers_join(&f->ps, &f->at[i], uid, &f->owed[i], now_us),
+	    ST_OK);
+}
+
+static void
+the_user_with_most_unfinished_bytes_pays_with_its_oldest(void **state)
+{
+	struct fixture *f = *state;
+
+	join(f, 0, 1, 0);
+	join(f, 1, 2, 0);
+	join(f, 2, 2, 0);
+	assert_null(peers_unfinished(&f->ps));
+	peers_partial(&f->ps, &f->at[0], 100, 1);
+	peers_partial(&f->ps, &f->at[1], 60, 2);
+	peers_partial(&f->ps, &f->at[2], 60, 3);
+	peers_partial(&f->ps, &f->at[1], 61, 4); /* a drip: as old as it was */
+	assert_int_equal(f->ps.partial_bytes, 221);
+	assert_ptr_equal(peers_unfinished(&f->ps), &f->at[1]);
+	peers_partial(&f->ps, &f->at[1], 0, 5);
+	assert_ptr_equal(peers_unfinished(&f->ps), &f->at[0]);
+	peers_leave(&f->ps, &f->at[0]);
+	assert_ptr_equal(peers_unfinished(&f->ps), &f->at[2]);
+}
+
+static void
+who_has_published_is_spared_last(void **state)
+{
+	struct fixture *f = *state;
+	const uint64_t later = 10000000;
+
+	join(f, 0, 1, 0);
+	join(f, 1, 1, 0);
+	join(f, 2, 1, 0);
+	peers_stand(&f->at[0], PEER_KNOWN);
+	peers_stand(&f->at[0], PEER_WATCHES);
+	peers_stand(&f->at[1], PEER_WATCHES);
+	assert_ptr_equal(peers_spare(&f->ps, NULL, later), &f->at[2]);
+	assert_ptr_equal(peers_spare(&f->ps, &f->at[2], later), &f->at[1]);
+	peers_leave(&f->ps, &f->at[1]);
+	peers_leave(&f->ps, &f->at[2]);
+	assert_ptr_equal(peers_spare(&f->ps, NULL, later), &f->at[0]);
+	f->owed[0] = 1;
+	assert_null(peers_spare(&f->ps, NULL, later));
+	f->owed[0] = 0;
+	peers_heard(&f->at[0], later);
+	assert_null(peers_spare(&f->ps, NULL, later));
+}
+
+static void
+the_user_with_most_connections_pays_with_the_longest_silent(void **state)
+{
+	struct fixture *f = *state;
+
+	join(f, 0, 1, 0);
+	join(f, 1, 2, 0);
+	join(f, 2, 2, 0);
+	assert_ptr_equal(peers_spare(&f->ps, NULL, 1), &f->at[1]);
+	peers_heard(&f->at[1], 1);
+	assert_ptr_equal(peers_spare(&f->ps, NULL, 1), &f->at[2]);
+}
+
+static void
+silence_ends_who_has_not_published_and_a_line_anybody(void **state)
+{
+	struct fixture *f = *state;
+
+	join(f, 0, 1, 0);
+	join(f, 1, 1, 0);
+	join(f, 2, 1, 5);
+	peers_stand(&f->at[0], PEER_KNOWN);
+	peers_stand(&f->at[1], PEER_WATCHES);
+	assert_null(peers_idle(&f->ps, 15, 10));
+	assert_ptr_equal(peers_idle(&f->ps, 16, 10), &f->at[2]);
+	peers_heard(&f->at[2], 16);
+	peers_partial(&f->ps, &f->at[0], 1, 20);
+	peers_heard(&f->at[0], 25);
+	peers_partial(&f->ps, &f->at[0], 2, 25);
+	peers_heard(&f->at[2], 25);
+	assert_ptr_equal(peers_idle(&f->ps, 31, 10), &f->at[0]);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	    T(the_user_with_most_unfinished_bytes_pays_with_its_oldest),
+	    T(who_has_published_is_spared_last),
+	    T(the_user_with_most_connections_pays_with_the_longest_silent),
+	    T(silence_ends_who_has_not_published_and_a_line_anybody),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
