@@ -11,13 +11,16 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "clock.h"
 #include "journal.h"
+#include "log.h"
 #include "random.h"
 #include "record.h"
 #include "request.h"
 
 #define FIRST_BYTES_MAX 8192
+#define SHOWN_BYTES     48 /* of a value in a log line */
 #define STREAM_ID_BYTES 16
 #define OVERLOAD_FACTOR 2 /* those told to wait come back this much later */
 
@@ -193,7 +196,7 @@ take_front_slot(struct entry *e, enum admit_reject *why)
 
 	if (e->req.max_streams < 0 || e->a->slots == NULL)
 		return true;
-	s->pool_key = slots_key(SPAN("front"), e->req.slot_pool);
+	s->pool_key = slots_key(e->a->slots, SPAN("front"), e->req.slot_pool);
 	remember_pool(e->a, s->pool_key, e->req.max_streams);
 	*why = ADMIT_RAMP;
 	if (!ramp_allows(e))
@@ -208,10 +211,13 @@ take_address_slot(struct entry *e)
 {
 	struct stream *s = e->s;
 	int64_t max = e->a->conf->max_streams_per_address;
+	uint64_t key;
 
 	if (max == 0 || e->a->slots == NULL || e->req.remote.len == 0)
 		return true;
-	s->address_key = slots_key(SPAN("address"), e->req.remote);
+	key = address_key(e->req.remote);
+	s->address_key = slots_key(e->a->slots, SPAN("address"),
+	    span_of((const char *)&key, sizeof(key)));
 	return slots_take(e->a->slots, s->address_key, max, &s->address_slot) ==
 	    ST_OK;
 }
@@ -559,6 +565,23 @@ answer(struct entry *e)
 	}
 }
 
+/* Of a limit that the web server's configuration gives and nobody can read. */
+static void
+tell_bad_limit(struct admit *a, const struct request *r)
+{
+	struct span shown = span_of(r->bad_value.p,
+	    r->bad_value.len > SHOWN_BYTES ? SHOWN_BYTES : r->bad_value.len);
+
+	if (r->bad_limit == NULL ||
+	    !log_state(&a->limit_told_us, loop_now_us(a->loop)))
+		return;
+	log_warnx("%s is \"%.*s\" in the web server's configuration, which is "
+		  "no number: %s until it is one",
+	    r->bad_limit, (int)shown.len, shown.p,
+	    r->bad_limit_caps ? "only " REQUEST_SAFE_CAP_TEXT " streams get in"
+			      : "its default counts");
+}
+
 void
 admit_request(struct admit *a, int fd, uint16_t request_id,
     const struct params *params)
@@ -576,6 +599,7 @@ admit_request(struct admit *a, int fd, uint16_t request_id,
 	request_init(&e.req);
 	if (request_read(&e.req, params, &rules) == ST_OK) {
 		e.front = request_id == 0 ? FRONT_CGI : e.req.front;
+		tell_bad_limit(a, &e.req);
 		answer(&e);
 	}
 	abandon(&e);

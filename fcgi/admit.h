@@ -58,6 +58,7 @@ struct admit {
 	struct slots *slots;
 	struct ramp ramp;
 	bool draining;
+	uint64_t limit_told_us; /* that a limit is no number */
 	struct slots_count pool[ADMIT_POOLS];
 	size_t n_pools;
 	struct admit_counters counters;

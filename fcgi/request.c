@@ -536,6 +536,27 @@ front_of(struct span software)
 	return FRONT_OTHER;
 }
 
+/*
+ * A number that the web server's configuration gives; -1: it gives none.  Who
+ * wrote something else wanted a limit: `safe` stands for it, and the log says
+ * what is wrong.
+ */
+static int64_t
+read_limit(struct reading *g, const char *name, int64_t safe)
+{
+	struct span value = params_get(g->p, name);
+	int64_t n;
+
+	if (value.p == NULL)
+		return -1;
+	if (span_to_int64(span_trim(value), &n))
+		return n;
+	g->r->bad_limit = name;
+	g->r->bad_value = value;
+	g->r->bad_limit_caps = safe >= 0;
+	return safe;
+}
+
 static void
 reset(struct request *r)
 {
@@ -560,11 +581,9 @@ request_read(struct request *r, const struct params *p,
 	r->origin = origin_allowed(rules->allow_origin,
 	    params_get(p, "HTTP_ORIGIN"));
 	r->remote = params_get(p, "REMOTE_ADDR");
-	if (!span_to_int64(params_get(p, "WALCAST_MAX_STREAMS"),
-		&r->max_streams))
-		r->max_streams = -1;
-	if (!span_to_int64(params_get(p, "WALCAST_RAMP"), &r->ramp))
-		r->ramp = -1;
+	r->ramp = read_limit(&g, "WALCAST_RAMP", -1);
+	r->max_streams = read_limit(&g, "WALCAST_MAX_STREAMS",
+	    REQUEST_SAFE_CAP);
 	r->front = front_of(params_get(p, "SERVER_SOFTWARE"));
 	r->thread_per_stream = r->front == FRONT_APACHE;
 	r->slot_pool = pool_of(r, p);

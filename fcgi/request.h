@@ -75,10 +75,17 @@ struct request {
 	enum front front;       /* by SERVER_SOFTWARE; never FRONT_CGI */
 	int64_t max_streams;    /* WALCAST_MAX_STREAMS; -1: not given */
 	int64_t ramp;           /* WALCAST_RAMP; -1: not given */
+	const char *bad_limit;  /* that of them which is no number, or NULL */
+	struct span bad_value;  /* ... what it is, */
+	bool bad_limit_caps;    /* and that REQUEST_SAFE_CAP stands for it */
 	bool thread_per_stream; /* the web server is known for it */
 	struct span slot_pool;  /* which slots it counts in, see slots.h */
 	struct buf text;        /* decoded strings */
 };
+
+/* The cap where somebody wanted one and wrote what is no number. */
+#define REQUEST_SAFE_CAP      20
+#define REQUEST_SAFE_CAP_TEXT "20"
 
 const char *request_front_name(enum front f);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Slots in shared memory.  The kernel tells of locks of others only, so what
+ * Slots in a shared file.  The kernel tells of locks of others only, so what
  * this process holds is kept in a bitmap for each pool.  Never blocks.
  *
  * The kernel goes through a list of all locks for each call, and makes one of
@@ -11,11 +11,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -36,55 +33,40 @@ struct pool {
 
 struct slots {
 	int fd;
+	struct siphash_key key;
 	struct pool *pools;
 };
 
-/* FNV-1a (draft-eastlake-fnv), 64 bits. */
-static uint64_t
-hash(uint64_t h, struct span s)
+uint32_t
+slots_key(const struct slots *s, struct span kind, struct span name)
 {
+	struct siphash_key of_kind = s->key;
+	uint64_t h = siphash(&s->key, kind.p, kind.len);
 	size_t i;
 
-	for (i = 0; i < s.len; i++)
-		h = (h ^ (unsigned char)s.p[i]) * 0x100000001b3u;
-	return h;
-}
-
-uint32_t
-slots_key(struct span kind, struct span name)
-{
-	uint64_t h = hash(0xcbf29ce484222325u, kind);
-
-	h = hash(h, SPAN(":"));
-	h = hash(h, name);
+	for (i = 0; i < sizeof(h); i++)
+		of_kind.b[i] ^= (unsigned char)(h >> 8 * i);
+	h = siphash(&of_kind, name.p, name.len);
 	return (uint32_t)(h ^ h >> 32) & 0x7fffffff;
 }
 
 enum status
-slots_open(struct slots **out, const char *database, struct errmsg *err)
+slots_open(struct slots **out, const struct slots_place *place,
+    struct errmsg *note)
 {
 	struct slots *s = calloc(1, sizeof(*s));
-	char real[4096], name[64];
-	struct stat sb;
+	struct slots_file f = {.fd = -1};
 
 	if (s == NULL)
 		return ST_NOMEM;
-	if (realpath(database, real) == NULL)
-		(void)snprintf(real, sizeof(real), "%s", database);
-	(void)snprintf(name, sizeof(name), "/walcast-%u-%016llx",
-	    (unsigned)geteuid(),
-	    (unsigned long long)hash(0xcbf29ce484222325u, span_str(real)));
-	s->fd = shm_open(name, O_RDWR | O_CREAT, 0600);
-	if (s->fd >= 0 && fstat(s->fd, &sb) == 0 && sb.st_uid == geteuid()) {
-		*out = s;
-		return ST_OK;
+	if (slots_file_open(&f, place, note) != ST_OK) {
+		free(s);
+		return ST_IO;
 	}
-	errmsg_set(err,
-	    "cannot count streams in shared memory %s: %s: mount /dev/shm, "
-	    "or remove that file if it is another user's",
-	    name, s->fd < 0 ? strerror(errno) : "not ours");
-	slots_close(&s);
-	return ST_IO;
+	s->fd = f.fd;
+	s->key = f.key;
+	*out = s;
+	return ST_OK;
 }
 
 static void

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Slots that all worker processes of one user share: so many streams behind
- * one front end, so many from one address.  A slot is a byte of a file in
- * shared memory, held by an open-file-description lock (fcntl(2),
+ * one front end, so many from one address.  A slot is a byte of a file
+ * (slots_file.h), held by an open-file-description lock (fcntl(2),
  * F_OFD_SETLK): when a process dies, however it dies, the kernel lets go of
  * its slots.
  */
@@ -11,6 +11,7 @@
 
 #include <stdint.h>
 
+#include "slots_file.h"
 #include "span.h"
 #include "status.h"
 
@@ -19,13 +20,19 @@
 
 struct slots;
 
-/* database   whose slots they are: its path names the file */
-MUST_USE enum status slots_open(struct slots **out, const char *database,
-    struct errmsg *err);
+/*
+ * note     says why slots are not shared with other workers, if they are not
+ * Returns  ST_OK, ST_NOMEM, ST_IO
+ */
+MUST_USE enum status slots_open(struct slots **out,
+    const struct slots_place *place, struct errmsg *note);
 void slots_close(struct slots **s);
 
-/* The pool of a name.  Two names may share one by chance, once in 2^31. */
-uint32_t slots_key(struct span kind, struct span name);
+/*
+ * The pool of a name, the same in all workers.  Two names may share one by
+ * chance, once in 2^31; nobody outside can find out which.
+ */
+uint32_t slots_key(const struct slots *s, struct span kind, struct span name);
 
 /*
  * Takes one of the first `max` slots of a pool: the lowest that is free, so

@@ -310,6 +310,22 @@ new_bell(struct worker *w)
 	return bell_new(&w->bell, w->loop, &o);
 }
 
+/* Without a file to share, the caps still hold: in this process. */
+static enum status
+new_slots(struct worker *w)
+{
+	const struct slots_place place = {.database = w->conf->database,
+	    .runtime = getenv("RUNTIME_DIRECTORY"),
+	    .socket = w->conf->socket,
+	    .shared = "/dev/shm"};
+	struct errmsg note = {""};
+	enum status st = slots_open(&w->slots, &place, &note);
+
+	if (st == ST_OK && note.text[0] != '\0')
+		log_warnx("%s", note.text);
+	return st;
+}
+
 static enum status
 set_up(struct worker *w, int listener, struct errmsg *err)
 {
@@ -324,7 +340,7 @@ set_up(struct worker *w, int listener, struct errmsg *err)
 	if (st == ST_OK)
 		st = reply_set_new(&w->replies, w->loop);
 	if (st == ST_OK)
-		st = slots_open(&w->slots, w->conf->database, err);
+		st = new_slots(w);
 	if (st == ST_OK)
 		st = tail_new(&w->tail, w->loop, w->hub, w->conf, listener >= 0,
 		    err);

@@ -220,11 +220,8 @@ class Identity:
 
 def slot_locks(stack):
     """Locks that are held on the slots of this stack's log: pids (-1: held by
-    an open file description).  The file is named for the log's path."""
-    h = 0xcbf29ce484222325
-    for c in str(stack.db.resolve()).encode():
-        h = ((h ^ c) * 0x100000001b3) & (1 << 64) - 1
-    found = [f for f in pathlib.Path("/dev/shm").glob("walcast-*-%016x" % h)]
+    an open file description)."""
+    found = stack.run.glob("slots-*")
     inodes = {f.stat().st_ino for f in found}
     held = []
     for line in pathlib.Path("/proc/locks").read_text().splitlines():

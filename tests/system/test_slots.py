@@ -107,6 +107,25 @@ def test_the_cap_holds_over_all_workers_and_is_exact(make_stack, kind):
         s.close()
 
 
+@pytest.mark.parametrize("kind,line", [
+    ("apache-proxy", 'SetEnv WALCAST_MAX_STREAMS 100'),
+    ("lighttpd", '"WALCAST_MAX_STREAMS" => "')])
+@pytest.mark.parametrize("value,cap", [("2 ", 2), ("2x", 20), ("-1", 20)])
+def test_a_malformed_cap_is_no_open_door(make_stack, kind, line, value, cap):
+    """White space does not count; what is no number is a safe cap, told."""
+    st = make_stack(metrics=False)
+    web = st.front(kind, cap=100, subst=[
+        (line, line.rsplit(" ", 1)[0] + ' "%s"' % value)
+        if kind == "apache-proxy" else
+        (line + '100"', line + value + '"')])
+    streams = take_all(web, cap)
+    assert refused(web).json["reason"] == "overload"
+    for s in streams:
+        s.close()
+    told = st.worker.log.read_text().count("which is no number")
+    assert told == (0 if cap == 2 else 1)
+
+
 def test_slots_of_a_killed_worker_are_free_at_once(make_stack):
     st = make_stack(workers=2, metrics=False)
     web = st.front("lighttpd", cap=20)

@@ -778,26 +778,62 @@ an_origin_is_known_for_errors_and_preflights_too(void **state)
 
 /* ---- what the web server says ------------------------------------------- */
 
+/* Who writes a limit wants one. */
 static void
-the_servers_cap_is_a_decimal_or_not_given(void **state)
+the_servers_cap_is_a_decimal_or_a_safe_one(void **state)
 {
 	static const struct {
 		const char *value;
-		int64_t cap;
-	} rows[] = {{"100", 100}, {"0", 0}, {"", -1}, {"-1", -1}, {"x", -1},
-	    {"1e3", -1}, {"99999999999999999999", -1}};
+		int64_t cap, ramp;
+		const char *bad;
+	} rows[] = {{"100", 100, 100, NULL}, {"0", 0, 0, NULL},
+	    {"2 ", 2, 2, NULL}, {" \t2", 2, 2, NULL},
+	    {"", REQUEST_SAFE_CAP, -1, "WALCAST_MAX_STREAMS"},
+	    {"-1", REQUEST_SAFE_CAP, -1, "WALCAST_MAX_STREAMS"},
+	    {"+2", REQUEST_SAFE_CAP, -1, "WALCAST_MAX_STREAMS"},
+	    {"2x", REQUEST_SAFE_CAP, -1, "WALCAST_MAX_STREAMS"},
+	    {"2.0", REQUEST_SAFE_CAP, -1, "WALCAST_MAX_STREAMS"},
+	    {"2 streams", REQUEST_SAFE_CAP, -1, "WALCAST_MAX_STREAMS"},
+	    {"abc", REQUEST_SAFE_CAP, -1, "WALCAST_MAX_STREAMS"},
+	    {"1e3", REQUEST_SAFE_CAP, -1, "WALCAST_MAX_STREAMS"},
+	    {"99999999999999999999", REQUEST_SAFE_CAP, -1,
+		"WALCAST_MAX_STREAMS"}};
 	struct fixture *f = *state;
 	size_t i;
 
+	assert_string_equal(REQUEST_SAFE_CAP_TEXT, "20");
+	assert_int_equal(REQUEST_SAFE_CAP, 20);
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		clear(f);
 		set(f, "REQUEST_METHOD", "GET");
 		set(f, "QUERY_STRING", "channel=a");
 		set(f, "WALCAST_MAX_STREAMS", rows[i].value);
+		set(f, "WALCAST_RAMP", rows[i].value);
 		read_it(f);
 		want_kind(f, REQUEST_STREAM, rows[i].value);
 		assert_int_equal(f->r.max_streams, rows[i].cap);
+		assert_int_equal(f->r.ramp, rows[i].ramp);
+		if (rows[i].bad == NULL) {
+			assert_null(f->r.bad_limit);
+			continue;
+		}
+		assert_string_equal(f->r.bad_limit, rows[i].bad);
+		assert_span(f->r.bad_value, span_str(rows[i].value));
 	}
+}
+
+static void
+a_limit_that_is_not_given_is_none(void **state)
+{
+	struct fixture *f = *state;
+
+	get(f, "channel=a");
+	assert_int_equal(f->r.max_streams, -1);
+	assert_int_equal(f->r.ramp, -1);
+	assert_null(f->r.bad_limit);
+	set(f, "HTTP_WALCAST_MAX_STREAMS", "1000000"); /* a client's header */
+	read_it(f);
+	assert_int_equal(f->r.max_streams, -1);
 }
 
 static void
@@ -997,7 +1033,8 @@ main(void)
 	    TEST(the_generation_is_passed_on),
 	    TEST(an_origin_is_allowed_when_it_is_listed),
 	    TEST(an_origin_is_known_for_errors_and_preflights_too),
-	    TEST(the_servers_cap_is_a_decimal_or_not_given),
+	    TEST(the_servers_cap_is_a_decimal_or_a_safe_one),
+	    TEST(a_limit_that_is_not_given_is_none),
 	    TEST(slots_are_counted_for_each_server_and_location),
 	    TEST(the_address_is_what_the_server_says),
 	    TEST(a_request_can_be_read_again_into_the_same_object),

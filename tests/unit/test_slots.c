@@ -2,12 +2,12 @@
 /* Slots that processes share, and inherit from the dead. */
 #include "slots.h"
 
-#include <dirent.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,39 +18,24 @@
 #define KEY 4711u
 
 static struct slots *
-open_slots(const char *dir)
+open_at(const char *dir, const char *database, struct errmsg *note)
 {
+	struct slots_place place = {.database = tmpdir_path(dir, database),
+	    .shared = dir};
 	struct slots *s = NULL;
-	struct errmsg err = {""};
 
-	if (slots_open(&s, tmpdir_path(dir, "db"), &err) != ST_OK)
-		fail_msg("%s", err.text);
+	assert_status(slots_open(&s, &place, note), ST_OK);
 	return s;
 }
 
-/* Shared memory outlives its users: the test cleans up behind itself. */
-static int
-teardown(void **state)
+static struct slots *
+open_slots(const char *dir)
 {
-	char prefix[32];
-	DIR *shm = opendir("/dev/shm");
-	struct dirent *d;
+	struct errmsg note = {""};
+	struct slots *s = open_at(dir, "db", &note);
 
-	(void)snprintf(prefix, sizeof(prefix), "walcast-%u-",
-	    (unsigned)geteuid());
-	while (shm != NULL && (d = readdir(shm)) != NULL)
-		if (strncmp(d->d_name, prefix, strlen(prefix)) == 0) {
-			struct flock fl = {.l_type = F_WRLCK};
-			int fd = shm_open(d->d_name, O_RDWR, 0);
-
-			if (fcntl(fd, F_OFD_GETLK, &fl) == 0 &&
-			    fl.l_type == F_UNLCK)
-				(void)shm_unlink(d->d_name);
-			(void)close(fd);
-		}
-	if (shm != NULL)
-		(void)closedir(shm);
-	return tmpdir_teardown(state);
+	assert_string_equal(note.text, "");
+	return s;
 }
 
 static void
@@ -173,11 +158,8 @@ the_dead_leave_their_slots(void **state)
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		struct slots *mine = NULL;
-		struct errmsg err;
-		int i,
-		    ok = slots_open(&mine, tmpdir_path(*state, "db"), &err) ==
-		    ST_OK;
+		struct slots *mine = open_slots(*state);
+		int i, ok = true;
 
 		for (i = 0; ok && i < 10; i++)
 			ok = slots_take(mine, KEY, 10, &slot) == ST_OK;
@@ -199,12 +181,11 @@ the_dead_leave_their_slots(void **state)
 static void
 another_database_has_slots_of_its_own(void **state)
 {
-	struct slots *a = open_slots(*state), *b = NULL;
-	struct errmsg err;
+	struct errmsg note = {""};
+	struct slots *a = open_slots(*state);
+	struct slots *b = open_at(*state, "other", &note);
 	int32_t slot;
 
-	assert_status(slots_open(&b, tmpdir_path(*state, "other"), &err),
-	    ST_OK);
 	assert_status(slots_take(a, KEY, 1, &slot), ST_OK);
 	assert_status(slots_take(b, KEY, 1, &slot), ST_OK);
 	slots_close(&a);
@@ -212,16 +193,173 @@ another_database_has_slots_of_its_own(void **state)
 }
 
 static void
-kind_and_name_make_the_key(void **state)
+kind_and_name_make_the_key_in_all_workers(void **state)
 {
-	(void)state;
-	assert_true(slots_key(SPAN("a"), SPAN("b")) <= 0x7fffffff);
-	assert_int_equal(slots_key(SPAN("a"), SPAN("b")),
-	    slots_key(SPAN("a"), SPAN("b")));
-	assert_int_not_equal(slots_key(SPAN("a"), SPAN("bc")),
-	    slots_key(SPAN("ab"), SPAN("c")));
-	assert_int_not_equal(slots_key(SPAN("front"), SPAN("::1")),
-	    slots_key(SPAN("address"), SPAN("::1")));
+	struct slots *a = open_slots(*state), *b = open_slots(*state);
+
+	assert_true(slots_key(a, SPAN("a"), SPAN("b")) <= 0x7fffffff);
+	assert_int_equal(slots_key(a, SPAN("a"), SPAN("b")),
+	    slots_key(b, SPAN("a"), SPAN("b")));
+	assert_int_not_equal(slots_key(a, SPAN("a"), SPAN("bc")),
+	    slots_key(a, SPAN("ab"), SPAN("c")));
+	assert_int_not_equal(slots_key(a, SPAN("front"), SPAN("::1")),
+	    slots_key(a, SPAN("address"), SPAN("::1")));
+	slots_close(&a);
+	slots_close(&b);
+}
+
+/* Else somebody could look for an address that shares another one's pool. */
+static void
+keys_are_secret(void **state)
+{
+	struct errmsg note = {""};
+	struct slots *a = open_slots(*state);
+	struct slots *b = open_at(*state, "other", &note);
+
+	assert_int_not_equal(slots_key(a, SPAN("a"), SPAN("b")),
+	    slots_key(b, SPAN("a"), SPAN("b")));
+	slots_close(&a);
+	slots_close(&b);
+}
+
+/* ---- where the file may be ---------------------------------------------- */
+
+static void
+our_directory(const char *dir, char *out, size_t n)
+{
+	(void)snprintf(out, n, "%s/walcast-%u", dir, (unsigned)geteuid());
+}
+
+/* Two openings do not share, each is capped for itself, and it is told. */
+static void
+expect_apart(const char *dir)
+{
+	struct errmsg note[2] = {{""}, {""}};
+	struct slots *s[2];
+	int32_t slot;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		s[i] = open_at(dir, "db", &note[i]);
+		assert_non_null(strstr(note[i].text, "in this process alone"));
+		assert_status(slots_take(s[i], KEY, 1, &slot), ST_OK);
+		assert_status(slots_take(s[i], KEY, 1, &slot), ST_FULL);
+	}
+	slots_close(&s[0]);
+	slots_close(&s[1]);
+}
+
+static void
+a_directory_that_others_may_use_is_none_of_ours(void **state)
+{
+	static const mode_t modes[] = {0710, 0701, 0750, 0777};
+	char ours[2 * PATH_BYTES];
+	size_t i;
+
+	our_directory(*state, ours, sizeof(ours));
+	assert_int_equal(mkdir(ours, 0700), 0);
+	for (i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		assert_int_equal(chmod(ours, modes[i]), 0);
+		expect_apart(*state);
+	}
+}
+
+static void
+a_link_to_a_directory_of_ours_is_not_followed(void **state)
+{
+	char ours[2 * PATH_BYTES];
+
+	our_directory(*state, ours, sizeof(ours));
+	assert_int_equal(mkdir(tmpdir_path(*state, "real"), 0700), 0);
+	assert_int_equal(symlink(tmpdir_path(*state, "real"), ours), 0);
+	expect_apart(*state);
+}
+
+static void
+another_user_s_directory_does_not_keep_a_worker_from_starting(void **state)
+{
+	char ours[2 * PATH_BYTES];
+
+	if (geteuid() != 0)
+		skip();
+	our_directory(*state, ours, sizeof(ours));
+	assert_int_equal(mkdir(ours, 0700), 0);
+	assert_int_equal(chown(ours, 12345, (gid_t)-1), 0);
+	expect_apart(*state);
+}
+
+/* The only entry of a directory that holds the slots' file. */
+static void
+slots_file_of(const char *dir, char *out, size_t n)
+{
+	glob_t g;
+	char pattern[3 * PATH_BYTES];
+
+	(void)snprintf(pattern, sizeof(pattern), "%s/*", dir);
+	assert_int_equal(glob(pattern, 0, NULL, &g), 0);
+	assert_int_equal(g.gl_pathc, 1);
+	(void)snprintf(out, n, "%s", g.gl_pathv[0]);
+	globfree(&g);
+}
+
+static void
+a_file_that_is_not_ours_alone_is_not_used(void **state)
+{
+	struct slots *s = open_slots(*state);
+	char ours[2 * PATH_BYTES], file[3 * PATH_BYTES];
+
+	slots_close(&s);
+	our_directory(*state, ours, sizeof(ours));
+	slots_file_of(ours, file, sizeof(file));
+	assert_int_equal(chmod(file, 0620), 0);
+	expect_apart(*state);
+	assert_int_equal(chmod(file, 0600), 0);
+	assert_int_equal(truncate(file, 15), 0);
+	expect_apart(*state);
+	assert_int_equal(unlink(file), 0);
+	assert_int_equal(symlink("elsewhere", file), 0);
+	expect_apart(*state);
+}
+
+static bool
+has_file(const char *dir)
+{
+	glob_t g;
+	char pattern[3 * PATH_BYTES];
+	int rc;
+
+	(void)snprintf(pattern, sizeof(pattern), "%s/slots-*", dir);
+	rc = glob(pattern, 0, NULL, &g);
+	if (rc == 0)
+		globfree(&g);
+	return rc == 0;
+}
+
+static void
+the_first_directory_that_only_we_may_write_counts(void **state)
+{
+	const char *run = tmpdir_path(*state, "run");
+	const char *beside = tmpdir_path(*state, "beside");
+	char list[4 * PATH_BYTES], socket[4 * PATH_BYTES];
+	struct slots_place place = {.database = "/db",
+	    .runtime = list,
+	    .socket = socket,
+	    .shared = *state};
+	struct errmsg note = {""};
+	struct slots *s = NULL;
+
+	(void)snprintf(list, sizeof(list), "%s:/elsewhere", run);
+	(void)snprintf(socket, sizeof(socket), "%s/pubd.sock", beside);
+	assert_int_equal(mkdir(run, 0755), 0);
+	assert_int_equal(mkdir(beside, 0755), 0);
+	assert_status(slots_open(&s, &place, &note), ST_OK);
+	slots_close(&s);
+	assert_true(has_file(run));
+	assert_int_equal(chmod(run, 0775), 0);
+	assert_status(slots_open(&s, &place, &note), ST_OK);
+	slots_close(&s);
+	assert_true(has_file(beside));
+	assert_string_equal(note.text, "");
 }
 
 /* In one go, or a row at a time. */
@@ -314,7 +452,8 @@ without_memory_no_slot_is_held(void **state)
 	slots_close(&other);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, tmpdir_setup, teardown)
+#define TEST(name)                                                             \
+	cmocka_unit_test_setup_teardown(name, tmpdir_setup, tmpdir_teardown)
 
 int
 main(void)
@@ -326,7 +465,13 @@ main(void)
 	    TEST(a_smaller_cap_sees_all_that_is_taken),
 	    TEST(the_dead_leave_their_slots),
 	    TEST(another_database_has_slots_of_its_own),
-	    cmocka_unit_test(kind_and_name_make_the_key),
+	    TEST(kind_and_name_make_the_key_in_all_workers),
+	    TEST(keys_are_secret),
+	    TEST(a_directory_that_others_may_use_is_none_of_ours),
+	    TEST(a_link_to_a_directory_of_ours_is_not_followed),
+	    TEST(another_user_s_directory_does_not_keep_a_worker_from_starting),
+	    TEST(a_file_that_is_not_ours_alone_is_not_used),
+	    TEST(the_first_directory_that_only_we_may_write_counts),
 	    TEST(taken_slots_are_counted_whoever_has_them),
 	    TEST(a_count_that_is_not_done_changes_nothing),
 	    TEST(without_memory_no_slot_is_held),
