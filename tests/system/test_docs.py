@@ -3,13 +3,17 @@
 of README.md and client/README.md, with this stack's paths."""
 
 import contextlib
+import os
 import re
 import sqlite3
+import statistics
 import subprocess
+import time
 
 import pytest
 
-from harness import ROOT
+from harness import ROOT, Proc, free_port, wait_until
+from sse import Ended, Stream
 from test_sql import as_user
 
 RUN = {
@@ -248,3 +252,82 @@ def test_a_rule_for_a_path_protects_no_channel(make_stack, kind):
     for file in ("README.md", "docs/OPERATIONS.md", "docs/nginx.md",
                  "apache/walcast-proxy.conf", "lighttpd/walcast.conf"):
         assert "?channel=secret" in (ROOT / file).read_text(), file
+
+
+# ---------------------------------------------------------------- HAProxy
+
+HAPROXY = """
+defaults
+	mode http
+	timeout connect 5s
+	timeout client 120s
+frontend site
+	bind 127.0.0.1:%d
+	default_backend sse
+%s
+"""
+
+
+def haproxy_block(web):
+    """The block of OPERATIONS with the address of `web`, which has no TLS."""
+    text, n = re.subn(r"192\.0\.2\.11:443 ssl .* (check)$",
+                      r"%s:%d \1" % web.addr,
+                      block("haproxy", file="docs/OPERATIONS.md"), flags=re.M)
+    assert n == 1
+    return text
+
+
+@contextlib.contextmanager
+def haproxy(st, block):
+    """A HAProxy with this backend; its address, once it has a server."""
+    port = free_port()
+    conf = st.dir / ("haproxy-%d.cfg" % port)
+    st.write(conf, HAPROXY % (port, block))
+    proc = Proc("haproxy", ["/usr/sbin/haproxy", "-db", "-f", conf],
+                st.dir / ("haproxy-%d.log" % port), run_as=None)
+
+    def is_ready():
+        assert proc.running, proc.tail()
+        try:
+            with Stream(("127.0.0.1", port), "/index.html") as s:
+                return s.status == 200
+        except (OSError, Ended):
+            return False
+    try:
+        wait_until(is_ready, 20, "HAProxy")
+        yield ("127.0.0.1", port)
+    finally:
+        proc.kill_all()
+
+
+def typical_delay(st, addr, n=20):
+    """Seconds from the publisher's answer to the event, in the middle."""
+    took = []
+    with Stream(addr, params={"channel": "a"}) as s:
+        s.open()
+        for _ in range(n):
+            id = st.publish("a", 1)
+            began = time.monotonic()
+            assert s.data().id == str(id)
+            took.append(time.monotonic() - began)
+    return statistics.median(took)
+
+
+@pytest.mark.skipif(not os.path.exists("/usr/sbin/haproxy"),
+                    reason="no HAProxy: tests/deps.sh check")
+@pytest.mark.parametrize("kind", ["apache-proxy", "lighttpd"])
+def test_haproxy_with_the_block_of_operations_delays_no_event(make_stack,
+                                                              kind):
+    st = make_stack()
+    web = st.front(kind)
+    text = haproxy_block(web)
+    plain, n = re.subn(r"^\toption http-no-delay\n", "", text, flags=re.M)
+    assert n == 1
+    with haproxy(st, text) as addr:
+        took = typical_delay(st, addr)
+    with haproxy(st, plain) as addr:
+        without = typical_delay(st, addr)
+    direct = typical_delay(st, web.addr)
+    print("an event takes %.1f ms, %.1f ms by HAProxy, %.1f ms without "
+          "http-no-delay" % (direct * 1e3, took * 1e3, without * 1e3))
+    assert took < without / 2
