@@ -37,6 +37,11 @@ def open_stack(make_stack):
     return make
 
 
+def in_group(user):
+    """The same in the group of the log, as with `walcast init --group`."""
+    return types.SimpleNamespace(pw_uid=user.pw_uid, pw_gid=RUN_AS.pw_gid)
+
+
 # ---------------------------------------------------------------- how much
 
 def event(n=1, channel="a"):
@@ -322,10 +327,8 @@ def test_a_worker_of_another_user_streams_on_time_and_says_what_to_do(
     sockets = st.dir / "sockets"
     sockets.mkdir()
     os.chown(sockets, NOBODY.pw_uid, RUN_AS.pw_gid)
-    # In the group of the log, as with `walcast init --group`.
-    other = types.SimpleNamespace(pw_uid=NOBODY.pw_uid, pw_gid=RUN_AS.pw_gid)
     p = st.spawn("sse.fcgi", [st.bin / "sse.fcgi", "--listen",
-                              sockets / "sse"], run_as=other)
+                              sockets / "sse"], run_as=in_group(NOBODY))
     wait_until(lambda: "report_users" in p.tail(), what="its warning")
     wait_until(lambda: pubd_row(st)[1].get("reports_forbidden_uid")
                == NOBODY.pw_uid, what="pubd to tell")
@@ -340,3 +343,40 @@ def test_a_worker_of_another_user_streams_on_time_and_says_what_to_do(
                what="it to go on")
     said = st.walcast("doctor").stdout.decode()
     assert "warn  reports" not in said and "nobody" in said
+
+
+@needs_root
+@pytest.mark.parametrize("kind", ["lighttpd-bin", "apache-fcgid",
+                                  "apache-cgi"])
+def test_workers_that_a_web_server_starts_report_once_they_are_named(
+        make_stack, kind):
+    """The log is one user's, the web server another one, as after
+    `walcast init --mode open --group www-data`."""
+    st = make_stack(workers=0, metrics=False, pubd=False)
+    for path in [st.run, st.var, *st.var.iterdir()]:
+        os.chown(path, OTHER.pw_uid, RUN_AS.pw_gid)
+    st.var.chmod(0o2770)
+    st.pubd = st.spawn("pubd", [st.bin / "pubd"], run_as=in_group(OTHER))
+    st.await_socket(st.pubd, st.pubd_sock)
+
+    def stream():
+        web = st.front(kind)
+        with web.stream({"channel": "a"}) as s:
+            s.open()
+            id = st.publish("a", 1)
+            assert s.data().id == str(id)
+            yield
+        web.stop()
+
+    for _ in stream():
+        wait_until(lambda: pubd_row(st)[1].get("reports_forbidden_uid")
+                   == RUN_AS.pw_uid, what="pubd to tell")
+        said = st.walcast("doctor").stdout.decode()
+        assert "`report_users = www-data`" in said, said
+    assert "streams_opened" not in counters(st, "totals")
+    st.configure(report_users="www-data")
+    st.pubd.send_signal(1)
+    for _ in stream():
+        pass
+    wait_until(lambda: counters(st, "totals").get("streams_opened"),
+               what="the figures of the workers")
