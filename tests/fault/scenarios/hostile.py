@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: MIT
+"""Hostile loads beside the innocent (innocent.py): what a good publisher and a
+good stream lose by them, as ratios to the same run without the load.
+
+The loads are those of loads.py: from strangers, bounded in count and time.
+"""
+
+import contextlib
+import resource
+import sqlite3
+import time
+
+from harness import Stack, wait_until
+from innocent import (figures, fresh_publisher, hostile, innocents,
+                      new_stream)
+from scenario import scenario
+
+CONFIG = {"heartbeat_ms": 1000, "retry_ms": 200, "tail_poll_ms": 1000}
+LONG_S, SHORT_S = 6, 2      # of a window
+
+
+def window_s(run):
+    return SHORT_S if run.short else LONG_S
+
+
+def limited_pubd(descriptors):
+    """Starts pubd with so few of them."""
+    def start(st):
+        st.pubd = st.spawn("pubd", [st.bin / "pubd"],
+                           limits=lambda: resource.setrlimit(
+                               resource.RLIMIT_NOFILE, (descriptors,) * 2))
+        st.await_socket(st.pubd, st.pubd_sock)
+    return start
+
+
+def servers(run, config=None, start_pubd=Stack.start_pubd, metrics=False,
+            fill=None, workers=2, **front):
+    """A stack, two workers, and the web server before it."""
+    st = run.stack(dict(CONFIG, **(config or {})), workers=0, pubd=False,
+                   listen="fd0")
+    if fill:
+        fill(st)
+    start_pubd(st)
+    for _ in range(workers):
+        st.start_worker()
+    if metrics:
+        st.start_metrics()
+    return st, run.front(st, **front)
+
+
+def beside(run, st, web, name, seconds=None, judged=None, **args):
+    """The innocent without, beside and after a load; what the load says."""
+    s = seconds or window_s(run)
+    with innocents(run, st, web, **(judged or {})) as who:
+        for _ in run.each_round():
+            who.window("calm", s)
+            with hostile(run, name, **args) as told:
+                who.window("beside", s)
+            who.recovered()
+            who.window("after", s)
+    return told
+
+
+# ---------------------------------------------------------------- pubd
+
+def unfinished(run, st, web, n):
+    """n connections of 4,095 bytes without a line's end, and their end."""
+    with innocents(run, st, web) as who:
+        for _ in run.each_round():
+            fds = st.pubd.fds()
+            who.window("calm", window_s(run))
+            with hostile(run, "unfinished-lines", path=st.pubd_sock, n=n,
+                         size=4095):
+                who.window("beside", window_s(run))
+            run.check(fresh_publisher(st.pubd_sock, 5) is not None,
+                      "pubd answers nobody after they have all left")
+            who.recovered()
+            who.window("after", window_s(run))
+            wait_until(lambda: st.pubd.fds() <= fds + 8, 10,
+                       "the descriptors of those who left")
+
+
+@scenario("hostile-unfinished-lines", tags="hostile security", short=True,
+          rounds=1)
+def hostile_unfinished_lines(run):
+    """4,400 publishers that each send 4,095 bytes of a line and leave."""
+    st, web = servers(run)
+    unfinished(run, st, web, 4400)
+
+
+@scenario("hostile-descriptors", tags="hostile security", rounds=1)
+def hostile_descriptors(run):
+    """The same with more of them than pubd may have descriptors."""
+    st, web = servers(run, start_pubd=limited_pubd(1024))
+    unfinished(run, st, web, 1500)
+
+
+@scenario("hostile-dripping-lines", tags="hostile security", rounds=1)
+def hostile_dripping_lines(run):
+    """4,400 lines that never end, of 4,000 bytes and a byte more each half
+    second; who is closed comes again."""
+    st, web = servers(run)
+    beside(run, st, web, "unfinished-lines", path=st.pubd_sock, n=4400,
+           size=4000, drip_s=0.5, refill=True)
+
+
+@scenario("hostile-ping", tags="hostile security", rounds=1)
+def hostile_ping(run):
+    """One connection that pings as fast as it is answered."""
+    st, web = servers(run)
+    beside(run, st, web, "pings", path=st.pubd_sock, n=1)
+
+
+@scenario("hostile-pings", tags="hostile security", short=True, rounds=1)
+def hostile_pings(run):
+    """A hundred of them."""
+    st, web = servers(run)
+    beside(run, st, web, "pings", path=st.pubd_sock, n=100)
+
+
+@scenario("hostile-reports", tags="hostile security", rounds=1)
+def hostile_reports(run):
+    """200 watchers that report ten times a second, of a stranger's uid and of
+    the workers' own."""
+    st, web = servers(run)
+    for uid in (65534, None):
+        beside(run, st, web, "reports", path=st.pubd_sock, n=200, per_s=10,
+               uid=uid)
+
+
+@scenario("hostile-watchers", tags="hostile security", rounds=1)
+def hostile_watchers(run):
+    """5,000 watchers that say nothing and read nothing."""
+    st, web = servers(run)
+    beside(run, st, web, "watchers", path=st.pubd_sock, n=5000)
+
+
+@scenario("hostile-publisher", tags="hostile security", short=True, rounds=1)
+def hostile_publisher(run):
+    """A publisher as fast as it may, where publish_rate is 500 a second: it is
+    told so at once, and the log is not washed out."""
+    rate, burst = 500, 1000
+    st, web = servers(run, {"publish_rate": rate, "publish_burst": burst})
+    began = time.monotonic()
+    told = beside(run, st, web, "publish", path=st.pubd_sock, n=4)
+    took = time.monotonic() - began
+    with contextlib.closing(sqlite3.connect(
+            "file:%s?mode=ro" % st.db, uri=True)) as db:
+        stored = db.execute("SELECT count(*) FROM events WHERE channel = "
+                            "'hostile'").fetchone()[0]
+    run.note(stored=stored)
+    run.check(stored <= burst + rate * (took + 1),
+              "%d events of it were stored" % stored)
+    run.check(told["rate_limited"] > 0, "it was never told rate_limited")
+    run.check(not told["without_retry_ms"], "rate_limited without retry_ms")
+
+
+@scenario("hostile-health", tags="hostile security", short=True, rounds=1)
+def hostile_health(run):
+    """pubd is stopped, as deaf as it can be: readyz and `status --check` say
+    so within ten seconds, and that it is well when it is."""
+    st, web = servers(run, metrics=True)
+
+    def health():
+        code = st.walcast("status", "--check").returncode
+        return code == 0, web.get("/sse-metrics.fcgi/readyz")[0] == 200
+    for _ in run.each_round():
+        wait_until(lambda: health() == (True, True), 15, "a ready pubd")
+        st.pubd.pause()
+        try:
+            wait_until(lambda: health() == (False, False), 10,
+                       "both to say that pubd does not answer")
+        finally:
+            st.pubd.resume()
+        wait_until(lambda: health() == (True, True), 15,
+                   "both to say that it is well again")
+
+
+# ---------------------------------------------------------------- replay
+
+ROWS = 300000
+CHANNELS = ["innocent"] + ["fill%d" % n for n in range(70)]
+
+
+def filled(st, rows=ROWS, size=100):
+    """A log of many rows: `sparse` has the first one only."""
+    data = "x" * size
+    with contextlib.closing(sqlite3.connect(st.db)) as db:
+        db.execute("INSERT INTO events (channel, data) VALUES ('sparse', 'x')")
+        db.executemany(
+            "INSERT INTO events (channel, data) VALUES (?, ?)",
+            ((CHANNELS[n % len(CHANNELS)], data) for n in range(rows)))
+        db.commit()
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def heavy_targets():
+    """What costs a worker most for its length."""
+    names = "&".join("channel=fill%d" % n for n in range(60)) \
+        + "&channel=none1&channel=none2&channel=none3&channel=sparse"
+    return ["/sse.fcgi?channel=sparse&last=1",
+            "/sse.fcgi?last=1&" + "&".join("channel=none%d" % n
+                                           for n in range(64)),
+            "/sse.fcgi?last_event_id=%d&" % (ROWS - 5000) + names,
+            "/sse.fcgi?last_event_id=1&" + names,
+            "/sse.fcgi?last_event_id=1&channel=*&" + "&".join(
+                "events=never%d" % n for n in range(64))]
+
+
+def heavy_gets(run, per_s, sources):
+    st, web = servers(run, {"max_streams_per_address": 0,
+                            "retention_max_events": 1000000}, fill=filled)
+    beside(run, st, web, "gets", addr=web.addr, targets=heavy_targets(),
+           per_s=per_s, sources=sources, uid=None, limit=1 << 18,
+           judged={"factor": 3})
+
+
+@scenario("hostile-gets", tags="hostile security", rounds=1)
+def hostile_gets(run):
+    """20 GETs a second from one address over 300,000 rows: sparse `last`, 64
+    channels, 64 events that never come."""
+    heavy_gets(run, 20, ["127.0.0.2"])
+
+
+@scenario("hostile-gets-of-many", tags="hostile security", rounds=1)
+def hostile_gets_of_many(run):
+    """A hundred GETs a second from a hundred addresses over 300,000 rows."""
+    heavy_gets(run, 100, ["127.0.1.%d" % n for n in range(1, 101)])
+
+
+def tcp_kib():
+    """Kernel memory of the machine's TCP sockets."""
+    with open("/proc/net/sockstat") as f:
+        for line in f:
+            words = line.split()
+            if words[0] == "TCP:":
+                return int(words[words.index("mem") + 1]) * 4
+    return 0
+
+
+READERS, HELD_KIB = 100, 1024
+
+
+@scenario("hostile-deaf-readers", tags="hostile security", rounds=1)
+def hostile_deaf_readers(run):
+    """A hundred streams that replay everything and read nothing: what each
+    holds of kernel memory is bounded."""
+    st, web = servers(run, {"retention_max_events": 1000000},
+                      fill=lambda st: filled(st, 60000, 1000))
+    with innocents(run, st, web) as who:
+        for _ in run.each_round():
+            who.window("calm", LONG_S)
+            before = tcp_kib()
+            with hostile(run, "holders", addr=web.addr, n=READERS, read=False,
+                         target="/sse.fcgi?channel=*&last_event_id=1",
+                         uid=None):
+                who.window("beside", LONG_S)
+                each = (tcp_kib() - before) / READERS
+            run.note(kib_each=round(each))
+            run.check(each < HELD_KIB, "each holds %d KiB" % each)
+            who.recovered()
+            who.window("after", LONG_S)
+
+
+# ---------------------------------------------------------------- slots
+
+CAP, VISITORS, IN_S = 100, 22, 5
+
+
+def visitors(run, web, seconds=IN_S):
+    """Browsers of other addresses, one after the other, each of which tries
+    until it is in: nine of ten within `seconds`."""
+    took = []
+    for n in range(VISITORS):
+        began, source = time.monotonic(), "127.0.0.%d" % (n + 3)
+        while time.monotonic() < began + seconds:
+            if new_stream(web.addr, "/sse.fcgi?channel=innocent", source,
+                          seconds) is not None:
+                took.append(time.monotonic() - began)
+                break
+            time.sleep(0.2)
+    run.note(visitors_in="%d/%d" % (len(took), VISITORS), visitors_ms="%g/%g" %
+             tuple((figures(took) or {0: 0, 1: 0}).values()))
+    run.check(len(took) * 10 >= VISITORS * 9, "%d of %d visitors came in within"
+              " %g s" % (len(took), VISITORS, seconds))
+
+
+def slots(run, name, **args):
+    st, web = servers(run, {"heartbeat_ms": 15000}, cap=CAP)
+    for _ in run.each_round():
+        visitors(run, web)
+        with hostile(run, name, addr=web.addr, uid=None,
+                     target="/sse.fcgi?channel=hostile", **args):
+            time.sleep(5)
+            visitors(run, web)
+
+
+@scenario("hostile-aborts", tags="hostile security", rounds=1)
+def hostile_aborts(run):
+    """60 GETs a second from one address whose client leaves at once, where 100
+    streams are allowed and heartbeats are rare: others come in."""
+    slots(run, "aborted-gets", per_s=60)
+
+
+@scenario("hostile-holder", tags="hostile security", rounds=1)
+def hostile_holder(run):
+    """One address that wants 150 streams where 100 are allowed, and comes
+    again and again: others come in."""
+    slots(run, "holders", n=150)
+
+
+@scenario("hostile-stopped-workers", tags="hostile security", rounds=1)
+def hostile_stopped_workers(run):
+    """The workers are stopped, and 300 browsers ask for streams: the site's
+    pages come all the same."""
+    st, web = servers(run, mpm=None, cap=CAP)
+    for _ in run.each_round():
+        for w in st.workers:
+            w.pause()
+        try:
+            with hostile(run, "holders", addr=web.addr, n=300, uid=None,
+                         target="/sse.fcgi?channel=c", again=False):
+                took = []
+                for _ in range(10):
+                    began = time.monotonic()
+                    with contextlib.suppress(Exception):
+                        if web.get("/index.html", timeout=5)[0] == 200:
+                            took.append(time.monotonic() - began)
+        finally:
+            for w in st.workers:
+                w.resume()
+        run.note(pages="%d/10" % len(took), worst_s=max(took, default=0))
+        run.check(len(took) >= 9, "%d of 10 pages came" % len(took))
+        run.check(new_stream(web.addr, "/sse.fcgi?channel=c", timeout=15)
+                  is not None, "no stream when the workers go on")
+
+
+# ---------------------------------------------------------------- requests
+
+@scenario("hostile-headers", tags="hostile security", short=True, rounds=1)
+def hostile_headers(run):
+    """A request with more headers than a worker takes is told 431 (by it or by
+    the web server), it is no broken connection."""
+    _, web = servers(run, workers=1)
+    for _ in run.each_round():
+        for n, size in ((30, 4000), (60, 4000), (90, 2000), (1, 7000)):
+            status, _, _ = web.get("/sse.fcgi?channel=c&last=0", {
+                "X-Pad-%d" % i: "x" * size for i in range(n)}, timeout=10)
+            run.check(status in ((200,) if n == 1 else (431, 400, 413)),
+                      "%d headers of %d bytes were answered %r" % (
+                          n, size, status))
+            run.count("status_%s" % status)
