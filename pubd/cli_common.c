@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "jsontext.h"
+#include "utf8.h"
 
 #define LINE_MAX_BYTES 2048
 
@@ -188,38 +189,98 @@ cli_size(char out[CLI_SIZE_BYTES], int64_t bytes)
 	return out;
 }
 
-/* Bytes of the control character at p, or 0: C0, DEL, and C1 in UTF-8. */
+/*
+ * Looks at the character at the front of s, which is not empty.  Returns its
+ * bytes; *hidden becomes true where a terminal would obey instead of showing
+ * it: C0, DEL, C1, and what turns the direction of text (Unicode, UAX 9), so
+ * that it reads as something else.  Of bytes that are no UTF-8 each is one.
+ */
 static size_t
-control_at(const unsigned char *p, size_t left)
+look_at(struct span s, unsigned *code, bool *hidden)
 {
-	if (*p < 0x20 || *p == 0x7f)
+	const unsigned char *p = (const unsigned char *)s.p;
+	size_t i, n = utf8_sequence(s);
+
+	*code = p[0];
+	*hidden = n == 0 || p[0] < 0x20 || p[0] == 0x7f;
+	if (n < 2)
 		return 1;
-	return *p == 0xc2 && left > 1 && p[1] < 0xa0 ? 2 : 0;
+	*code = p[0] & (0xffu >> (n + 1));
+	for (i = 1; i < n; i++)
+		*code = *code << 6 | (p[i] & 0x3fu);
+	*hidden = *code < 0xa0 || *code == 0x61c || *code == 0x200e ||
+	    *code == 0x200f || (*code >= 0x202a && *code <= 0x202e) ||
+	    (*code >= 0x2066 && *code <= 0x2069);
+	return n;
+}
+
+/* The bytes at the front that are shown as they are. */
+static size_t
+past_shown(struct span s)
+{
+	bool hidden = false;
+	size_t at = 0, n = 0;
+	unsigned code;
+
+	while (at < s.len && !hidden) {
+		n = look_at(span_skip(s, at), &code, &hidden);
+		at += hidden ? 0 : n;
+	}
+	return at;
 }
 
 enum status
 cli_put_visible(struct buf *out, struct span text)
 {
-	const unsigned char *p = (const unsigned char *)text.p;
 	enum status st = ST_OK;
-	size_t i, n, done = 0;
+	unsigned code;
+	bool hidden;
+	size_t n;
 
-	for (i = 0; st == ST_OK && i < text.len; i++) {
-		n = control_at(p + i, text.len - i);
-		if (n == 0)
-			continue;
-		st = buf_append(out, span_of(text.p + done, i - done));
-		if (st == ST_OK && p[i] == '\n')
+	while (st == ST_OK && text.len > 0) {
+		n = past_shown(text);
+		st = buf_append(out, span_of(text.p, n));
+		text = span_skip(text, n);
+		if (st != ST_OK || text.len == 0)
+			break;
+		text = span_skip(text, look_at(text, &code, &hidden));
+		if (code == '\n')
 			st = buf_append(out, SPAN("\\n"));
-		else if (st == ST_OK && p[i] == '\t')
+		else if (code == '\t')
 			st = buf_append(out, SPAN("\t"));
-		else if (st == ST_OK)
-			st = buf_printf(out, "\\x%02x", p[i + n - 1]);
-		i += n - 1;
-		done = i + 1;
+		else
+			st = buf_printf(out,
+			    code < 0x100 ? "\\x%02x" : "\\u%04x", code);
 	}
-	if (st == ST_OK)
-		st = buf_append(out, span_of(text.p + done, text.len - done));
+	return st;
+}
+
+/* What is hidden stands inside strings: nothing else is but ASCII. */
+enum status
+cli_escape_json(struct buf *out, size_t from)
+{
+	struct span text = span_skip(buf_span(out), from);
+	size_t n = past_shown(text);
+	enum status st = ST_OK;
+	struct buf old;
+	unsigned code;
+	bool hidden;
+
+	if (n == text.len)
+		return ST_OK;
+	buf_init(&old, text.len);
+	st = buf_append(&old, text);
+	buf_truncate(out, from);
+	for (text = buf_span(&old); st == ST_OK && text.len > 0;) {
+		n = past_shown(text);
+		st = buf_append(out, span_of(text.p, n));
+		text = span_skip(text, n);
+		if (st != ST_OK || text.len == 0)
+			break;
+		text = span_skip(text, look_at(text, &code, &hidden));
+		st = buf_printf(out, "\\u%04x", code);
+	}
+	buf_fini(&old);
 	return st;
 }
 

@@ -33,6 +33,7 @@ cli_event_text(struct buf *out, const struct store_event *e)
 enum status
 cli_event_json(struct buf *out, const struct store_event *e)
 {
+	size_t from = out->len;
 	enum status st;
 
 	st = buf_printf(out, "{\"id\":%" PRId64 ",\"ts\":%" PRId64, e->id,
@@ -51,5 +52,9 @@ cli_event_json(struct buf *out, const struct store_event *e)
 	if (st == ST_OK)
 		st = event_is_json(e) ? jsontext_compact(out, e->data)
 				      : jsontext_quote(out, e->data);
-	return st == ST_OK ? buf_append(out, SPAN("}\n")) : st;
+	if (st == ST_OK)
+		st = buf_append(out, SPAN("}"));
+	if (st == ST_OK)
+		st = cli_escape_json(out, from);
+	return st == ST_OK ? buf_append(out, SPAN("\n")) : st;
 }

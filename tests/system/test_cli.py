@@ -209,3 +209,32 @@ def test_a_bad_configuration_exits_78_with_file_and_line(make_stack):
 def test_doctor_is_content_with_a_good_stack(stack):
     done = stack.walcast("doctor")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# A terminal would obey these: C0, DEL, C1, and what turns the direction.
+HIDDEN = [c for c in [*range(1, 32), *range(0x7f, 0xa0), 0x61c, 0x200e, 0x200f,
+                      *range(0x202a, 0x202f), *range(0x2066, 0x206a)]]
+
+
+def test_what_a_terminal_obeys_is_shown_and_not_sent_to_it(make_stack):
+    st = make_stack(workers=0, metrics=False)
+    text = "".join("a%cb" % c for c in HIDDEN) + "\u05d0\u200d\U0001f600é"
+    st.publish("a", text)
+    st.publish("a", {"k": text})
+    st.publish("a", text, event="tick\u202eevil")
+    with sqlite3.connect(st.db, timeout=5) as db:
+        db.execute("INSERT INTO events(channel, data) VALUES "
+                   "('a', CAST(x'1b9b41c29b5be280ae' AS TEXT))")
+    plain = st.walcast("tail", check=True).stdout
+    rows = st.walcast("tail", "--json", check=True).stdout
+    for out, allowed in (plain, "\t\n"), (rows, "\n"):
+        shown = out.decode("utf-8")     # strictly
+        assert not [c for c in HIDDEN if chr(c) in shown
+                    and chr(c) not in allowed]
+        assert "\u05d0\u200d\U0001f600é" in shown
+    assert "tick\\u202eevil" in plain.decode()
+    assert "\\x1b\\x9bA\\x9b[\\u202e" in plain.decode()
+    got = [json.loads(line) for line in rows.splitlines()]
+    assert [g["data"] for g in got] == [text, {"k": text}, text,
+                                        "\x1b\ufffdA\x9b[\u202e"]
+    assert got[2]["event"] == "tick\u202eevil"
