@@ -201,6 +201,39 @@ text_member(struct conf *c, const struct conf_row *row)
 /* Spans in messages: cut, so that the rest of the sentence has room. */
 #define SHOWN(s) (int)((s).len > 80 ? 80 : (s).len), (s).p == NULL ? "" : (s).p
 
+/*
+ * A URL, or a line that may hold one, with *** for what could be secret: user
+ * and password, and the query.  Where it is not clear what is what, nothing
+ * behind the scheme is left.
+ */
+struct concealed {
+	char text[1100]; /* any value, and some more */
+};
+
+static struct span
+conceal(struct concealed *out, struct span s)
+{
+	const char *query = span_find(s, '?'), *at, *scheme;
+	size_t begin, end = query == NULL ? s.len : (size_t)(query - s.p);
+
+	if (s.len == 0)
+		return SPAN("");
+	at = memrchr(s.p, '@', s.len);
+	scheme = memmem(s.p, s.len, "://", 3);
+	begin = scheme == NULL ? 0 : (size_t)(scheme - s.p) + 3;
+	if (at != NULL && (query == NULL || at < query) && at >= s.p + begin)
+		(void)snprintf(out->text, sizeof(out->text), "%.*s***%.*s%s",
+		    (int)begin, s.p, (int)(s.p + end - at), at,
+		    query == NULL ? "" : "?***");
+	else if (at != NULL)
+		(void)snprintf(out->text, sizeof(out->text), "%.*s***",
+		    at < s.p + begin ? 0 : (int)begin, s.p);
+	else
+		(void)snprintf(out->text, sizeof(out->text), "%.*s%s", (int)end,
+		    s.p, query == NULL ? "" : "?***");
+	return span_str(out->text);
+}
+
 static bool
 octal(struct span s, int64_t *out)
 {
@@ -459,6 +492,7 @@ set_url(struct conf *c, const struct conf_row *row, struct span value,
     struct errmsg *err)
 {
 	char *out = text_member(c, row);
+	struct concealed shown;
 	size_t n = 0;
 
 	if (value.len > 7 && memcmp(value.p, "http://", 7) == 0)
@@ -467,10 +501,12 @@ set_url(struct conf *c, const struct conf_row *row, struct span value,
 		n = 8;
 	if (value.len > 0 &&
 	    (n == 0 || memchr(value.p, ' ', value.len) != NULL)) {
+		struct span said = conceal(&shown, value);
+
 		errmsg_set(err,
 		    "%s: \"%.*s\" is not a URL that begins with http:// or "
 		    "https://",
-		    row->key, SHOWN(value));
+		    row->key, SHOWN(said));
 		return ST_INVALID;
 	}
 	if (value.len >= row->size) {
@@ -568,6 +604,7 @@ static enum status
 parse_line(struct parse *ps, struct span line, struct errmsg *why)
 {
 	const struct conf_row *row;
+	struct concealed shown;
 	struct span key;
 
 	if (line.len > 0 && line.p[line.len - 1] == '\r')
@@ -576,8 +613,10 @@ parse_line(struct parse *ps, struct span line, struct errmsg *why)
 	if (line.len == 0)
 		return ST_OK;
 	if (memchr(line.p, '=', line.len) == NULL) {
+		struct span said = conceal(&shown, line);
+
 		errmsg_set(why, "\"%.*s\" is not of the form key = value",
-		    SHOWN(line));
+		    SHOWN(said));
 		return ST_INVALID;
 	}
 	(void)span_cut(&line, '=', &key);
@@ -747,6 +786,18 @@ conf_load(struct conf *c, const char *path, struct errmsg *err)
 	return st;
 }
 
+/* What a text says, but no secret: people send this to each other. */
+static void
+dump_text(const struct conf_row *row, const char *text, FILE *out)
+{
+	struct concealed shown;
+	struct span s = span_str(text);
+
+	if (row->offset == offsetof(struct conf, otlp_endpoint))
+		s = conceal(&shown, s);
+	(void)fprintf(out, "%.*s\n", (int)s.len, s.p);
+}
+
 void
 conf_dump(const struct conf *c, FILE *out)
 {
@@ -771,7 +822,7 @@ conf_dump(const struct conf *c, FILE *out)
 			break;
 		case CONF_TEXT:
 		case CONF_PATH:
-			(void)fprintf(out, "%s\n", (const char *)member);
+			dump_text(row, member, out);
 			break;
 		}
 	}

@@ -113,7 +113,10 @@ MUST_USE enum status conf_environment(struct conf *c, char *const *env,
 MUST_USE enum status conf_load(struct conf *c, const char *path,
     struct errmsg *err);
 
-/* Writes every key with its value, as a file that conf_parse reads. */
+/*
+ * Writes every key with its value, as a file that conf_parse reads; a user, a
+ * password and a query in otlp_endpoint become ***.
+ */
 void conf_dump(const struct conf *c, FILE *out);
 
 #endif

@@ -48,7 +48,7 @@ static void
 dump_and_read(const struct conf *c)
 {
 	struct errmsg err = {""};
-	struct conf again;
+	struct conf want, again;
 	char *text = NULL;
 	size_t n = 0;
 	FILE *out = open_memstream(&text, &n);
@@ -58,7 +58,12 @@ dump_and_read(const struct conf *c)
 	MUST(fclose(out) == 0);
 	conf_defaults(&again);
 	MUST(conf_parse(&again, span_of(text, n), "dump", &err) == ST_OK);
-	MUST(memcmp(c, &again, sizeof(again)) == 0);
+	want = *c;
+	if (strpbrk(c->otlp_endpoint, "@?") != NULL) { /* it is concealed */
+		memset(want.otlp_endpoint, 0, sizeof(want.otlp_endpoint));
+		memset(again.otlp_endpoint, 0, sizeof(again.otlp_endpoint));
+	}
+	MUST(memcmp(&want, &again, sizeof(again)) == 0);
 	free(text);
 }
 

@@ -470,6 +470,57 @@ a_dump_reads_back_as_the_same(void **state)
 	free(text);
 }
 
+/* People send it to each other; a line goes to the journal. */
+static void
+secrets_of_an_endpoint_are_not_shown(void **state)
+{
+	static const struct {
+		const char *url, *shown;
+	} rows[] = {
+	    {"https://a/b", "https://a/b"},
+	    {"https://me:S3cret@a/b", "https://***@a/b"},
+	    {"https://S3cret@a:1/b", "https://***@a:1/b"},
+	    {"https://me:S3/cr@et@a/b", "https://***@a/b"},
+	    {"https://a/b?token=S3cret", "https://a/b?***"},
+	    {"https://me:S3cret@a/b?S3cret", "https://***@a/b?***"},
+	    {"https://me:S3?cret@a/b", "https://***"},
+	    {"https://a/?x=@S3cret", "https://***"},
+	};
+	char line[128], want[128];
+	struct errmsg err;
+	struct conf c;
+	size_t i, n;
+
+	(void)state;
+	for (i = 0; i < N_OF(rows); i++) {
+		char *text = NULL;
+		FILE *out = open_memstream(&text, &n);
+
+		(void)snprintf(line, sizeof(line), "otlp_endpoint = %s\n",
+		    rows[i].url);
+		(void)snprintf(want, sizeof(want), "otlp_endpoint = %s\n",
+		    rows[i].shown);
+		c = parsed(span_str(line));
+		conf_dump(&c, out);
+		assert_int_equal(fclose(out), 0);
+		assert_non_null(strstr(text, want));
+		free(text);
+	}
+	for (i = 0; i < N_OF(rows); i++) { /* forgotten =, and scheme */
+		conf_defaults(&c);
+		(void)snprintf(line, sizeof(line), "otlp_endpoint %s",
+		    rows[i].url);
+		assert_status(conf_parse(&c, span_str(line), "f", &err),
+		    ST_INVALID);
+		assert_null(strstr(err.text, "S3"));
+		(void)snprintf(line, sizeof(line), "otlp_endpoint = %s",
+		    rows[i].url + 8);
+		assert_status(conf_parse(&c, span_str(line), "f", &err),
+		    ST_INVALID);
+		assert_null(strstr(err.text, "S3"));
+	}
+}
+
 static void
 a_named_file_is_read(void **state)
 {
@@ -576,6 +627,7 @@ main(void)
 	    T(a_bad_value_in_the_environment_names_the_variable),
 	    T(a_cgi_request_may_carry_the_cap_of_its_location),
 	    T(a_dump_reads_back_as_the_same),
+	    L(secrets_of_an_endpoint_are_not_shown),
 	    L(a_named_file_is_read),
 	    L(a_named_file_must_be_there),
 	    L(a_file_that_cannot_be_used_is_told),
