@@ -20,13 +20,23 @@ CFLAGS  := -O1 -g -fsanitize=thread
 LDFLAGS += -fsanitize=thread
 endif
 
+# As dpkg-buildflags does with hardening=+all.  Not with the sanitizers, which
+# would see less; and -O0 knows no object's size.
+ifeq ($(SAN),)
+HARDEN  := -fPIE -Wformat -Werror=format-security
+ifeq ($(filter -O0,$(CFLAGS))$(findstring FORTIFY_SOURCE,$(CFLAGS)$(CPPFLAGS)),)
+HARDEN  += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+endif
+override LDFLAGS += -pie -Wl,-z,relro -Wl,-z,now
+endif
+
 WARN    := -Wall -Wextra -Wconversion -Wshadow -Wvla -Wstrict-prototypes \
            -Wmissing-prototypes -Wpointer-arith -Wwrite-strings
 ifeq ($(CI),true)
 WARN    += -Werror
 endif
 CPPFLAGS += -D_GNU_SOURCE -DWALCAST_VERSION='"$(VERSION)"' -Ilib -I$(B)/gen
-override CFLAGS += -std=c11 -fstack-protector-strong $(WARN)
+override CFLAGS += -std=c11 -fstack-protector-strong $(HARDEN) $(WARN)
 
 LIB_SRC  := $(wildcard lib/*.c)
 PUBD_SRC := $(filter-out pubd/main.c pubd/walcast.c pubd/cli_%,\
@@ -111,6 +121,8 @@ check: deps-build deps-check
 	@$(PYTHON) tests/load/selftest.py
 	@tests/check-conf-docs.sh
 	@tests/check-metrics-docs.sh
+	@tests/check-units.py
+	@tests/lint/check-hardening.sh $(PROGRAMS)
 	@echo "== the JavaScript client, in Node"
 	@$(MAKE) --no-print-directory client
 	@echo "== in the real servers"

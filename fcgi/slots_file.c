@@ -128,6 +128,7 @@ make_file(int dir, const char *name)
 {
 	struct slots_file f = {.fd = -1};
 	char new[NAME_BYTES];
+	bool made;
 
 	(void)snprintf(new, sizeof(new), "new-%016llx",
 	    (unsigned long long)random_seed());
@@ -135,8 +136,8 @@ make_file(int dir, const char *name)
 	    S_IRUSR | S_IWUSR);
 	if (f.fd < 0)
 		return;
-	if (write_key(&f))
-		(void)linkat(dir, new, dir, name, 0);
+	made = write_key(&f) && linkat(dir, new, dir, name, 0) == 0;
+	(void)made; /* else another was quicker, or opening it says why */
 	(void)unlinkat(dir, new, 0);
 	(void)close(f.fd);
 }
