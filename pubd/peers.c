@@ -15,6 +15,7 @@ struct peer {
 	int64_t uid;
 	size_t n;
 	size_t n_standing[PEER_N_STANDINGS];
+	size_t n_listen;
 	size_t partial_bytes;
 	struct peer_places silent[PEER_N_STANDINGS];
 	struct peer_places partial;
@@ -97,6 +98,7 @@ peers_leave(struct peers *ps, struct peer_place *at)
 		return;
 	peers_partial(ps, at, 0, 0);
 	leave_standing(at);
+	p->n_listen -= at->listens;
 	at->peer = NULL;
 	if (--p->n > 0)
 		return;
@@ -126,6 +128,18 @@ peers_stand(struct peer_place *at, enum peer_standing standing)
 	at->standing = standing;
 	at->peer->n_standing[standing]++;
 	TAILQ_INSERT_TAIL(&at->peer->silent[standing], at, silent);
+}
+
+enum status
+peers_listen(struct peer_place *at, size_t max)
+{
+	if (at->peer == NULL || at->listens)
+		return ST_OK;
+	if (at->peer->n_listen >= max)
+		return ST_FULL;
+	at->peer->n_listen++;
+	at->listens = true;
+	return ST_OK;
 }
 
 void

@@ -46,6 +46,7 @@ struct peer_place {
 	TAILQ_ENTRY(peer_place) partial; /* by the begin of its line */
 	enum peer_standing standing;
 	const size_t *owed;
+	bool listens; /* see peers_listen */
 	bool is_partial;
 	size_t partial_bytes; /* of the line that has no end yet */
 	uint64_t line_us;     /* when that one began */
@@ -70,6 +71,13 @@ void peers_heard(struct peer_place *at, uint64_t now_us);
 
 /* Its standing grows; it never falls. */
 void peers_stand(struct peer_place *at, enum peer_standing standing);
+
+/*
+ * It watches without being a process of ours, of which a user has this many
+ * at most; until it leaves.  Once more is no error.
+ * Returns  ST_OK or ST_FULL
+ */
+MUST_USE enum status peers_listen(struct peer_place *at, size_t max);
 
 /* So much of a line is there and no end; 0: none, or it has one now. */
 void peers_partial(struct peers *ps, struct peer_place *at, size_t n_bytes,

@@ -92,6 +92,9 @@ look_up(struct requests *rq, struct request *r)
 			 "ask again later"));
 }
 
+/* Connections of one user that watch and are no process of ours. */
+#define LISTENERS_MAX 64
+
 /* The news that the answer tells are those that the watcher knows. */
 static void
 begin_watch(struct requests *rq, struct conn *c, struct request *r)
@@ -99,10 +102,14 @@ begin_watch(struct requests *rq, struct conn *c, struct request *r)
 	const struct watchers_news news = {.head = rq->keeper->bounds.head,
 	    .opening = rq->keeper->opening};
 	const struct watchers_wish wish = {.wake = r->wake,
-	    .timing = r->timing,
-	    .few = !trust_reports(&rq->trust, c->peer_uid)};
-	enum status st = watchers_add(rq->watchers, c, &news, wish);
+	    .timing = r->timing};
+	bool trusted = trust_reports(&rq->trust, c->peer_uid);
+	enum status st = ST_OK;
 
+	if (!trusted)
+		st = peers_listen(&c->place, LISTENERS_MAX);
+	if (st == ST_OK)
+		st = watchers_add(rq->watchers, c, &news, wish);
 	r->traces = r->timing && rq->trail->exporter != NULL;
 	if (st == ST_FULL)
 		protocol_fail(r, PROTOCOL_BUSY,
@@ -113,7 +120,7 @@ begin_watch(struct requests *rq, struct conn *c, struct request *r)
 		protocol_fail(r, PROTOCOL_UNAVAILABLE,
 		    SPAN("pubd is out of memory: send it again later"));
 	else
-		conn_stand(c, wish.few ? PEER_WATCHES : PEER_KNOWN);
+		conn_stand(c, trusted ? PEER_KNOWN : PEER_WATCHES);
 }
 
 static void

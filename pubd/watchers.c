@@ -50,18 +50,6 @@ make(struct watchers *ws, struct conn *c)
 	return w;
 }
 
-/* Looked through only when a connection begins to listen. */
-static bool
-has_too_many(const struct watchers *ws, int64_t uid)
-{
-	const struct watcher *w;
-	size_t n = 0;
-
-	TAILQ_FOREACH (w, &ws->list, link)
-		n += w->wish.few && w->conn->peer_uid == uid;
-	return n >= WATCHERS_PER_USER;
-}
-
 static void
 knows(struct watcher *w, const struct watchers_news *news)
 {
@@ -76,9 +64,6 @@ watchers_add(struct watchers *ws, struct conn *c,
 {
 	struct watcher *w = c->watcher;
 
-	if (wish.few && (w == NULL || !w->wish.few) &&
-	    has_too_many(ws, c->peer_uid))
-		return ST_FULL;
 	if (w == NULL)
 		w = make(ws, c);
 	if (w == NULL)

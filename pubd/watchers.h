@@ -19,9 +19,6 @@
 struct conn;
 struct watcher;
 
-/* Connections of one user that listen without being a process of ours. */
-#define WATCHERS_PER_USER 64
-
 TAILQ_HEAD(watcher_list, watcher);
 
 struct watchers {
@@ -49,13 +46,11 @@ struct watchers_news {
 struct watchers_wish {
 	bool wake;   /* tell it of news; else it only reports */
 	bool timing; /* and when they were committed */
-	bool few;    /* of such there are WATCHERS_PER_USER at most */
 };
 
 /*
  * Makes a watcher of the connection, which was told of these news just now.
  * Once more is no error: the last wish counts.
- * Returns  ST_OK, ST_NOMEM, or ST_FULL: the user has too many
  */
 MUST_USE enum status watchers_add(struct watchers *ws, struct conn *c,
     const struct watchers_news *news, struct watchers_wish wish);

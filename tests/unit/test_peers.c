@@ -121,6 +121,27 @@ silence_ends_who_has_not_published_and_a_line_anybody(void **state)
 	assert_ptr_equal(peers_idle(&f->ps, 31, 10), &f->at[0]);
 }
 
+/* Nobody can fill pubd with connections that only listen. */
+static void
+a_user_has_few_connections_that_only_listen(void **state)
+{
+	struct fixture *f = *state;
+	int i;
+
+	for (i = 0; i < 4; i++)
+		join(f, i, 1, 0);
+	join(f, 4, 2, 0);
+	assert_status(peers_listen(&f->at[0], 2), ST_OK);
+	assert_status(peers_listen(&f->at[1], 2), ST_OK);
+	assert_status(peers_listen(&f->at[2], 2), ST_FULL);
+	assert_status(peers_listen(&f->at[0], 2), ST_OK); /* it does already */
+	assert_status(peers_listen(&f->at[4], 2), ST_OK); /* another user */
+	peers_leave(&f->ps, &f->at[3]);                   /* did not listen */
+	assert_status(peers_listen(&f->at[2], 2), ST_FULL);
+	peers_leave(&f->ps, &f->at[0]);
+	assert_status(peers_listen(&f->at[2], 2), ST_OK);
+}
+
 int
 main(void)
 {
@@ -130,6 +151,7 @@ main(void)
 	    T(who_has_published_is_spared_last),
 	    T(the_user_with_most_connections_pays_with_the_longest_silent),
 	    T(silence_ends_who_has_not_published_and_a_line_anybody),
+	    T(a_user_has_few_connections_that_only_listen),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

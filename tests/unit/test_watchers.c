@@ -265,36 +265,6 @@ reports_have_a_rate(void **state)
 	    ST_OK);
 }
 
-/* Nobody can fill pubd with connections that only listen. */
-static void
-listeners_of_one_user_are_few(void **state)
-{
-	struct fixture *f = *state;
-	const struct watchers_news news = {.head = 1, .opening = 1};
-	const struct watchers_wish few = {.wake = true, .few = true};
-	static struct conn many[WATCHERS_PER_USER + 1];
-	size_t i;
-
-	for (i = 0; i < WATCHERS_PER_USER; i++) {
-		many[i].peer_uid = 33;
-		assert_status(watchers_add(&f->ws, &many[i], &news, few),
-		    ST_OK);
-	}
-	many[i].peer_uid = 33;
-	assert_status(watchers_add(&f->ws, &many[i], &news, few), ST_FULL);
-	assert_null(many[i].watcher);
-	/* Who listens already may say so again; another user is another. */
-	assert_status(watchers_add(&f->ws, &many[0], &news, few), ST_OK);
-	f->c[0]->peer_uid = 34;
-	wish(f, 0, 1, few);
-	f->c[1]->peer_uid = 33;
-	watch(f, 1, 1, false); /* as a worker */
-	watchers_drop(&f->ws, &many[0]);
-	assert_status(watchers_add(&f->ws, &many[i], &news, few), ST_OK);
-	for (i = 0; i <= WATCHERS_PER_USER; i++)
-		watchers_drop(&f->ws, &many[i]);
-}
-
 int
 main(void)
 {
@@ -310,7 +280,6 @@ main(void)
 	    T(a_connection_reports_under_one_name),
 	    T(a_name_belongs_to_one_process),
 	    T(reports_have_a_rate),
-	    T(listeners_of_one_user_are_few),
 	};
 
 	return RUN(tests);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What a user may do on pubd's socket who may publish and no more."""
 
+import contextlib
 import json
 import pwd
 import sqlite3
@@ -71,6 +72,22 @@ def pretend(run, st, user):
                   "a publisher resets the counters")
 
 
+def listen(run, st, user):
+    """He has many connections that only listen."""
+    with contextlib.ExitStack() as held:
+        answers = []
+        for _ in range(70):
+            with acting_as(user):
+                pub = held.enter_context(Publisher(st.pubd_sock))
+            answers.append(pub.call({"op": "watch"}))
+        run.check(sum(a["ok"] for a in answers) == 64
+                  and answers[-1].get("error") == "busy",
+                  "%d connections of one publisher listen" % sum(
+                      a["ok"] for a in answers))
+        with st.publisher() as pub:
+            run.check(pub.call({"op": "watch"})["ok"], "and nobody else may")
+
+
 def spoil(run, st):
     """A process of ours reports what cannot be."""
     with st.publisher() as pub:
@@ -99,6 +116,7 @@ def publisher_pretends(run):
     for _ in run.each_round():
         flood(run, st, user)
         pretend(run, st, user)
+        listen(run, st, user)
         wait_until(lambda: "totals" in status_rows(st), what="the table")
         run.check("worker-2-1" not in status_rows(st),
                   "what a publisher reported is counted")
