@@ -72,18 +72,37 @@ past_ascii(struct span s, size_t at)
 	return at;
 }
 
+static bool
+continues(unsigned char c)
+{
+	return (c & 0xc0) == 0x80;
+}
+
+/* utf8_sequence, and quickly for what most texts beyond ASCII are made of. */
+static inline size_t
+sequence(struct span s)
+{
+	const unsigned char *p = (const unsigned char *)s.p;
+
+	if (s.len >= 3 && p[0] > 0xe0 && p[0] < 0xf0 && p[0] != 0xed &&
+	    continues(p[1]) && continues(p[2]))
+		return 3;
+	if (s.len >= 2 && p[0] >= 0xc2 && p[0] < 0xe0 && continues(p[1]))
+		return 2;
+	return utf8_sequence(s);
+}
+
 size_t
 utf8_run(struct span s, size_t n)
 {
-	size_t at = 0, more;
+	size_t at = 0, more = 1;
 
-	while (at < n) {
-		at = past_ascii(span_of(s.p, n), at);
-		if (at >= n)
-			break;
-		more = utf8_sequence(span_skip(s, at));
-		if (more == 0)
-			break;
+	while (at < n && more > 0) {
+		if ((unsigned char)s.p[at] < 0x80) {
+			at = past_ascii(span_of(s.p, n), at);
+			continue;
+		}
+		more = sequence(span_skip(s, at));
 		at += more;
 	}
 	return at;
