@@ -3,6 +3,7 @@
 of README.md and client/README.md, with this stack's paths."""
 
 import contextlib
+import fnmatch
 import os
 import re
 import sqlite3
@@ -331,3 +332,41 @@ def test_haproxy_with_the_block_of_operations_delays_no_event(make_stack,
     print("an event takes %.1f ms, %.1f ms by HAProxy, %.1f ms without "
           "http-no-delay" % (direct * 1e3, took * 1e3, without * 1e3))
     assert took < without / 2
+
+
+# ---------------------------------------------------------------- threats
+
+def test_what_threats_and_reliability_call_a_test_is_one():
+    tests = ROOT / "tests"
+    sources = "\n".join(p.read_text() for d in ("system", "unit")
+                        for p in (tests / d).rglob("test_*"))
+    text = (ROOT / "docs" / "THREATS.md").read_text()
+    names = set(re.findall(r"`((?:test|fuzz)_\w+(?:\.\w+)?)`", text))
+    assert len(names) > 40
+    assert [n for n in names if not (
+        list(tests.rglob(n)) or list(tests.rglob(n + ".c")) or
+        re.search(r"def %s\(" % n, sources))] == []
+
+    listed = subprocess.run([tests / "fault" / "walcast-harness", "list"],
+                            check=True, capture_output=True, text=True)
+    scenarios = [line.split()[0] for line in listed.stdout.splitlines()
+                 if line.strip()]
+    # Of RELIABILITY the tables of promises and findings.
+    text += (ROOT / "docs" / "RELIABILITY.md").read_text()
+    told = set(re.findall(r"`((?:hostile|pubd|http|fastcgi|nth|web|power|log|"
+                          r"link|clock|wal|answers|forged)-[a-z*-]+)`", text))
+    assert len(told) > 30
+    assert [t for t in told if not fnmatch.filter(scenarios, t)] == []
+
+
+@pytest.mark.parametrize("kind", ["apache-proxy", "lighttpd"])
+def test_headers_of_a_visitor_set_nothing_of_ours(make_stack, kind):
+    st = make_stack(metrics=False)
+    web = st.front(kind, cap=1)
+    forged = {"WALCAST_MAX_STREAMS": "0", "WALCAST-MAX-STREAMS": "0",
+              "WALCAST_LOCATION": "x", "WALCAST-LOCATION": "x",
+              "REMOTE_ADDR": "192.0.2.1", "X-Forwarded-For": "192.0.2.1"}
+    with web.admit({"channel": "a"}):
+        with web.stream({"channel": "a"}, headers=forged) as s:
+            e = s.next()
+            assert e.type == "control.close" and "overload" in e.data
