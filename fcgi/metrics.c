@@ -40,7 +40,9 @@ struct metrics {
 	struct value at[]; /* figures_catalogue_n of them */
 };
 
-static const struct metrics_pubd no_pubd = {.age_ms = -1, .lease_ms = -1};
+static const struct metrics_pubd no_pubd = {.age_ms = -1,
+    .lease_ms = -1,
+    .ping_ms = -1};
 
 enum status
 metrics_new(struct metrics **out, int64_t now_ms)
@@ -166,7 +168,8 @@ add_live_row(struct metrics *m, const struct statusdb_row *row,
 }
 
 static void
-note_pubd(struct metrics *m, const struct statusdb_row *row)
+note_pubd(struct metrics *m, const struct statusdb_row *row,
+    const struct figures *gauges)
 {
 	int64_t age = statusdb_age_ms(row, m->now_ms);
 
@@ -174,7 +177,12 @@ note_pubd(struct metrics *m, const struct statusdb_row *row)
 		return;
 	m->pubd = (struct metrics_pubd){.alive = metrics_is_live(m, row),
 	    .age_ms = age,
-	    .lease_ms = row->lease_ms};
+	    .lease_ms = row->lease_ms,
+	    .ping_ms = -1};
+	if (gauges->known[FIG_PING_AGE])
+		m->pubd.ping_ms = add_up((int64_t)gauges->cell[FIG_PING_AGE],
+		    age > 0 ? age : 0);
+	m->pubd.answers = m->pubd.ping_ms <= METRICS_PING_MS;
 }
 
 /* ---- series that pubd names --------------------------------------------- */
@@ -272,12 +280,12 @@ metrics_add_row(struct metrics *m, const struct statusdb_row *row)
 		if (st == ST_OK)
 			add_cells(&m->sums, &counters);
 	}
-	if (is_pubd(row))
-		note_pubd(m, row);
-	if (!metrics_is_live(m, row))
-		return st;
 	if (!read_part(&gauges, FIGURES_GAUGES, row->gauges))
 		gauges = (struct figures){.known = {false}};
+	if (is_pubd(row))
+		note_pubd(m, row, &gauges);
+	if (!metrics_is_live(m, row))
+		return st;
 	add_live_row(m, row, &gauges);
 	return st;
 }

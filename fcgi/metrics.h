@@ -59,10 +59,18 @@ int64_t metrics_now_ms(const struct metrics *m);
 /* Does the lease of this row run? */
 bool metrics_is_live(const struct metrics *m, const struct statusdb_row *row);
 
+#define METRICS_PING_MS 10000
+
 /* Is pubd there?  Ages are of its newest row; -1 when there is none. */
 struct metrics_pubd {
 	bool alive;
 	int64_t age_ms, lease_ms;
+	/*
+	 * Since it answered its own ping, that of its row and the row's age;
+	 * -1 when it does not say.
+	 */
+	int64_t ping_ms;
+	bool answers; /* and that is not too long */
 };
 struct metrics_pubd metrics_pubd(const struct metrics *m);
 

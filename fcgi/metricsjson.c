@@ -200,6 +200,7 @@ metricsjson_put(const struct metrics *m, const struct metricsjson_lists *lists,
 		add(out, &st, SPAN(",\"age_ms\":null"));
 	else
 		add_int(out, &st, SPAN(",\"age_ms\":"), pubd.age_ms);
+	add_bool(out, &st, SPAN(",\"answers\":"), pubd.answers);
 	add_bool(out, &st, SPAN("},\"stale\":"), !pubd.alive);
 	add(out, &st, SPAN(",\"reasons\":["));
 	add(out, &st, lists->reasons);

@@ -3,7 +3,7 @@
  * Figures as JSON, on one line: what the status page shows, and what
  * `?format=json` answers.  Pure.
  *
- * {"generated_ms", "pubd":{"alive","age_ms"}, "stale", "reasons":[...],
+ * {"generated_ms", "pubd":{"alive","age_ms","answers"}, "stale", "reasons":[...],
  *  "metrics":[{"name","type","unit","help","series":[
  *      {"labels","value"} or
  *      {"labels","count","sum","p50","p95","p99","buckets":[[le,n],...]}]}],

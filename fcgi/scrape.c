@@ -205,7 +205,9 @@ scrape_fini(struct scrape *s)
 bool
 scrape_ready(const struct scrape *s)
 {
-	return s->store_ok && s->status_ok && metrics_pubd(s->metrics).alive;
+	struct metrics_pubd pubd = metrics_pubd(s->metrics);
+
+	return s->store_ok && s->status_ok && pubd.alive && pubd.answers;
 }
 
 static enum status
@@ -230,9 +232,16 @@ put_pubd_reason(const struct scrape *s, struct buf *out, int *n)
 
 	if (!s->status_ok)
 		return put_reason(out, "pubd", s->status_error.text, n);
-	if (pubd.alive)
+	if (pubd.alive && pubd.answers)
 		return ST_OK;
-	if (pubd.age_ms < 0)
+	if (pubd.alive)
+		errmsg_set(&why,
+		    "pubd runs and does not answer on its socket: its last "
+		    "good answer to a ping of its own is %lld.%03d s old; see "
+		    "its log, restart it",
+		    (long long)(pubd.ping_ms / 1000),
+		    (int)(pubd.ping_ms % 1000));
+	else if (pubd.age_ms < 0)
 		errmsg_set(&why,
 		    "pubd does not run: status.db has no row of "
 		    "it; start it");

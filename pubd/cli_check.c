@@ -24,6 +24,9 @@ static const struct row {
 } rows[CHECK_FIGURES] = {
     [CHECK_AGE] = {"age", {5, 10}, 1000, false, "ms", SHOWN_AGE,
 	"pubd was seen ", " ago: it hangs or has died: restart it"},
+    [CHECK_PING] = {"ping", {5, 10}, 1000, false, "ms", SHOWN_AGE,
+	"pubd runs and has answered no ping on its socket for ",
+	": nobody can publish: see its log, restart it"},
     [CHECK_LAG] = {"lag", {10000, 0}, 1, false, "", SHOWN_NUMBER,
 	"a stream is ", " events behind"},
     [CHECK_DISK] = {"disk", {256, 16}, MIB, true, "B", SHOWN_SIZE, "",

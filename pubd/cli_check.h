@@ -20,6 +20,7 @@ enum check_level { CHECK_OK, CHECK_WARNING, CHECK_CRITICAL, CHECK_UNKNOWN };
 /* What has limits, with the unit of its value. */
 enum check_figure {
 	CHECK_AGE,     /* of pubd's heartbeat, milliseconds */
+	CHECK_PING,    /* of pubd's last good answer, milliseconds */
 	CHECK_LAG,     /* of the stream that is furthest behind, events */
 	CHECK_DISK,    /* free room, bytes */
 	CHECK_WAL,     /* size, bytes */

@@ -43,6 +43,7 @@ static const char help_text[] =
     "                1 warning, 2 critical, 3 it cannot be told\n\n"
     "WHAT has a limit for a warning and one for critical; N of 0: none.\n"
     "  age      seconds since pubd wrote its heartbeat, at most      5   10\n"
+    "  ping     seconds since pubd answered on its socket, at most   5   10\n"
     "  lag      events that a stream is behind, at most          10000    0\n"
     "  disk     MiB of room for the log, at least                  256   16\n"
     "  wal      MiB of write-ahead file, at most                   256    0\n"
@@ -58,6 +59,8 @@ static const struct option options[] = {
     {"help", no_argument, NULL, 'h'},
     {"warn-age", required_argument, NULL, OPT_LIMIT},
     {"crit-age", required_argument, NULL, OPT_LIMIT},
+    {"warn-ping", required_argument, NULL, OPT_LIMIT},
+    {"crit-ping", required_argument, NULL, OPT_LIMIT},
     {"warn-lag", required_argument, NULL, OPT_LIMIT},
     {"crit-lag", required_argument, NULL, OPT_LIMIT},
     {"warn-disk", required_argument, NULL, OPT_LIMIT},
@@ -124,6 +127,21 @@ count_gauges(struct check *c, const struct statusdb_row *row)
 		raise_to(c, CHECK_FDS, f.cell[FIG_FDS_PERMILLE] / 10);
 }
 
+/* An older pubd does not say. */
+static void
+note_ping(struct check *c, const struct statusdb_row *row, int64_t age_ms)
+{
+	struct figures f = {.cell = {0}};
+	unsigned n_unknown = 0;
+
+	c->known[CHECK_PING] = false;
+	if (figures_read(&f, FIGURES_GAUGES, row->gauges, &n_unknown) ==
+		ST_OK &&
+	    f.known[FIG_PING_AGE])
+		check_set(c, CHECK_PING,
+		    (int64_t)f.cell[FIG_PING_AGE] + age_ms);
+}
+
 /* The age is that of the freshest, alive or not. */
 static void
 count_pubd(struct report *r, const struct statusdb_row *row)
@@ -132,8 +150,10 @@ count_pubd(struct report *r, const struct statusdb_row *row)
 	int64_t age_ms = statusdb_age_ms(row, r->now_ms);
 
 	r->n_pubd += statusdb_is_live(row, r->now_ms) ? 1 : 0;
-	if (!c->known[CHECK_AGE] || age_ms < c->value[CHECK_AGE])
-		check_set(c, CHECK_AGE, age_ms);
+	if (c->known[CHECK_AGE] && age_ms >= c->value[CHECK_AGE])
+		return;
+	check_set(c, CHECK_AGE, age_ms);
+	note_ping(c, row, age_ms);
 }
 
 static void

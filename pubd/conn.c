@@ -590,13 +590,17 @@ conns_take_fd(struct conns *set, int fd)
 		free(c);
 		return ST_NOMEM;
 	}
-	c->number = ++set->n_taken;
+	c->is_own = c->peer_pid == (int64_t)getpid();
+	if (!c->is_own)
+		c->number = ++set->n_taken;
 	buf_init(&c->in, SIZE_MAX / 2); /* bounded by check_partial */
 	buf_init(&c->out, OUT_MAX);
 	TAILQ_INSERT_TAIL(&set->all, c, all);
 	set->n++;
-	LOG_EVENT(LOG_DEBUG_, "publisher.connect", LOG_INT("conn", c->number),
-	    LOG_INT("pid", c->peer_pid), LOG_INT("uid", c->peer_uid));
+	if (!c->is_own)
+		LOG_EVENT(LOG_DEBUG_, "publisher.connect",
+		    LOG_INT("conn", c->number), LOG_INT("pid", c->peer_pid),
+		    LOG_INT("uid", c->peer_uid));
 	settle(c);
 	return keep_few(set, c);
 }
@@ -619,9 +623,10 @@ conn_kill(struct conn *c)
 	TAILQ_REMOVE(&set->all, c, all);
 	TAILQ_INSERT_TAIL(&set->dead, c, all);
 	set->n--;
-	LOG_EVENT(LOG_DEBUG_, "publisher.disconnect",
-	    LOG_INT("conn", c->number), LOG_INT("pid", c->peer_pid),
-	    LOG_INT("uid", c->peer_uid));
+	if (!c->is_own)
+		LOG_EVENT(LOG_DEBUG_, "publisher.disconnect",
+		    LOG_INT("conn", c->number), LOG_INT("pid", c->peer_pid),
+		    LOG_INT("uid", c->peer_uid));
 	set->n_lingering -= c->lingers ? 1 : 0;
 }
 

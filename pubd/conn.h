@@ -63,6 +63,7 @@ struct conn {
 	uint64_t number;         /* counts connections from 1, for the log */
 	int64_t peer_pid;        /* of who connected; 0: not known */
 	int64_t peer_uid;        /* -1: not known */
+	bool is_own;             /* our pulse: neither counted nor logged */
 	bool is_held;            /* in the held list */
 	bool is_flush;           /* in the flush list */
 	bool skipping;           /* to the newline of a line that was refused */

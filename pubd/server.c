@@ -27,6 +27,7 @@
 #include "notify.h"
 #include "proc.h"
 #include "protocol.h"
+#include "pulse.h"
 #include "random.h"
 #include "requests.h"
 #include "retain.h"
@@ -63,6 +64,7 @@ struct server {
 	struct requests requests;
 	struct retain retain;
 	struct beat beat;
+	struct pulse pulse;
 	struct trail trail;
 	struct exporter *exporter; /* NULL: no otlp_endpoint */
 	struct watchers_news news; /* of the last ring */
@@ -148,6 +150,7 @@ stop(struct server *s)
 	    (uint64_t)s->conf.lock_timeout_ms * 1000;
 	/* Who has connected and sent already is served, too. */
 	accept_some(s, 4096);
+	pulse_fini(&s->pulse);
 	timer_cancel(s->loop, &s->accept_pause);
 	loop_del(s->loop, &s->listener);
 	(void)unlink(s->conf.socket);
@@ -280,6 +283,8 @@ take_figures(struct server *s)
 	g.n_own_fds = s->n_own_fds;
 	gauges_take(&g, &s->beat.figures);
 	requests_gauges(&s->requests, &s->beat.figures);
+	figures_set(&s->beat.figures, FIG_PING_AGE,
+	    (loop_now_us(s->loop) - s->pulse.good_us) / 1000);
 	s->beat.log = s->keeper.bounds;
 }
 
@@ -292,6 +297,7 @@ on_beat(struct timer *t, uint64_t now_us)
 	take_figures(s);
 	beat_write(&s->beat, now_us, clock_real_ms());
 	exporter_tell(s->exporter, now_us);
+	pulse_ask(&s->pulse, now_us);
 	arm(s, t, now_us + BEAT_US);
 }
 
@@ -299,7 +305,14 @@ static void
 on_watchdog(struct timer *t, uint64_t now_us)
 {
 	struct server *s = SERVER_OF(t, watchdog);
+	uint64_t max_us = s->watchdog_us < PULSE_LEAST_US ? PULSE_LEAST_US
+							  : s->watchdog_us;
 
+	/* That this timer runs proves nothing: publishers must be heard. */
+	if (now_us - s->pulse.answered_us > max_us) {
+		arm(s, t, now_us + BEAT_US);
+		return;
+	}
 	notify_send("WATCHDOG=1");
 	arm(s, t, now_us + s->watchdog_us);
 }
@@ -609,6 +622,7 @@ start(struct server *s, struct errmsg *err)
 	beat_last_log(&s->beat, now_us, clock_real_ms(), &known);
 	keeper_expect(&s->keeper, &known, now_us);
 	limit_conns(s);
+	pulse_init(&s->pulse, s->loop, s->conf.socket, now_us);
 	start_timers(s);
 	tell_start(s);
 	notify_send("READY=1");
@@ -651,6 +665,7 @@ server_free(struct server **sp)
 		(void)unlink(s->conf.socket);
 		(void)close(s->listen_fd);
 	}
+	pulse_fini(&s->pulse);
 	if (s->conns.loop != NULL)
 		conns_fini(&s->conns);
 	exporter_free(&s->exporter);

@@ -568,6 +568,8 @@ function judge(doc, s) {
 	const fds = s.value("sse_fds_used_ratio") || 0;
 	if (store)
 		return ["bad", "The log cannot be read.", store.reason];
+	if (pubd && doc.pubd.alive)
+		return ["bad", "pubd does not answer.", pubd.reason];
 	if (pubd && known(doc.pubd.age_ms))
 		return ["bad", "pubd is silent since " +
 			clock(doc.generated_ms - doc.pubd.age_ms) + ".",

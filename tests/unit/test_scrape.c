@@ -31,9 +31,9 @@ make_log(void **state)
 		fail_msg("%s", err.text);
 }
 
-/* A row of pubd that was seen age_ms ago. */
+/* A row of pubd that was seen age_ms ago, with these gauges. */
 static void
-put_pubd(void **state, int64_t age_ms)
+put_gauges(void **state, int64_t age_ms, struct span gauges)
 {
 	const struct statusdb_row row = {.name = SPAN("pubd-1-1"),
 	    .role = SPAN("pubd"),
@@ -41,7 +41,7 @@ put_pubd(void **state, int64_t age_ms)
 	    .seen_ms = NOW - age_ms,
 	    .lease_ms = 10000,
 	    .counters = SPAN("{\"events_published\":3}"),
-	    .gauges = SPAN("{}"),
+	    .gauges = gauges,
 	    .error_ms = 7,
 	    .error = SPAN("it was so")};
 	struct statusdb *db;
@@ -51,6 +51,12 @@ put_pubd(void **state, int64_t age_ms)
 		fail_msg("%s", err.text);
 	assert_status(statusdb_put(db, &row, 1), ST_OK);
 	statusdb_close(&db);
+}
+
+static void
+put_pubd(void **state, int64_t age_ms)
+{
+	put_gauges(state, age_ms, SPAN("{}"));
 }
 
 /* Scrapes; the answer must be `ready`, and say `part` if it is not NULL. */
@@ -105,6 +111,17 @@ an_old_heartbeat_is_not_ready_and_says_how_old(void **state)
 {
 	make_log(state);
 	put_pubd(state, 10001);
+	want(state, false, "10.001 s old");
+}
+
+static void
+a_pubd_that_beats_and_hears_nobody_is_not_ready(void **state)
+{
+	make_log(state);
+	put_gauges(state, 500, SPAN("{\"ping_age_ms\":9500}"));
+	want(state, true, NULL);
+	put_gauges(state, 500, SPAN("{\"ping_age_ms\":9501}"));
+	want(state, false, "does not answer on its socket");
 	want(state, false, "10.001 s old");
 }
 
@@ -300,6 +317,7 @@ main(void)
 	    TEST(a_log_without_pubd_is_not_ready),
 	    TEST(a_log_and_a_fresh_heartbeat_are_ready),
 	    TEST(an_old_heartbeat_is_not_ready_and_says_how_old),
+	    TEST(a_pubd_that_beats_and_hears_nobody_is_not_ready),
 	    TEST(a_log_that_went_away_and_came_back_is_noticed),
 	    TEST(damaged_files_are_reasons_and_no_crash),
 	    TEST(counters_are_left_out_while_the_status_table_cannot_be_read),
