@@ -6,10 +6,15 @@
 #include "db.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include "db_vfs.h"
 #include "dbparts.h"
+#include "owner.h"
 
 struct db_stmt {
 	sqlite3_stmt *handle;
@@ -63,7 +68,8 @@ count_wal_pages(void *arg, sqlite3 *handle, const char *name, int pages)
 static int
 open_flags(enum db_mode mode)
 {
-	int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
+	int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE |
+	    SQLITE_OPEN_NOFOLLOW;
 
 	if (mode == DB_READ)
 		return flags | SQLITE_OPEN_READONLY;
@@ -71,17 +77,52 @@ open_flags(enum db_mode mode)
 	return mode == DB_CREATE ? flags | SQLITE_OPEN_CREATE : flags;
 }
 
+/*
+ * Where it really is: links are followed to its directory, which is the
+ * administrator's, and no further.
+ */
+static enum status
+find_file(const char *path, char *real, size_t size, struct errmsg *err)
+{
+	struct stat sb;
+	enum status st = owner_check(path, err);
+
+	if (st != ST_OK)
+		return st;
+	st = owner_real_path(path, real, size);
+	if (st != ST_OK) {
+		errmsg_set(err,
+		    "cannot open the database %s: its directory cannot be "
+		    "found: %s",
+		    path, strerror(errno));
+		return st;
+	}
+	if (lstat(real, &sb) == 0 && S_ISLNK(sb.st_mode)) {
+		errmsg_set(err,
+		    "the database %s is a link, which nothing here follows: "
+		    "name the file itself",
+		    path);
+		return ST_UNSAFE;
+	}
+	return ST_OK;
+}
+
 static enum status
 open_by(const char *vfs, struct db **out, const char *path, enum db_mode mode,
     struct errmsg *err)
 {
-	struct db *db = calloc(1, sizeof(*db));
+	struct db *db = NULL;
+	char real[PATH_MAX];
 	enum status st;
 	int rc;
 
+	st = find_file(path, real, sizeof(real), err);
+	if (st != ST_OK)
+		return st;
+	db = calloc(1, sizeof(*db));
 	if (db == NULL)
 		return ST_NOMEM;
-	rc = sqlite3_open_v2(path, &db->handle, open_flags(mode), vfs);
+	rc = sqlite3_open_v2(real, &db->handle, open_flags(mode), vfs);
 	if (rc == SQLITE_OK)
 		/* Opening is lazy: this reads the first page. */
 		rc = sqlite3_exec(db->handle, "PRAGMA schema_version", NULL,

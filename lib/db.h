@@ -34,8 +34,10 @@ enum db_synchronous { DB_SYNC_OFF, DB_SYNC_NORMAL, DB_SYNC_FULL };
 
 /*
  * Opens a connection.
- * Returns  ST_OK, ST_NOTFOUND, ST_DENIED, ST_CORRUPT, ST_BUSY, ST_NOMEM,
- *          ST_IO
+ * Nothing is opened through a link, and nothing by root where others could
+ * put one (owner.h).
+ * Returns  ST_OK, ST_NOTFOUND, ST_DENIED, ST_UNSAFE, ST_CORRUPT, ST_BUSY,
+ *          ST_NOMEM, ST_IO
  */
 MUST_USE enum status db_open(struct db **out, const char *path,
     enum db_mode mode, struct errmsg *err);

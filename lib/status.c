@@ -20,6 +20,7 @@ static const char *const names[] = {
     [ST_MOVED] = "moved",
     [ST_CORRUPT] = "corrupt",
     [ST_DENIED] = "denied",
+    [ST_UNSAFE] = "unsafe",
     [ST_SCHEMA] = "schema",
     [ST_CONSTRAINT] = "constraint",
     [ST_IO] = "i/o error",

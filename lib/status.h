@@ -25,6 +25,7 @@ enum status {
 	ST_MOVED,      /* the file at this path is another one now */
 	ST_CORRUPT,    /* stored data is damaged */
 	ST_DENIED,     /* permissions do not allow it */
+	ST_UNSAFE,     /* others could exchange what is there */
 	ST_SCHEMA,     /* the database is of a version we cannot use */
 	ST_CONSTRAINT, /* a row breaks a rule of the schema */
 	ST_IO          /* any other failure of the system; see errno */

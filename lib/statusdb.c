@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "db.h"
+#include "owner.h"
 #include "sql_text.h"
 #include "store.h"
 
@@ -57,22 +58,15 @@ status_path(const char *log_path, char *path, size_t size)
 static void
 follow_access(const char *path, const struct stat *log)
 {
-	uid_t uid = geteuid() == 0 ? log->st_uid : (uid_t)-1;
+	uid_t uid = geteuid() == 0 ? log->st_uid : OWNER_KEEP;
+	struct errmsg err;
 	char name[4096];
-	struct stat sb;
 	size_t i;
 
 	for (i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
 		(void)snprintf(name, sizeof(name), "%s%s", path, suffixes[i]);
-		if (stat(name, &sb) < 0)
-			continue;
-		if ((sb.st_gid != log->st_gid ||
-			(uid != (uid_t)-1 && sb.st_uid != uid)) &&
-		    chown(name, uid, log->st_gid) < 0)
-			continue;
-		if ((sb.st_mode & 0777) != (log->st_mode & 0777) &&
-		    chmod(name, log->st_mode & 0777) < 0)
-			continue;
+		status_ignore(owner_set_file(name, uid, log->st_gid,
+		    log->st_mode & 0777, &err));
 	}
 }
 

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "db.h"
+#include "owner.h"
 #include "sql_text.h"
 #include "store.h"
 
@@ -116,30 +117,6 @@ find_group(const char *group, gid_t *gid, struct errmsg *err)
 	return ST_OK;
 }
 
-/* Owner, group and mode of one path; a -wal that is not there is fine. */
-static enum status
-set_access(const char *path, uid_t uid, gid_t gid, mode_t mode,
-    struct errmsg *err)
-{
-	struct stat sb;
-	bool own;
-
-	if (stat(path, &sb) < 0)
-		return errno == ENOENT ? ST_OK : ST_IO;
-	own = (uid == (uid_t)-1 || uid == sb.st_uid) &&
-	    (gid == (gid_t)-1 || gid == sb.st_gid);
-	/* chown clears setgid, so the mode comes last. */
-	if ((!own && chown(path, uid, gid) < 0) ||
-	    ((sb.st_mode & 07777) != mode && chmod(path, mode) < 0)) {
-		errmsg_set(err,
-		    "cannot set owner and mode %04o of %s: %s: run this as "
-		    "its owner or as root",
-		    (unsigned)mode, path, strerror(errno));
-		return ST_DENIED;
-	}
-	return ST_OK;
-}
-
 /* The directory's modes will be ours to set, so it must not be shared. */
 static enum status
 make_directory(const char *dir, mode_t mode, struct errmsg *err)
@@ -168,7 +145,7 @@ set_modes(const char *path, const char *dir, enum store_access access,
 {
 	static const char *const suffixes[] = {"", "-wal", "-shm"};
 	mode_t file = access == STORE_OPEN ? 0660 : 0640;
-	uid_t uid = (uid_t)-1;
+	uid_t uid = OWNER_KEEP;
 	struct stat sb;
 	char name[4096];
 	enum status st;
@@ -179,11 +156,11 @@ set_modes(const char *path, const char *dir, enum store_access access,
 		uid = sb.st_uid;
 	if (gid == (gid_t)-1 && stat(dir, &sb) == 0)
 		gid = sb.st_gid;
-	st = set_access(dir, (uid_t)-1, gid,
-	    access == STORE_OPEN ? 02770 : 02750, err);
+	st = owner_set_directory(dir, gid, access == STORE_OPEN ? 02770 : 02750,
+	    err);
 	for (i = 0; st == ST_OK && i < 3; i++) {
 		(void)snprintf(name, sizeof(name), "%s%s", path, suffixes[i]);
-		st = set_access(name, uid, gid, file, err);
+		st = owner_set_file(name, uid, gid, file, err);
 	}
 	return st;
 }
@@ -202,6 +179,8 @@ store_create(const char *path, enum store_access access, const char *group,
 		return ST_NOMEM;
 	dir = dirname(copy);
 	st = find_group(group, &gid, err);
+	if (st == ST_OK)
+		st = owner_check(path, err);
 	if (st == ST_OK)
 		st = make_directory(dir, 0770, err);
 	old = umask(access == STORE_OPEN ? 0007 : 0027);
@@ -255,12 +234,14 @@ store_check_modes(const char *path, struct errmsg *err)
 {
 	char *copy = strdup(path), *dir;
 	struct stat d, f;
-	enum status st = ST_OK;
+	enum status st = owner_check(path, err);
 
 	if (copy == NULL)
 		return ST_NOMEM;
 	dir = dirname(copy);
-	if (stat(dir, &d) < 0 || stat(path, &f) < 0) {
+	if (st != ST_OK) {
+		/* and `err` says why */
+	} else if (stat(dir, &d) < 0 || stat(path, &f) < 0) {
 		st = errno == EACCES ? ST_DENIED : ST_NOTFOUND;
 		errmsg_set(err,
 		    st == ST_DENIED

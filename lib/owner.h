@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Whose the log's files are.  Who may write to their directory may put links
+ * there, so root stays out of directories of others, and owner and mode are
+ * set of what is open and is a plain file, never of a name.
+ */
+#ifndef WALCAST_OWNER_H
+#define WALCAST_OWNER_H
+
+#include <sys/types.h>
+
+#include "status.h"
+
+#define OWNER_KEEP ((uid_t)-1) /* of owner_set: as it is */
+
+/*
+ * May this process work on the file at `path`?  Root may where nobody else can
+ * write to its directory, or exchange it.
+ *
+ * Returns  ST_OK      not root, or root in a directory of root's; or there is
+ *                     no such directory yet
+ *          ST_UNSAFE  `err` says as whom to run
+ */
+MUST_USE enum status owner_check(const char *path, struct errmsg *err);
+
+/*
+ * The path with the links of its directory resolved, so that only its last
+ * part is left to be checked.
+ *
+ * Returns  ST_OK, ST_NOTFOUND (no such directory), ST_TOOLARGE
+ */
+MUST_USE enum status owner_real_path(const char *path, char *out, size_t size);
+
+/*
+ * Sets owner, group and mode where they differ.  What is not there is fine.
+ *
+ * uid, gid   OWNER_KEEP: as they are
+ * Returns    ST_OK; ST_DENIED: no right to; ST_UNSAFE: it is a link, or no
+ *            plain file with one name; ST_IO
+ */
+MUST_USE enum status owner_set_file(const char *path, uid_t uid, gid_t gid,
+    mode_t mode, struct errmsg *err);
+MUST_USE enum status owner_set_directory(const char *path, gid_t gid,
+    mode_t mode, struct errmsg *err);
+
+#endif
