@@ -13,6 +13,7 @@ const CONTROL = ['control.open', 'control.gap', 'control.close',
 export function open(prepare, sink, env, { token, headers, body }) {
 	let source = null;
 	let closed = false;
+	let wasOpen = false;
 	let id = '';
 	// It keeps the id for events without one; a new one is the event's own.
 	const take = ({ type, data, lastEventId }) => {
@@ -43,10 +44,15 @@ export function open(prepare, sink, env, { token, headers, body }) {
 		}
 		source = new env.EventSource(url,
 		    { withCredentials: init.credentials === 'include' });
-		source.onopen = () => closed || sink.opened({ status: 200, stream: null });
-		source.onerror = () => (source.readyState === CLOSED
+		source.onopen = () => {
+			wasOpen = true;
+			if (!closed)
+				sink.opened({ status: 200, stream: null });
+		};
+		// Under a service worker a broken connection closes it, too.
+		source.onerror = () => (source.readyState === CLOSED && !wasOpen
 			? fail('status', 'the server refused the stream; an ' +
-			    'EventSource does not say why', true)
+			    'EventSource does not say why', sink.isFatal(0))
 			: fail('network', 'the connection failed', false));
 		for (const type of new Set([...CONTROL, ...sink.types()]))
 			source.addEventListener(type, (e) => closed || take(e));

@@ -315,7 +315,8 @@ export interface Options extends CallbackOptions {
 	signal?: AbortSignal;
 
 	retry?: RetryPreset | Retry;
-	/** Statuses after which nothing more is tried; 200: no stream, but a page. */
+	/** Statuses after which nothing more is tried; 200: no stream, but a page;
+	 *  0: an EventSource was refused. */
 	fatal?(status: number): boolean;
 	connectTimeoutMs?: number;
 	/** Instead of heartbeat_ms times livenessFactor plus a second; 0: never. */

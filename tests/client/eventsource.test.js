@@ -97,6 +97,30 @@ test('what it calls closed is final', async () => {
 	assert.match(w.of('onError')[0].message, /does not say why/);
 });
 
+test('`fatal` is asked about what it calls closed, with 0', async () => {
+	const asked = [];
+	const w = await start({ fatal: (status) => asked.push(status) < 0 });
+	w.made[0].readyState = 2;
+	w.made[0].onerror();
+	assert.equal(w.stream.state, 'retrying');
+	assert.deepEqual(asked, [0]);
+	await w.clock.advance(1000);
+	assert.equal(w.made.length, 2);
+	w.stream.stop();
+});
+
+test('what was open and is closed was cut off, as under a service worker', async () => {
+	const w = await start();
+	w.made[0].open();
+	w.made[0].give('control.open', OPEN, '40');
+	w.made[0].readyState = 2;
+	w.made[0].onerror();
+	assert.equal(w.stream.state, 'retrying');
+	await w.clock.advance(1000);
+	assert.equal(w.made[1].url.searchParams.get('last_event_id'), '40');
+	w.stream.stop();
+});
+
 test('an event without an id is no repeat of the one before it', async () => {
 	const w = await start({ envelope: false });
 	w.made[0].open();

@@ -167,9 +167,10 @@ def test_a_service_worker_without_the_lines_loses_them(worked):
 
 
 @pytest.mark.parametrize("cut", ["killed", "stopped"])
-def test_the_client_loses_nothing_by_a_service_worker(worked, cut):
+@pytest.mark.parametrize("transport", ["auto", "eventsource"])
+def test_the_client_loses_nothing_by_a_service_worker(worked, transport, cut):
     st, browser, web = worked("")
-    page = browser.page(page_url(web))
+    page = browser.page(page_url(web, transport=transport))
     page.until("typeof ids === 'function'")
     assert page.eval("navigator.serviceWorker.controller !== null")
     sent = over_a_cut(st, page, cut, "log.filter(({ on }) => on === 'open')"
