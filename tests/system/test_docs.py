@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from harness import ROOT, Proc, free_port, wait_until
+from harness import KINDS, ROOT, Proc, free_port, wait_until
 from sse import Ended, Stream
 from test_sql import as_user
 
@@ -370,3 +370,34 @@ def test_headers_of_a_visitor_set_nothing_of_ours(make_stack, kind):
         with web.stream({"channel": "a"}, headers=forged) as s:
             e = s.next()
             assert e.type == "control.close" and "overload" in e.data
+
+
+# ---------------------------------------------------------------- the rest of it
+
+@pytest.mark.parametrize("kind", ["apache-proxy", "lighttpd"])
+def test_the_lines_of_the_readme_stream_through_the_web_server(make_stack,
+                                                               monkeypatch,
+                                                               kind):
+    text = block({"apache-proxy": "apache"}.get(kind, kind), "sse.fcgi")
+    monkeypatch.setattr(KINDS[kind], "shipped",
+                        lambda front, *files: front.adapt(text))
+    st = make_stack(metrics=False)
+    web = st.front(kind, cap=1)
+    with web.admit({"channel": "orders"}) as s:
+        id = st.publish("orders", "x")
+        assert s.data().id == str(id)
+        with web.stream({"channel": "orders"}) as other:
+            assert other.next().type == "control.close"
+    assert web.get("/index.html")[0] == 200
+
+
+def test_the_commands_of_the_readme_publish(make_stack):
+    st = make_stack(workers=0, metrics=False)
+    text = block("sh", "walcast publish")
+    done = subprocess.run(["sh", "-ec", text], timeout=30, text=True,
+                          capture_output=True, env=dict(
+                              os.environ, WALCAST_CONF=str(st.conf),
+                              PATH="%s:%s" % (st.bin, os.environ["PATH"])))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split()[0] == "1"
+    assert newest(st) == ("log", "message", "3")
