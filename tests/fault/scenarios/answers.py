@@ -28,7 +28,8 @@ BAD_EVENTS = [
 ]
 BAD_LINES = [("{", "bad_json"), ("[1", "bad_json"), ("7", "bad_request"),
              ("[]", "bad_request"), ("[7]", "bad_request"),
-             ('{"op":"nonsense"}', "bad_request"), ("\x01", "bad_json")]
+             ('{"op":"nonsense"}', "bad_request"), ("\x01", "bad_json"),
+             ("", "bad_json"), (" \r", "bad_json")]
 
 
 class Model:
