@@ -2,6 +2,7 @@
 /* What the commands share.  Writing blocks on stdout and stderr. */
 #include "cli_common.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <libgen.h>
@@ -201,6 +202,7 @@ look_at(struct span s, unsigned *code, bool *hidden)
 	const unsigned char *p = (const unsigned char *)s.p;
 	size_t i, n = utf8_sequence(s);
 
+	assert(p != NULL);
 	*code = p[0];
 	*hidden = n == 0 || p[0] < 0x20 || p[0] == 0x7f;
 	if (n < 2)
