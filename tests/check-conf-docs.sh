@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # Does walcast.conf(5) have every key of the table in lib/conf.c, with its
-# default, and no other?  Exits with 1 and the differences when not.
+# default, and no other, and is debian/walcast.conf what `debian/rules conf`
+# makes of the table?  Exits with 1 and the differences when not.
 
 set -eu
 
@@ -28,9 +29,13 @@ main(void)
 }
 END
 
-${CC:-cc} -std=c11 -D_GNU_SOURCE -Ilib -o "$dir/rows" "$dir/rows.c" \
-    lib/conf.c lib/buf.c lib/fmt.c lib/name.c lib/span.c lib/status.c \
-    lib/traceparent.c lib/utf8.c
+sources="lib/conf.c lib/buf.c lib/fmt.c lib/name.c lib/span.c lib/status.c
+    lib/traceparent.c lib/utf8.c"
+for program in "$dir/rows" debian/conf; do
+	# shellcheck disable=SC2086
+	${CC:-cc} -std=c11 -D_GNU_SOURCE -Ilib -o "$dir/${program##*/}" \
+	    "$program.c" $sources
+done
 "$dir/rows" | sort >"$dir/code"
 sed -n 's/^\.It Ic \([a-z_]*\) No =/\1 =/p' "$page" | sort >"$dir/docs"
 
@@ -42,6 +47,11 @@ fi
 if ! diff -u "$dir/docs" "$dir/code" >"$dir/diff"; then
 	echo "check-conf-docs: $page (-) differs from lib/conf.c (+):" >&2
 	grep '^[-+][a-z]' "$dir/diff" >&2
+	exit 1
+fi
+if ! "$dir/conf" | diff -u debian/walcast.conf - >"$dir/diff"; then
+	echo "check-conf-docs: debian/walcast.conf (-) differs from lib/conf.c (+); run debian/rules conf:" >&2
+	grep '^[-+][^-+]' "$dir/diff" >&2
 	exit 1
 fi
 echo "check-conf-docs: $(wc -l <"$dir/code") keys agree"
