@@ -317,8 +317,10 @@ def aborted_gets(go, addr, target, per_s, source="127.0.0.2", after_s=0.0):
 @load
 def holders(go, addr, target, n, source="127.0.0.2", read=True, rcvbuf=None,
             again=True):
-    """n streams from one address that stay; who is refused or closed comes
-    again at once.  read=False: never reads a byte."""
+    """n streams from one address that stay, of one target or of each of a
+    list in turn; who is refused or closed comes again at once.  read=False:
+    never reads a byte."""
+    targets = [target] if isinstance(target, str) else target
     pool, made, opened = Pool(), 0, set()
     ready, pause = False, 0
     while go.on(0.02):
@@ -327,8 +329,8 @@ def holders(go, addr, target, n, source="127.0.0.2", read=True, rcvbuf=None,
             s = web(addr, source, rcvbuf)
             if s is None:
                 break
+            give(s, get(targets[made % len(targets)]))
             made += 1
-            give(s, get(target))
             pool.add(s, select.EPOLLIN if read else 0)
         if not ready and (short <= 0 or made >= n):
             ready = True
@@ -353,7 +355,7 @@ def main():
     random.seed(1)
     line = b""
     while not line.endswith(b"\n"):     # sys.stdin would read past it
-        got = os.read(0, 1)
+        got = os.read(0, 1 << 16)
         if not got:
             return 2
         line += got
