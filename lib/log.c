@@ -15,6 +15,7 @@
 #include "buf.h"
 #include "clock.h"
 #include "jsontext.h"
+#include "utf8.h"
 
 #define TEXT_MAX_BYTES  2048 /* of a message */
 #define FIELD_MAX_BYTES 512
@@ -47,19 +48,25 @@ log_init(const char *program, enum log_format format, enum log_level level)
 }
 
 /*
- * Masks control characters from `first` on: C0, DEL, and C1 in UTF-8, which
- * terminals obey as well.
+ * Masks what a terminal would obey (utf8.h); of a field not C0, which its
+ * quoting escapes.  Quoting replaces what is no UTF-8, too, and only a plain
+ * line of text has none.
  */
 static void
-mask_controls(char *text, size_t n, unsigned char first)
+mask_controls(char *text, size_t len, bool plain)
 {
-	unsigned char *p = (unsigned char *)text, *end = p + n;
+	struct span s = span_of(text, len);
+	unsigned code;
+	size_t n;
 
-	for (; p < end; p++) {
-		if ((*p < ' ' && *p >= first) || *p == 0x7f)
-			*p = '?';
-		if (*p == 0xc2 && p + 1 < end && p[1] >= 0x80 && p[1] < 0xa0)
-			p[0] = p[1] = '?';
+	for (; s.len > 0; s = span_skip(s, n)) {
+		n = utf8_decode(s, &code);
+		if (n == 0) {
+			n = 1;
+			code = plain && self.format == LOG_TEXT ? 0 : 'x';
+		}
+		if (utf8_is_hidden(code) && (plain || code >= ' '))
+			memset(text + len - s.len, '?', n);
 	}
 }
 
@@ -155,7 +162,7 @@ vlog(enum log_level level, int err, const char *fmt, va_list ap)
 	if (err != 0)
 		(void)snprintf(text + n, sizeof(text) - n, ": %s",
 		    strerror(err));
-	mask_controls(text, strlen(text), 0);
+	mask_controls(text, strlen(text), true);
 	emit(level, text);
 }
 
@@ -221,7 +228,7 @@ put_plain(struct buf *out, struct span text)
 	return buf_append(out, text);
 }
 
-/* Quoting escapes C0 and what is not UTF-8; the other controls are masked. */
+/* Quoting escapes C0 and what is not UTF-8; the others are masked. */
 static enum status
 put_text(struct buf *out, bool json, struct span text)
 {
@@ -235,7 +242,7 @@ put_text(struct buf *out, bool json, struct span text)
 			n--;
 	}
 	memcpy(copy, text.p, n);
-	mask_controls(copy, n, ' ');
+	mask_controls(copy, n, false);
 	text = span_of(copy, n);
 	return json ? jsontext_quote(out, text) : put_plain(out, text);
 }

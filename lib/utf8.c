@@ -48,6 +48,27 @@ utf8_sequence(struct span s)
 }
 
 size_t
+utf8_decode(struct span s, unsigned *code)
+{
+	const unsigned char *p = (const unsigned char *)s.p;
+	size_t i, n = utf8_sequence(s);
+
+	*code = n < 2 ? p[0] : p[0] & (0xffu >> (n + 1));
+	for (i = 1; i < n; i++)
+		*code = *code << 6 | (p[i] & 0x3fu);
+	return n;
+}
+
+bool
+utf8_is_hidden(unsigned code)
+{
+	return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x61c ||
+	    code == 0x200e || code == 0x200f ||
+	    (code >= 0x202a && code <= 0x202e) ||
+	    (code >= 0x2066 && code <= 0x2069);
+}
+
+size_t
 utf8_bad(struct span s)
 {
 	bool whole;

@@ -18,6 +18,16 @@
 /* The length of the well-formed sequence at the front of s, or 0. */
 size_t utf8_sequence(struct span s);
 
+/* The same, and the code point; s is not empty. */
+size_t utf8_decode(struct span s, unsigned *code);
+
+/*
+ * Does a terminal obey this one instead of showing it?  C0, DEL, C1, and what
+ * turns the direction of text (Unicode, UAX 9), so that it reads as something
+ * else.
+ */
+bool utf8_is_hidden(unsigned code);
+
 /* How many bytes of s one U+FFFD stands for; s is not empty, and does not
  * begin with a well-formed sequence. */
 size_t utf8_bad(struct span s);

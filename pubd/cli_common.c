@@ -2,7 +2,6 @@
 /* What the commands share.  Writing blocks on stdout and stderr. */
 #include "cli_common.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <libgen.h>
@@ -192,28 +191,15 @@ cli_size(char out[CLI_SIZE_BYTES], int64_t bytes)
 
 /*
  * Looks at the character at the front of s, which is not empty.  Returns its
- * bytes; *hidden becomes true where a terminal would obey instead of showing
- * it: C0, DEL, C1, and what turns the direction of text (Unicode, UAX 9), so
- * that it reads as something else.  Of bytes that are no UTF-8 each is one.
+ * bytes; of those that are no UTF-8 each is one, and hidden.
  */
 static size_t
 look_at(struct span s, unsigned *code, bool *hidden)
 {
-	const unsigned char *p = (const unsigned char *)s.p;
-	size_t i, n = utf8_sequence(s);
+	size_t n = utf8_decode(s, code);
 
-	assert(p != NULL);
-	*code = p[0];
-	*hidden = n == 0 || p[0] < 0x20 || p[0] == 0x7f;
-	if (n < 2)
-		return 1;
-	*code = p[0] & (0xffu >> (n + 1));
-	for (i = 1; i < n; i++)
-		*code = *code << 6 | (p[i] & 0x3fu);
-	*hidden = *code < 0xa0 || *code == 0x61c || *code == 0x200e ||
-	    *code == 0x200f || (*code >= 0x202a && *code <= 0x202e) ||
-	    (*code >= 0x2066 && *code <= 0x2069);
-	return n;
+	*hidden = n == 0 || utf8_is_hidden(*code);
+	return n == 0 ? 1 : n;
 }
 
 /* The bytes at the front that are shown as they are. */

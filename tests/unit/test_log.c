@@ -102,7 +102,11 @@ a_peer_cannot_forge_a_line(void **state)
 	log_info("from %s",
 	    "\xc2\x85prog\xc2\x9b"
 	    "2J\xc2\xa0\xc3\x85\xc2");
-	assert_line(capture_end(), "from ??prog??2J\xc2\xa0\xc3\x85\xc2");
+	assert_line(capture_end(), "from ??prog??2J\xc2\xa0\xc3\x85?");
+	/* Bytes of C1 alone, and what turns the direction of text. */
+	capture_begin();
+	log_info("%s", "\x9b\xe2\x80\xae\xd8\x9c\xe2\x81\xa9 \xe2\x80\x8d");
+	assert_line(capture_end(), "????????? \xe2\x80\x8d");
 }
 
 static void
