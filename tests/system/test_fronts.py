@@ -181,10 +181,12 @@ def test_metrics_are_there_for_this_host(web):
     assert web.get("/sse-metrics.fcgi/healthz")[0] == 200
 
 
-@pytest.mark.parametrize("cgi", ["cgid", "cgi"])
-def test_a_url_is_no_command_line(stack, fronts, cgi):
+@pytest.mark.parametrize("kind, opts", [
+    ("apache-cgi", {"cgi": "cgid"}), ("apache-cgi", {"cgi": "cgi"}),
+    ("apache-fcgid", {}), ("lighttpd-bin", {})])
+def test_a_url_is_no_command_line(stack, fronts, kind, opts):
     """Apache makes a CGI program's arguments out of a query without '='."""
-    web = fronts("apache-cgi", cgi=cgi)
+    web = fronts(kind, **opts)
     address = "127.0.0.1:%d" % free_port()
     sock = stack.run / "visitor.sock"
     for query in ["--listen+" + address, "--listen=" + address,
