@@ -36,6 +36,7 @@ static enum status
 add(void *arg, struct span name, int64_t last_id)
 {
 	struct list *l = arg;
+	size_t from = l->out.len;
 	enum status st;
 
 	if (last_id < l->oldest)
@@ -52,9 +53,10 @@ add(void *arg, struct span name, int64_t last_id)
 	if (st == ST_OK)
 		st = jsontext_quote(&l->out, name);
 	if (st == ST_OK)
-		st = buf_printf(&l->out, ",\"last_id\":%" PRId64 "}\n",
-		    last_id);
-	return st;
+		st = buf_printf(&l->out, ",\"last_id\":%" PRId64 "}", last_id);
+	if (st == ST_OK)
+		st = cli_escape_json(&l->out, from);
+	return st == ST_OK ? buf_append(&l->out, SPAN("\n")) : st;
 }
 
 static enum status

@@ -205,6 +205,7 @@ static enum status
 put_json(struct report *r, const struct statusdb_row *row)
 {
 	struct buf *out = &r->rows;
+	size_t from = out->len;
 	enum status st = ST_OK;
 
 	if (out->len > 0)
@@ -237,7 +238,9 @@ put_json(struct report *r, const struct statusdb_row *row)
 		st = buf_append(out, SPAN(",\"gauges\":"));
 	if (st == ST_OK)
 		st = buf_append(out, row->gauges);
-	return st == ST_OK ? buf_append(out, SPAN("}")) : st;
+	if (st == ST_OK)
+		st = buf_append(out, SPAN("}"));
+	return st == ST_OK ? cli_escape_json(out, from) : st;
 }
 
 static void

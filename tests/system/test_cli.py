@@ -238,3 +238,9 @@ def test_what_a_terminal_obeys_is_shown_and_not_sent_to_it(make_stack):
     assert [g["data"] for g in got] == [text, {"k": text}, text,
                                         "\x1b\ufffdA\x9b[\u202e"]
     assert got[2]["event"] == "tick\u202eevil"
+    # Who may write to the files may put anything into them.
+    with sqlite3.connect(st.db, timeout=5) as db:
+        db.execute("INSERT INTO channels VALUES ('x' || char(0x202e, 0x9b), "
+                   "4)")
+    out = st.walcast("channels", "--json", check=True).stdout
+    assert b"x\\u202e\\u009b" in out and "\u202e" not in out.decode()
