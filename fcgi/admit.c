@@ -13,6 +13,7 @@
 
 #include "address.h"
 #include "clock.h"
+#include "hashtable.h"
 #include "journal.h"
 #include "log.h"
 #include "random.h"
@@ -495,6 +496,15 @@ abandon(struct entry *e)
 	free(s);
 }
 
+/* Nobody outside can tell who shares his queue. */
+static uint8_t
+queue_of(struct span remote)
+{
+	uint64_t key = address_key(remote);
+
+	return hashtable_hash(&key, sizeof(key)) % HUB_QUEUES;
+}
+
 /* True: the stream is open. */
 static bool
 open_stream(struct entry *e)
@@ -517,6 +527,7 @@ open_stream(struct entry *e)
 	}
 	if (subs_ref(hub_subs(a->hub), &spec, &e->s->sub) != ST_OK)
 		return false;
+	e->s->queue = queue_of(e->req.remote);
 	if (!know_the_log(e)) {
 		reject(e, ADMIT_UNAVAILABLE);
 		return false;

@@ -112,8 +112,8 @@ hub_new_epoch(struct hub *h, const struct store_bounds *b,
 	h->epoch_code = code;
 	hub_reset(h, b, b->oldest - 1);
 	/* Those that wait for a page of the old log have to be told. */
-	while (!TAILQ_EMPTY(&h->paging))
-		hub_move(h, TAILQ_FIRST(&h->paging), STREAM_READY);
+	while (hub_first_paging(h) != NULL)
+		hub_move(h, hub_first_paging(h), STREAM_READY);
 }
 
 void

@@ -32,6 +32,14 @@
 
 struct hub;
 
+/*
+ * Streams that wait for the store stand in so many queues, each in that of its
+ * client's address, and the queues take turns (stochastic fairness queueing,
+ * McKenney 1990): a hundred replays of one address cost the others what one
+ * does.
+ */
+#define HUB_QUEUES 64
+
 struct hub_options {
 	size_t ring_bytes;
 	uint64_t heartbeat_us;

@@ -14,11 +14,11 @@
 #include "fmt.h"
 #include "journal.h"
 
-#define SERVE_STREAMS 1024       /* streams served in one turn */
+#define SERVE_STREAMS 256        /* streams served in one turn */
 #define SERVE_RUNS    8          /* runs for one stream in one turn */
 #define RING_SCAN     8192       /* entries looked at for one run */
-#define SERVE_BYTES   (4u << 20) /* written by one hub_serve */
-#define SERVE_SCAN    (1u << 20) /* entries looked at by one hub_serve */
+#define SERVE_BYTES   (1u << 20) /* written by one hub_serve */
+#define SERVE_SCAN    (1u << 15) /* entries looked at by one hub_serve */
 #define LAGGING_US    5000000    /* behind for so long is worth a line */
 #define LOOK_US       1000000    /* how often they are looked for */
 
@@ -162,9 +162,10 @@ serve_run(struct hub *h, struct stream *s)
 static void
 serve(struct hub *h, struct stream *s)
 {
+	uint64_t scan_upto = h->n_scanned + RING_SCAN;
 	int i;
 
-	for (i = 0; i < SERVE_RUNS; i++)
+	for (i = 0; i < SERVE_RUNS && h->n_scanned < scan_upto; i++)
 		if (!serve_run(h, s))
 			return;
 	/* Enough for this turn: the others first. */
@@ -196,15 +197,22 @@ hub_busy(const struct hub *h)
 struct stream *
 hub_first_paging(const struct hub *h)
 {
-	return TAILQ_FIRST(&h->paging);
+	unsigned i;
+
+	for (i = 0; i < HUB_QUEUES; i++) {
+		unsigned at = (h->paging_at + i) % HUB_QUEUES;
+
+		if (!TAILQ_EMPTY(&h->paging[at]))
+			return TAILQ_FIRST(&h->paging[at]);
+	}
+	return NULL;
 }
 
 void
 hub_later(struct hub *h, struct stream *s)
 {
 	assert(s->state == STREAM_PAGING);
-	TAILQ_REMOVE(&h->paging, s, link);
-	TAILQ_INSERT_TAIL(&h->paging, s, link);
+	hub_move(h, s, STREAM_PAGING);
 }
 
 void
@@ -251,11 +259,14 @@ tell_lagging(struct hub *h, struct stream_list *list, uint64_t now_us)
 void
 hub_tell_lagging(struct hub *h, uint64_t now_us)
 {
+	size_t i;
+
 	if (now_us < h->look_us)
 		return;
 	h->look_us = now_us + LOOK_US;
 	tell_lagging(h, &h->ready, now_us);
-	tell_lagging(h, &h->paging, now_us);
+	for (i = 0; i < HUB_QUEUES; i++)
+		tell_lagging(h, &h->paging[i], now_us);
 	tell_lagging(h, &h->blocked, now_us);
 }
 
@@ -277,16 +288,24 @@ look_at(const struct hub *h, const struct stream *s, struct hub_survey *out)
 		out->replay_depth = lag;
 }
 
+static void
+look_at_all(const struct hub *h, const struct stream_list *list,
+    struct hub_survey *out)
+{
+	const struct stream *s;
+
+	TAILQ_FOREACH (s, list, link)
+		look_at(h, s, out);
+}
+
 void
 hub_look(const struct hub *h, struct hub_survey *out)
 {
-	const struct stream_list *const lists[] = {&h->ready, &h->paging,
-	    &h->blocked};
-	const struct stream *s;
 	size_t i;
 
 	*out = (struct hub_survey){0};
-	for (i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
-		TAILQ_FOREACH (s, lists[i], link)
-			look_at(h, s, out);
+	look_at_all(h, &h->ready, out);
+	look_at_all(h, &h->blocked, out);
+	for (i = 0; i < HUB_QUEUES; i++)
+		look_at_all(h, &h->paging[i], out);
 }

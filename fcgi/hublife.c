@@ -37,7 +37,7 @@ list_of(struct hub *h, struct stream *s)
 	case STREAM_BLOCKED:
 		return &h->blocked;
 	case STREAM_PAGING:
-		return &h->paging;
+		return &h->paging[s->queue];
 	case STREAM_DEAD:
 		break;
 	}
@@ -61,6 +61,8 @@ leave(struct hub *h, struct stream *s)
 {
 	if (s->state == STREAM_LIVE)
 		s->sub->n_live--;
+	if (s->state == STREAM_PAGING)
+		h->paging_at = (s->queue + 1u) % HUB_QUEUES;
 	TAILQ_REMOVE(list_of(h, s), s, link);
 }
 
@@ -378,9 +380,10 @@ hub_begin_life(struct hub *h)
 	int i;
 
 	TAILQ_INIT(&h->ready);
-	TAILQ_INIT(&h->paging);
 	TAILQ_INIT(&h->blocked);
 	TAILQ_INIT(&h->dead);
+	for (i = 0; i < HUB_QUEUES; i++)
+		TAILQ_INIT(&h->paging[i]);
 	for (i = 0; i < WHEEL_SLOTS; i++)
 		TAILQ_INIT(&h->wheel[i]);
 	h->tick.fn = on_tick;

@@ -58,7 +58,9 @@ struct hub {
 	struct traced_set *traced; /* NULL: nobody asks */
 
 	/* the streams */
-	struct stream_list ready, paging, blocked, dead;
+	struct stream_list ready, blocked, dead;
+	struct stream_list paging[HUB_QUEUES];
+	unsigned paging_at; /* the queue whose turn it is */
 	size_t n_streams;
 	uint64_t n_scanned; /* entries looked at for streams behind */
 	uint64_t look_us;   /* when to look for streams that lag */

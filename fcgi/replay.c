@@ -15,9 +15,12 @@
 #define PAGE_ROWS     4096          /* looked at for one page */
 #define PAGE_KEEP     (512u * 1024) /* memory a page may keep */
 #define FRAME_MAX     (40u << 20)   /* of one event, all escapes counted */
-#define SERVES_A_TURN 256
-#define READS_A_TURN  16
-#define NEWEST_ROWS   65536
+#define SERVES_A_TURN 64
+#define READS_A_TURN  2 /* some ms: the live ones wait for it */
+/* To find the newest n, for a stream that begins with them: */
+#define NEWEST_LINKS   1024  /* rows, when all channels are known by name */
+#define NEWEST_ENTRIES 65536 /* entries of the ring */
+#define NEWEST_ROWS    4096  /* rows behind it */
 
 struct place {
 	int64_t id;
@@ -317,21 +320,85 @@ replay_turn(struct replay *r, struct store_reader *store, bool *more)
 	return st == ST_AGAIN ? ST_OK : st;
 }
 
+/*
+ * Among the entries of the ring, from its end: how many of the n are left to
+ * be found before *at.
+ */
+static int
+newest_in_ring(const struct ring *ring, const struct sub *sub, int n,
+    int64_t *at)
+{
+	uint64_t number = ring_end(ring), first = ring_first(ring);
+	struct ring_entry e;
+
+	if (number - first > NEWEST_ENTRIES)
+		first = number - NEWEST_ENTRIES;
+	while (n > 0 && number > first) {
+		ring_get(ring, --number, &e);
+		if (!subs_match(sub, e.channel, e.event))
+			continue;
+		*at = e.id - 1;
+		n--;
+	}
+	return n;
+}
+
+/*
+ * What the ring has not, in a bounded number of rows; where there is no ring
+ * (plain CGI) no other stream waits for this one.
+ */
+static enum status
+newest_by_scan(struct replay *r, struct store_reader *store,
+    const struct sub *sub, int n, int64_t *position)
+{
+	const struct ring *ring = hub_ring(r->hub);
+	struct store_page sp = {.upto_id = hub_head(r->hub),
+	    .max_rows = ring_count(ring) == 0 ? NEWEST_ENTRIES : NEWEST_ROWS,
+	    .want = want,
+	    .arg = r};
+	int64_t at = sp.upto_id;
+	enum status st;
+
+	n = newest_in_ring(ring, sub, n, &at);
+	if (n > 0 && ring_count(ring) < NEWEST_ENTRIES) {
+		if (ring_count(ring) > 0)
+			sp.upto_id = ring_base(ring);
+		if (sp.upto_id > 0) {
+			int64_t older = sp.upto_id;
+
+			st = store_newest(store, &sp, n, &older);
+			if (st != ST_OK)
+				return st;
+			if (older < sp.upto_id)
+				at = older;
+		}
+	}
+	*position = at;
+	return ST_OK;
+}
+
 enum status
 replay_newest(struct replay *r, struct store_reader *store,
     const struct sub *sub, int n, int64_t *position)
 {
 	struct store_page sp = {.upto_id = hub_head(r->hub),
-	    .max_rows = NEWEST_ROWS,
+	    .max_rows = NEWEST_LINKS,
 	    .want = want,
 	    .arg = r};
+	const struct span *name;
+	size_t n_names;
+	enum status st = ST_FULL;
 
 	if (sp.upto_id == 0) { /* would be no bound */
 		*position = 0;
 		return ST_OK;
 	}
 	r->sub = sub;
-	return store_newest(store, &sp, n, position);
+	if (subs_names(sub, &name, &n_names) && n <= NEWEST_LINKS)
+		st = store_newest_of(store, name, n_names, &sp, n, position);
+	if (st == ST_FULL)
+		st = newest_by_scan(r, store, sub, n, position);
+	return st;
 }
 
 uint64_t

@@ -57,6 +57,7 @@ struct stream {
 	uint8_t head_left;         /* bytes of its header that are not out */
 	uint8_t state;             /* enum stream_state */
 	uint8_t wheel_slot;
+	uint8_t queue;  /* less than HUB_QUEUES: of its address */
 	uint8_t front;  /* enum front */
 	uint8_t ending; /* closed when pend is out: 1 + why; 0: goes on */
 	bool wants_out; /* EPOLLOUT is asked for */

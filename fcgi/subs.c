@@ -14,6 +14,7 @@
 #include "buf.h"
 #include "hashtable.h"
 #include "name.h"
+#include "nameset.h"
 
 #define KEY_BYTES_MAX (64u * (NAME_MAX_BYTES + 1) * 2 + 16)
 
@@ -32,6 +33,9 @@ struct sub_impl {
 	uint64_t asked;               /* subs_find that asked it last */
 	struct span *channel, *event; /* into key */
 	size_t n_channels, n_events;
+	struct span *name, *prefix; /* the channels, apart; without the '*' */
+	size_t n_names, n_prefixes;
+	struct nameset names, events;
 	size_t key_len;
 	char key[];
 };
@@ -63,18 +67,6 @@ subs_free(struct subs **s)
 	*s = NULL;
 }
 
-static int
-compare_spans(const void *a, const void *b)
-{
-	const struct span *x = a, *y = b;
-	size_t n = x->len < y->len ? x->len : y->len;
-	int c = n == 0 ? 0 : memcmp(x->p, y->p, n);
-
-	if (c != 0)
-		return c;
-	return x->len < y->len ? -1 : x->len > y->len;
-}
-
 /* Appends the sorted spans, each ended by a byte that none contains. */
 static enum status
 put_sorted(struct buf *key, const struct span *list, size_t n)
@@ -86,7 +78,7 @@ put_sorted(struct buf *key, const struct span *list, size_t n)
 	assert(n <= 64);
 	if (n > 0)
 		memcpy(sorted, list, n * sizeof(*list));
-	qsort(sorted, n, sizeof(*sorted), compare_spans);
+	qsort(sorted, n, sizeof(*sorted), nameset_compare);
 	for (i = 0; st == ST_OK && i < n; i++) {
 		st = buf_append(key, sorted[i]);
 		if (st == ST_OK)
@@ -122,10 +114,39 @@ find_spans(struct span *rest, struct span *list, size_t n)
 	*rest = span_skip(*rest, 1);
 }
 
+static bool
+is_prefix(struct span pattern)
+{
+	return pattern.p[pattern.len - 1] == '*';
+}
+
+/*
+ * The sorted channels as names and as prefixes, both sorted.
+ *
+ * list   has room for all of them
+ */
+static void
+part_channels(struct sub_impl *m, struct span *list)
+{
+	size_t i;
+
+	m->name = list;
+	for (i = 0; i < m->n_channels; i++)
+		if (!is_prefix(m->channel[i]))
+			m->name[m->n_names++] = m->channel[i];
+	m->prefix = m->name + m->n_names;
+	for (i = 0; i < m->n_channels; i++)
+		if (is_prefix(m->channel[i]))
+			m->prefix[m->n_prefixes++] = span_of(m->channel[i].p,
+			    m->channel[i].len - 1);
+	qsort(m->prefix, m->n_prefixes, sizeof(*m->prefix), nameset_compare);
+	m->n_prefixes = nameset_reduce(m->prefix, m->n_prefixes);
+}
+
 static struct sub_impl *
 impl_new(struct span key, const struct sub_spec *spec)
 {
-	size_t n = spec->n_channels + spec->n_events;
+	size_t n = 2 * spec->n_channels + spec->n_events;
 	struct sub_impl *m = calloc(1, sizeof(*m) + key.len);
 	struct span rest;
 
@@ -145,16 +166,13 @@ impl_new(struct span key, const struct sub_spec *spec)
 	rest = span_of(m->key + 1, key.len - 1);
 	find_spans(&rest, m->channel, m->n_channels);
 	find_spans(&rest, m->event, m->n_events);
+	part_channels(m, m->event + m->n_events);
+	nameset_init(&m->names, m->name, m->n_names);
+	nameset_init(&m->events, m->event, m->n_events);
 	m->sub.envelope = spec->envelope;
 	m->sub.impl = m;
 	TAILQ_INIT(&m->sub.live);
 	return m;
-}
-
-static bool
-is_prefix(struct span pattern)
-{
-	return pattern.p[pattern.len - 1] == '*';
 }
 
 static void
@@ -323,26 +341,29 @@ subs_unref(struct subs *s, struct sub **sub)
 static bool
 event_wanted(const struct sub_impl *m, struct span event)
 {
-	size_t i;
-
-	for (i = 0; i < m->n_events; i++)
-		if (span_eq(m->event[i], event))
-			return true;
-	return m->n_events == 0;
+	return m->n_events == 0 || nameset_has(&m->events, event);
 }
 
 bool
 subs_match(const struct sub *sub, struct span channel, struct span event)
 {
 	const struct sub_impl *m = sub->impl;
-	size_t i;
 
 	if (channel.len > NAME_MAX_BYTES)
 		return false; /* as subs_find */
-	for (i = 0; i < m->n_channels; i++)
-		if (name_pattern_match(m->channel[i], channel))
-			return event_wanted(m, event);
-	return false;
+	return (nameset_has(&m->names, channel) ||
+		   nameset_begins(m->prefix, m->n_prefixes, channel)) &&
+	    event_wanted(m, event);
+}
+
+bool
+subs_names(const struct sub *sub, const struct span **name, size_t *n)
+{
+	const struct sub_impl *m = sub->impl;
+
+	*name = m->name;
+	*n = m->n_names;
+	return m->n_prefixes == 0;
 }
 
 struct finding {

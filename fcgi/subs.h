@@ -55,6 +55,12 @@ void subs_unref(struct subs *s, struct sub **sub);
 /* Does it want this event? */
 bool subs_match(const struct sub *sub, struct span channel, struct span event);
 
+/*
+ * The channels that it names whole; valid while it is referred to.
+ * Returns  whether these are all that it wants: it has no prefixes
+ */
+bool subs_names(const struct sub *sub, const struct span **name, size_t *n);
+
 /* Calls fn once for each subscription that wants the event. */
 void subs_find(struct subs *s, struct span channel, struct span event,
     void (*fn)(void *arg, struct sub *sub), void *arg);

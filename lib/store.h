@@ -260,6 +260,22 @@ MUST_USE enum status store_read(struct store_reader *r,
 MUST_USE enum status store_newest(struct store_reader *r,
     struct store_page *page, int n, int64_t *position);
 
+#define STORE_NAMES_MAX 64
+
+/*
+ * The same for these channels alone, at the cost of one row for each of their
+ * events, however many others there are: by the id that each row has of the
+ * one before it on its channel.
+ *
+ * name     at most STORE_NAMES_MAX, no two equal
+ * page     upto_id, max_rows, want and arg count; `want` is shown the id, the
+ *          channel and the event
+ * Returns  as above; ST_FULL: n were not found in max_rows rows
+ */
+MUST_USE enum status store_newest_of(struct store_reader *r,
+    const struct span *name, size_t n_names, struct store_page *page, int n,
+    int64_t *position);
+
 /* Calls fn for each channel with its newest id, in name order. */
 MUST_USE enum status store_channels(struct store_reader *r,
     enum status (*fn)(void *arg, struct span name, int64_t last_id), void *arg);

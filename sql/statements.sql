@@ -40,8 +40,12 @@ UPDATE meta SET value = lower(hex(randomblob(16))) WHERE name = 'generation';
 SELECT id, channel, event, ts, prev, key, trace, json, data
 FROM events WHERE id > ?1 ORDER BY id LIMIT ?2;
 
+-- name: link
+SELECT event, prev FROM events WHERE id = ?1;
+
 -- name: newest
-SELECT id, channel, event FROM events ORDER BY id DESC LIMIT ?1;
+SELECT id, channel, event FROM events WHERE id <= ?2
+ORDER BY id DESC LIMIT ?1;
 
 -- name: cut_by_age
 -- Of ?4 events from ?1 on: the id behind the last that is older than ?2, of

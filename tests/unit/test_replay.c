@@ -3,6 +3,8 @@
  * hears of what is not. */
 #include "replay.h"
 
+#include "hubparts.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,6 +59,31 @@ stand_at_head(struct fixture *f)
 
 	assert_status(store_reader_bounds(f->log.r, &b), ST_OK);
 	hub_reset(f->rig.hub, &b, b.head);
+}
+
+static enum status
+take_into_hub(void *arg, const struct store_event *e)
+{
+	if (!hub_take(arg, e))
+		hub_dispatch(arg);
+	return ST_OK;
+}
+
+/* The ring holds what comes after this id. */
+static void
+fill_ring_from(struct fixture *f, int64_t base)
+{
+	struct store_page p = {.after_id = base,
+	    .max_rows = 1000,
+	    .take = take_into_hub,
+	    .arg = f->rig.hub};
+	struct store_bounds b;
+
+	assert_status(store_reader_bounds(f->log.r, &b), ST_OK);
+	hub_reset(f->rig.hub, &b, base);
+	assert_status(store_read(f->log.r, &p), ST_OK);
+	hub_dispatch(f->rig.hub);
+	assert_int_equal(hub_head(f->rig.hub), b.head);
 }
 
 /* Turns until nobody waits; false when that does not come. */
@@ -625,6 +652,83 @@ one_whose_page_fails_lets_the_others_go_first(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* The ring has the last of them, the store the others: as without a ring. */
+static void
+the_newest_are_found_in_the_ring_and_behind_it(void **state)
+{
+	static const char *const wishes[] = {"a", "b", "a,b", "a*", "*", "z*"};
+	struct fixture *f = *state;
+	size_t wish;
+	int n;
+
+	for (n = 0; n < 30; n++)
+		rig_log_add(&f->log, n % 7 == 0 ? "a" : "b", SPAN("x"), 1);
+	for (wish = 0; wish < sizeof(wishes) / sizeof(wishes[0]); wish++) {
+		struct sub *sub = rig_sub(hub_subs(f->rig.hub),
+		    &(struct rig_wish){.channels = wishes[wish]});
+
+		for (n = 1; n < 32; n += 3) {
+			int64_t in_store = -1, in_both = -1;
+
+			stand_at_head(f);
+			assert_status(replay_newest(f->replay, f->log.r, sub, n,
+					  &in_store),
+			    ST_OK);
+			fill_ring_from(f, 17);
+			assert_status(replay_newest(f->replay, f->log.r, sub, n,
+					  &in_both),
+			    ST_OK);
+			assert_int_equal(in_both, in_store);
+		}
+		subs_unref(hub_subs(f->rig.hub), &sub);
+	}
+}
+
+/* ---- whose turn it is ---------------------------------------------------- */
+
+static void
+stand_in_queue(struct fixture *f, struct rig_client *c, uint8_t queue)
+{
+	hub_move(f->rig.hub, c->s, STREAM_READY);
+	c->s->queue = queue;
+	hub_move(f->rig.hub, c->s, STREAM_PAGING);
+}
+
+/* Four streams of one address cost another one what one of them does. */
+static void
+addresses_take_turns(void **state)
+{
+	struct fixture *f = *state;
+	static struct rig_client many[4], one;
+	size_t i, n_others = 0;
+
+	rig_log_add(&f->log, "a", SPAN("some text"), 20000);
+	rig_log_add(&f->log, "b", SPAN("some text"), 1);
+	stand_at_head(f);
+	for (i = 0; i < 4; i++) {
+		join_at(f, &many[i], "a", 0);
+		stand_in_queue(f, &many[i], 3);
+	}
+	join_at(f, &one, "b", 20000);
+	stand_in_queue(f, &one, 40);
+	while (one.s->state == STREAM_PAGING) {
+		struct stream *s = hub_first_paging(f->rig.hub);
+
+		n_others += s != one.s;
+		hub_later(f->rig.hub, s);
+		if (s == one.s)
+			break;
+	}
+	assert_true(n_others <= 1);
+	for (i = 0; i < 20; i++) { /* and so it goes on */
+		struct stream *s = hub_first_paging(f->rig.hub);
+
+		assert_int_equal(s == one.s, i % 2 == 1);
+		hub_later(f->rig.hub, s);
+	}
+	assert_true(settle(f));
+}
+
 int
 main(void)
 {
@@ -647,6 +751,8 @@ main(void)
 	    TEST(an_event_that_no_frame_can_hold_is_told_and_passed),
 	    TEST(odd_names_and_ids_do_no_harm),
 	    TEST(the_newest_n_are_counted_among_the_wanted),
+	    TEST(the_newest_are_found_in_the_ring_and_behind_it),
+	    TEST(addresses_take_turns),
 	    TEST(without_memory_a_page_comes_later),
 	    TEST(one_whose_page_fails_lets_the_others_go_first),
 	};
