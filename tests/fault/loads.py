@@ -228,6 +228,17 @@ def publish(go, path, n, channel="hostile"):
 
 
 @load
+def talk(go, path, n, line, repeat=1, per_s=None):
+    """n connections that send a line over and over; an @ in it stands for
+    so many bytes."""
+    head, at, tail = line.partition("@")
+    raw = (head + "x" * repeat + tail if at else line).encode() + b"\n"
+    sent, left, lines = talkers(go, dial_all(path, n), raw, per_s)
+    return {"lines": sent, "closed_by_peer": left, "answers": len(lines),
+            "answered_ok": sum(b'"ok":true' in line for line in lines)}
+
+
+@load
 def reports(go, path, n, per_s, role="worker"):
     """n watch connections that each report so often."""
     conns = dial_all(path, n)
