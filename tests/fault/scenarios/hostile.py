@@ -7,13 +7,18 @@ The loads are those of loads.py: from strangers, bounded in count and time.
 
 import contextlib
 import ctypes
+import os
 import resource
+import shutil
+import signal
 import socket
 import sqlite3
+import subprocess
 import threading
 import time
 
-from harness import Stack, wait_until
+import fcgi
+from harness import RUN_AS, Stack, wait_until
 from innocent import (figures, fresh_publisher, hostile, innocents,
                       new_stream)
 from scenario import scenario
@@ -403,7 +408,7 @@ def of_64(names):
 
 
 @scenario("hostile-names", tags="hostile security", fronts=ONE,
-          rounds=1)
+          short=True, rounds=1)
 def hostile_names(run):
     """800 streams of 64 channels each, whose names fall into one bucket of a
     hash table without a key; then 20 more come each second."""
@@ -412,14 +417,14 @@ def hostile_names(run):
     targets = of_64(colliding(64 * 1000))
     with innocents(run, st, web) as who:
         for _ in run.each_round():
-            who.window("calm", LONG_S)
+            who.window("calm", window_s(run))
             with hostile(run, "holders", addr=web.addr, uid=None, n=800,
                          target=targets[:800]):
                 with hostile(run, "gets", addr=web.addr, uid=None, per_s=20,
                              targets=targets[800:]):
-                    who.window("beside", LONG_S)
+                    who.window("beside", window_s(run))
             who.recovered()
-            who.window("after", LONG_S)
+            who.window("after", window_s(run))
 
 
 # ---------------------------------------------------------------- requests
@@ -437,3 +442,92 @@ def hostile_headers(run):
                       "%d headers of %d bytes were answered %r" % (
                           n, size, status))
             run.count("status_%s" % status)
+
+
+# What a web server's configuration may say of how many; all mean a limit.
+MALFORMED = ("2x", "+2", "2.0", "2 streams", "abc", "-1", "1e3", "")
+SAME = (("2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::3"),
+        ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:7::1%eth0", "2001:db8:7::1", "2001:db8:7::2"))
+
+
+def first_word(st, stack, **env):
+    """Of a stream asked for as by a web server: "open" or "close"."""
+    c = stack.enter_context(fcgi.Conn(st.sse_sock, fcgi.request(
+        query="channel=c", **env)))
+    got = b""
+    while b"control." not in got:
+        got += c.record(10)[2]
+    return got.partition(b"control.")[2].partition(b"\n")[0].decode()
+
+
+def limit(run, st, n, many, allowed, **env):
+    """many streams, of which allowed(how many were opened)."""
+    env["WALCAST_LOCATION"] = "limit%d" % n
+    with contextlib.ExitStack() as stack:
+        opened = [first_word(st, stack, REMOTE_ADDR="10.0.%d.%d" % (n, i),
+                             **env) for i in range(many)].count("open")
+    run.check(allowed(opened), "%r let %d of %d in" % (env, opened, many))
+    run.count("limits")
+
+
+@scenario("hostile-limits", tags="hostile security", fronts=ONE, short=True,
+          rounds=1)
+def hostile_limits(run):
+    """Caps that are malformed or come from the client, addresses of one /64
+    or written in several ways: nothing of it is no limit."""
+    st, _ = servers(run, {"max_streams_per_address": 2}, workers=1)
+    for _ in run.each_round():
+        for n, addresses in enumerate(SAME):
+            with contextlib.ExitStack() as stack:
+                told = [first_word(st, stack, REMOTE_ADDR=a)
+                        for a in addresses]
+            run.check(told == ["open", "open", "close"],
+                      "streams of %r were told %r" % (addresses, told))
+        for n, text in enumerate(("2", " 2", "2 ", "\t2\t")):
+            limit(run, st, n, 4, lambda opened: opened == 2,
+                  WALCAST_MAX_STREAMS=text, HTTP_WALCAST_MAX_STREAMS="100")
+        for n, text in enumerate(MALFORMED, 10):
+            limit(run, st, n, 250, lambda opened: opened < 250,
+                  WALCAST_MAX_STREAMS=text)
+
+
+@scenario("hostile-links", tags="hostile security", fronts=ONE, short=True,
+          rounds=1)
+def hostile_links(run):
+    """Links in the directory of the log, to files of root's and of pubd's
+    user: root does nothing there, and pubd's user follows none."""
+    if not RUN_AS:
+        run.skip("not root: nobody has files that another one wants")
+    st = run.stack(workers=0, pubd=False)
+    for n in run.each_round():
+        for owner, name in ((0, "events.db"), (RUN_AS.pw_uid, "events.db"),
+                            (RUN_AS.pw_uid, "status.db")):
+            prize = st.dir / ("prize%d-%s-%d" % (owner, name, n))
+            shutil.copy(st.db, prize)
+            os.chown(prize, owner, RUN_AS.pw_gid)
+            prize.chmod(0o600)
+            before = prize.read_bytes(), prize.stat()[:6]
+            kept = st.var / name
+            if kept.exists():
+                kept.rename(st.dir / "kept")
+            kept.symlink_to(prize)
+            for argv in ("walcast", "init", "--mode", "open"), ("pubd",):
+                user = dict(user=owner, group=RUN_AS.pw_gid, extra_groups=[])
+                try:
+                    code = subprocess.run(
+                        [st.bin / argv[0], *argv[1:]], timeout=2, cwd=st.dir,
+                        env=st.environment(), stdin=subprocess.DEVNULL,
+                        capture_output=True, **user).returncode
+                except subprocess.TimeoutExpired:
+                    code = 0            # it went to work
+                refused = code != 0 or name == "status.db"
+                run.check(refused, "%s of uid %d went to work over a link at "
+                          "%s" % (argv[0], owner, name))
+                run.check((prize.read_bytes(), prize.stat()[:6]) == before,
+                          "%s of uid %d changed what %s links to" % (
+                              argv[0], owner, name))
+                run.count("programs")
+            kept.unlink()
+            if (st.dir / "kept").exists():
+                (st.dir / "kept").rename(kept)
