@@ -23,6 +23,7 @@
 #define FIRST_BYTES_MAX 8192
 #define SHOWN_BYTES     48 /* of a value in a log line */
 #define STREAM_ID_BYTES 16
+#define SHARE_MIN       4 /* slots that any address may have */
 #define OVERLOAD_FACTOR 2 /* those told to wait come back this much later */
 
 /* One admission under way. */
@@ -186,9 +187,49 @@ remember_pool(struct admit *a, uint32_t key, int64_t max)
 		a->pool[i] = slots_count_begin(key, max);
 }
 
+/* Are more than half of the web server's slots taken? */
+static bool
+slots_are_short(const struct entry *e)
+{
+	const struct admit *a = e->a;
+	int64_t taken = e->s->slot, max = e->req.max_streams;
+	size_t i;
+
+	/* In a small pool the lowest that is free was taken. */
+	for (i = 0; max > SLOTS_LOWEST_FIRST && i < a->n_pools; i++)
+		if (a->pool[i].key == e->s->pool_key)
+			taken = a->pool[i].taken;
+	return taken >= max / 2;
+}
+
 /*
- * Takes a slot of the web server's, if it said how many there are.  False:
- * *why says what it lacks.
+ * While slots are short, one address gets a share of them and no more: who
+ * holds them all, or takes one after the other and leaves, keeps nobody out.
+ */
+static bool
+within_share(struct entry *e)
+{
+	struct stream *s = e->s;
+	int64_t percent = e->req.share, max = e->req.max_streams;
+	uint64_t of[2] = {s->pool_key, address_key(e->req.remote)};
+	int64_t share;
+
+	if (percent < 0 || percent >= 100 || e->req.remote.len == 0)
+		return true;
+	share = max * percent / 100;
+	if (share < SHARE_MIN)
+		share = SHARE_MIN;
+	s->share_key = slots_key(e->a->slots, SPAN("share"),
+	    span_of((const char *)of, sizeof(of)));
+	if (slots_take(e->a->slots, s->share_key, max, &s->share_slot) != ST_OK)
+		return false;
+	return s->share_slot < share || !slots_are_short(e);
+}
+
+/*
+ * Takes a slot of the web server's, if it said how many there are.  The ramp
+ * comes last: who is refused for another reason has not spent any of it.
+ * False: *why says what it lacks.
  */
 static bool
 take_front_slot(struct entry *e, enum admit_reject *why)
@@ -199,12 +240,15 @@ take_front_slot(struct entry *e, enum admit_reject *why)
 		return true;
 	s->pool_key = slots_key(e->a->slots, SPAN("front"), e->req.slot_pool);
 	remember_pool(e->a, s->pool_key, e->req.max_streams);
-	*why = ADMIT_RAMP;
-	if (!ramp_allows(e))
-		return false;
 	*why = ADMIT_SLOTS;
-	return slots_take(e->a->slots, s->pool_key, e->req.max_streams,
-		   &s->slot) == ST_OK;
+	if (slots_take(e->a->slots, s->pool_key, e->req.max_streams,
+		&s->slot) != ST_OK)
+		return false;
+	*why = ADMIT_ADDRESS;
+	if (!within_share(e))
+		return false;
+	*why = ADMIT_RAMP;
+	return ramp_allows(e);
 }
 
 static bool
@@ -230,6 +274,7 @@ admit_release(struct admit *a, const struct stream *s)
 		return;
 	slots_give(a->slots, s->pool_key, s->slot);
 	slots_give(a->slots, s->address_key, s->address_slot);
+	slots_give(a->slots, s->share_key, s->share_slot);
 }
 
 /* False: *why says which one it would cross. */
@@ -242,11 +287,10 @@ within_limits(struct entry *e, enum admit_reject *why)
 	if (a->draining)
 		return false;
 	*why = ADMIT_MAX_STREAMS;
-	if (hub_n_streams(a->hub) >= (size_t)a->conf->max_streams ||
-	    !take_front_slot(e, why))
+	if (hub_n_streams(a->hub) >= (size_t)a->conf->max_streams)
 		return false;
 	*why = ADMIT_ADDRESS;
-	return take_address_slot(e);
+	return take_address_slot(e) && take_front_slot(e, why);
 }
 
 /* ---- the position
@@ -520,6 +564,7 @@ open_stream(struct entry *e)
 	e->s->watch.fd = -1;
 	e->s->slot = SLOT_NONE;
 	e->s->address_slot = SLOT_NONE;
+	e->s->share_slot = SLOT_NONE;
 	name_stream(e);
 	if (!within_limits(e, &why)) {
 		reject(e, why);

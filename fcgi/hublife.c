@@ -22,7 +22,9 @@
 
 #define INPUT_SCRATCH 512
 #define TICK_US_MIN   5000
-#define TICK_US_MAX   1000000
+#define TICK_US_MAX   200000
+#define YOUNG_US      3000000 /* for so long a stream is looked after, */
+#define PROBE_US      450000  /* so often: most that leave leave early */
 
 /* ---- lists ------------------------------------------------------------- */
 
@@ -279,13 +281,30 @@ wheel_insert(struct hub *h, struct stream *s, uint64_t due_us)
 	TAILQ_INSERT_TAIL(&h->wheel[s->wheel_slot], s, wheel);
 }
 
+/*
+ * How long nothing may be written.  Only a write finds that a client has left
+ * (behind Apache the second one), and until then it holds a slot: so those
+ * that hold one are probed often while they are young.
+ */
+static uint64_t
+silence_us(const struct hub *h, const struct stream *s, uint64_t now_us)
+{
+	uint32_t age_ms = (uint32_t)(now_us / 1000) - s->opened_ms;
+
+	if (s->slot < 0 || age_ms >= YOUNG_US / 1000 ||
+	    h->o.heartbeat_us < PROBE_US)
+		return h->o.heartbeat_us;
+	return PROBE_US;
+}
+
 static uint64_t
 next_check(const struct hub *h, const struct stream *s, uint64_t now_us)
 {
-	uint64_t due = s->last_write_us + h->o.heartbeat_us;
+	uint64_t silence = silence_us(h, s, now_us);
+	uint64_t due = s->last_write_us + silence;
 
 	if (due <= now_us)
-		due = now_us + h->o.heartbeat_us;
+		due = now_us + silence;
 	if (s->end_us != 0 && s->end_us < due)
 		due = s->end_us;
 	if (h->o.max_lag_us != 0 && s->behind_since_us != 0 &&
@@ -342,7 +361,7 @@ check_stream(struct hub *h, struct stream *s, uint64_t now_us)
 		close_stream(h, s, CLOSE_LAGGING);
 		return;
 	}
-	if (now_us - s->last_write_us < h->o.heartbeat_us)
+	if (now_us - s->last_write_us < silence_us(h, s, now_us))
 		return;
 	if (s->state == STREAM_LIVE)
 		send_heartbeat(h, s, h->head);

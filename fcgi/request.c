@@ -582,6 +582,7 @@ request_read(struct request *r, const struct params *p,
 	    params_get(p, "HTTP_ORIGIN"));
 	r->remote = params_get(p, "REMOTE_ADDR");
 	r->ramp = read_limit(&g, "WALCAST_RAMP", -1);
+	r->share = read_limit(&g, "WALCAST_ADDRESS_SHARE", -1);
 	r->max_streams = read_limit(&g, "WALCAST_MAX_STREAMS",
 	    REQUEST_SAFE_CAP);
 	r->front = front_of(params_get(p, "SERVER_SOFTWARE"));

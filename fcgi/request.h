@@ -75,6 +75,7 @@ struct request {
 	enum front front;       /* by SERVER_SOFTWARE; never FRONT_CGI */
 	int64_t max_streams;    /* WALCAST_MAX_STREAMS; -1: not given */
 	int64_t ramp;           /* WALCAST_RAMP; -1: not given */
+	int64_t share;          /* WALCAST_ADDRESS_SHARE, percent; -1 */
 	const char *bad_limit;  /* that of them which is no number, or NULL */
 	struct span bad_value;  /* ... what it is, */
 	bool bad_limit_caps;    /* and that REQUEST_SAFE_CAP stands for it */

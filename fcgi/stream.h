@@ -66,7 +66,9 @@ struct stream {
 	uint32_t epoch; /* which log its place is in: see hub.h */
 	int32_t slot;   /* of the front end's slots; -1: none */
 	int32_t address_slot;
+	int32_t share_slot; /* among those of its address at this front end */
 	uint32_t address_key;
+	uint32_t share_key;
 	uint32_t pool_key;
 	uint32_t opened_ms; /* monotonic; wraps around */
 	uint64_t id;        /* what X-SSE-Stream says */

@@ -356,6 +356,7 @@ class Front:
     """A web server with one of the shipped configurations.
 
     cap        replaces the shipped WALCAST_MAX_STREAMS
+    share      the same of WALCAST_ADDRESS_SHARE; "shipped": as it is
     subst      more (from, to) pairs, applied to the shipped text; each `from`
                must occur
     extra      configuration lines put into the server (or vhost) after ours
@@ -363,9 +364,11 @@ class Front:
 
     kind = None
 
-    def __init__(self, stack, name, cap=None, subst=(), extra="", **opts):
+    def __init__(self, stack, name, cap=None, subst=(), extra="", share=100,
+                 **opts):
         self.stack, self.name, self.opts = stack, name, opts
         self.cap, self.subst, self.extra = cap, list(subst), extra
+        self.share = share
         self.dir = stack.dir / name
         self.docroot = self.dir / "htdocs"
         self.log = self.dir / "log"
@@ -442,6 +445,10 @@ class Front:
                  ("/etc/walcast/walcast.conf", st.conf)]
         for old, new in pairs:
             text = text.replace(old, str(new))
+        # All clients of a test have one address, if it does not say more.
+        if self.share != "shipped":
+            text = re.sub(r'(WALCAST_ADDRESS_SHARE(?:" =>)? "?)\d+',
+                          r"\g<1>%d" % self.share, text)
         if self.cap is not None:
             text, n = re.subn(r'(WALCAST_MAX_STREAMS(?:" =>)? "?)\d+',
                               r"\g<1>%d" % self.cap, text)

@@ -343,7 +343,8 @@ def visitors(run, web, name):
 
 
 def slots(run, name, **args):
-    st, web = servers(run, {"heartbeat_ms": 15000}, cap=CAP, mpm=None)
+    st, web = servers(run, {"heartbeat_ms": 15000}, cap=CAP, mpm=None,
+                      share="shipped")
     for _ in run.each_round():
         visitors(run, web, "calm")
         with hostile(run, name, addr=web.addr, uid=None,
