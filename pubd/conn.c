@@ -18,11 +18,11 @@
 #include "sock.h"
 
 #define READ_BYTES       ((size_t)64 * 1024)
+#define READ_FEW         4096 /* when much was read in this turn */
 #define READ_LEAST       1024 /* at once, however much waits */
-#define READS_PER_TURN   4
-#define LINES_PER_CALL   1024  /* of one connection, before others follow */
-#define LINES_PER_TURN   16384 /* of all */
-#define MAX_WAITING      4096  /* requests of one in a batch */
+#define READ_TURN        ((size_t)1024 * 1024) /* then 4 KiB each */
+#define COST_PER_TURN    2048
+#define MAX_WAITING      4096                 /* requests of one in a batch */
 #define OUT_HIGH         ((size_t)256 * 1024) /* answers owed to one */
 #define OUT_MAX          ((size_t)8 * 1024 * 1024)
 #define OUT_TOTAL        ((size_t)16 * 1024 * 1024)
@@ -38,9 +38,7 @@
 void
 conns_init(struct conns *set, struct loop *l)
 {
-	*set = (struct conns){.loop = l,
-	    .lines_left = LINES_PER_TURN,
-	    .round = 1};
+	*set = (struct conns){.loop = l, .read_left = READ_TURN, .round = 1};
 	peers_init(&set->peers);
 	TAILQ_INIT(&set->all);
 	TAILQ_INIT(&set->held);
@@ -63,9 +61,10 @@ read_bytes(const struct conns *set)
 {
 	size_t whole = set->in_bytes - set->peers.partial_bytes;
 	size_t n = whole < WHOLE_TOTAL ? (WHOLE_TOTAL - whole) / 8 : 0;
+	size_t most = set->read_left > 0 ? READ_BYTES : READ_FEW;
 
-	if (n > READ_BYTES)
-		return READ_BYTES;
+	if (n > most)
+		return most;
 	return n < READ_LEAST ? READ_LEAST : n;
 }
 
@@ -84,7 +83,8 @@ may_take(const struct conn *c)
 static bool
 may_read(const struct conn *c)
 {
-	return !c->eof && !c->dead && !c->is_held && c->out.len < OUT_HIGH;
+	return !c->eof && !c->dead && !c->is_held && !c->place.is_queued &&
+	    c->out.len < OUT_HIGH;
 }
 
 static void
@@ -296,31 +296,69 @@ take_line(struct conn *c, struct span line, size_t n)
 	return true;
 }
 
-/* Takes the lines that are there. */
+/* Something has come in, or its end: a whole line waits for its turn. */
 static void
-take_lines(struct conn *c)
+offer(struct conn *c)
+{
+	struct span line;
+	size_t n;
+
+	if (c->dead)
+		return;
+	if (next_line(c, &line, &n) == ST_OK)
+		peers_queue(&c->set->peers, &c->place);
+	else
+		check_partial(c);
+}
+
+/* None is left, or none can be taken now. */
+static void
+end_turn(struct conn *c, bool blocked)
+{
+	peers_unqueue(&c->set->peers, &c->place);
+	if (blocked)
+		hold(c);
+	else
+		check_partial(c);
+	settle(c);
+}
+
+/* Lines of one connection, as long as its credit lasts.  Returns the cost. */
+static int64_t
+take_turn(struct conn *c)
 {
 	struct conns *set = c->set;
+	int64_t cost = 0;
 	struct span line;
-	size_t n, n_taken = 0;
+	size_t n;
 
-	while (!c->dead) {
+	while (!c->dead && c->place.credit > 0) {
 		if (next_line(c, &line, &n) != ST_OK) {
-			check_partial(c);
-			return;
+			end_turn(c, false);
+			return cost;
 		}
-		if (n_taken == LINES_PER_CALL || set->lines_left == 0) {
-			set->again = true;
-			hold(c);
-			return;
-		}
+		set->cost = 1;
 		if (!take_line(c, line, n)) {
-			hold(c);
-			return;
+			end_turn(c, true);
+			return cost + set->cost;
 		}
-		n_taken++;
-		set->lines_left--;
+		peers_charge(&c->place, set->cost);
+		cost += set->cost;
 	}
+	if (!c->dead)
+		peers_rotate(&c->place);
+	return cost;
+}
+
+void
+conns_take_lines(struct conns *set)
+{
+	int64_t budget = COST_PER_TURN;
+	struct peer_place *at;
+
+	while (budget > 0 && (at = peers_next(&set->peers)) != NULL)
+		budget -= take_turn(OWNER_OF(at, struct conn, place));
+	set->read_left = READ_TURN;
 }
 
 /* What lay in the socket when we were told to stop has been read. */
@@ -333,44 +371,51 @@ cut_off(struct conn *c)
 	c->cut = true;
 }
 
+/* The end, or an error that comes to the same. */
+static void
+note_read(struct conn *c, enum status st, size_t n)
+{
+	struct conns *set = c->set;
+
+	if (st != ST_OK) {
+		c->eof = true;
+		return;
+	}
+	buf_grew(&c->in, n);
+	set->in_bytes += n;
+	set->read_left -= n < set->read_left ? n : set->read_left;
+	c->left -= set->stopping ? n : 0;
+	c->moved_us = c->read_us = loop_now_us(set->loop);
+	peers_heard(&c->place, c->read_us);
+}
+
 static void
 read_input(struct conn *c)
 {
-	int i;
+	size_t n = 0, room, most = read_bytes(c->set);
+	enum status st;
 
-	for (i = 0; i < READS_PER_TURN && may_read(c); i++) {
-		size_t n, room, most = read_bytes(c->set);
-		enum status st = buf_reserve(&c->in, most);
-
-		if (st != ST_OK) {
-			conn_kill(c); /* UNTESTED: no memory: shed it */
-			return;
-		}
-		room = buf_room(&c->in);
-		if (room > most)
-			room = most;
-		if (c->set->stopping && room > c->left)
-			room = c->left;
-		st = sock_read(c->fd, buf_tail(&c->in), room, &n);
-		if (st == ST_OK) {
-			buf_grew(&c->in, n);
-			c->set->in_bytes += n;
-			c->left -= c->set->stopping ? n : 0;
-			c->moved_us = c->read_us = loop_now_us(c->set->loop);
-			peers_heard(&c->place, c->read_us);
-		} else if (st == ST_AGAIN) {
-			if (c->in.len == 0)
-				buf_shrink(&c->in, KEEP_BYTES);
-			return;
-		} else {
-			c->eof = true;
-		}
-		if (c->set->stopping && c->left == 0)
-			cut_off(c);
-		take_lines(c);
-		if (st == ST_OK && n < room)
-			return; /* that was all; the loop tells of more */
+	if (!may_read(c))
+		return;
+	if (buf_reserve(&c->in, most) != ST_OK) {
+		conn_kill(c); /* UNTESTED: no memory: shed it */
+		return;
 	}
+	room = buf_room(&c->in);
+	if (room > most)
+		room = most;
+	if (c->set->stopping && room > c->left)
+		room = c->left;
+	st = sock_read(c->fd, buf_tail(&c->in), room, &n);
+	if (st == ST_AGAIN) {
+		if (c->in.len == 0)
+			buf_shrink(&c->in, KEEP_BYTES);
+		return;
+	}
+	note_read(c, st, n);
+	if (c->set->stopping && c->left == 0)
+		cut_off(c);
+	offer(c);
 }
 
 /* ---- answers ------------------------------------------------------------ */
@@ -469,7 +514,7 @@ spare(struct conn *c, enum conn_spared why)
 	struct conns *set = c->set;
 	enum status st = ST_OK;
 
-	if (c->n_waiting > 0) {
+	if (c->n_waiting > 0 && why != CONN_FDS) {
 		if (refuse_line(c, ST_BUSY, c->in.len, false)) {
 			settle(c);
 			return;
@@ -554,20 +599,15 @@ look_at_peer(struct conn *c)
 	c->peer_uid = (int64_t)who.uid;
 }
 
-/* One more than there are descriptors for: another one goes. */
-static enum status
-keep_few(struct conns *set, const struct conn *newest)
+/* One more than there are descriptors for: one goes. */
+static void
+keep_few(struct conns *set, struct conn *newest)
 {
-	struct conn *c;
-
-	if (set->max_conns == 0 || set->n <= set->max_conns)
-		return ST_OK;
-	c = at_place(
-	    peers_spare(&set->peers, &newest->place, loop_now_us(set->loop)));
-	if (c == NULL)
-		return ST_FULL;
-	spare(c, CONN_FDS);
-	return ST_OK;
+	if (set->max_conns == 0 || set->n <= set->max_conns || newest->dead)
+		return;
+	spare(at_place(peers_spare(&set->peers, &newest->place,
+		  loop_now_us(set->loop))),
+	    CONN_FDS);
 }
 
 enum status
@@ -602,7 +642,8 @@ conns_take_fd(struct conns *set, int fd)
 		    LOG_INT("conn", c->number), LOG_INT("pid", c->peer_pid),
 		    LOG_INT("uid", c->peer_uid));
 	settle(c);
-	return keep_few(set, c);
+	keep_few(set, c);
+	return ST_OK;
 }
 
 void
@@ -670,20 +711,22 @@ conns_fini(struct conns *set)
 	}
 }
 
-void
+bool
 conns_resume(struct conns *set)
 {
 	size_t n = set->n_held;
 	struct conn *c;
 
-	set->lines_left = LINES_PER_TURN;
-	set->again = false;
 	/* Those that are held again go to the end: each has its turn. */
 	while (n-- > 0 && (c = TAILQ_FIRST(&set->held)) != NULL) {
 		release(c);
-		take_lines(c);
+		if (may_take(c))
+			offer(c);
+		else
+			hold(c);
 		settle(c);
 	}
+	return !TAILQ_EMPTY(&set->peers.turns);
 }
 
 /* ---- when it gets too much ---------------------------------------------- */
@@ -740,7 +783,7 @@ conns_stop(struct conns *set)
 		if (c->left > 0)
 			continue; /* the loop tells of it */
 		cut_off(c);
-		take_lines(c);
+		offer(c);
 		settle(c);
 	}
 }

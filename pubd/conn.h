@@ -83,7 +83,7 @@ enum conn_spared { CONN_ROOM, CONN_IDLE, CONN_FDS, CONN_N_SPARED };
 struct conns {
 	struct loop *loop;
 	struct peers peers;
-	struct conn_list all, held, flush, dead;
+	struct conn_list all, held, flush, dead; /* held: cannot go on now */
 	conn_line_fn *line;
 	conn_refuse_fn *refuse;
 	void (*gone)(void *arg, struct conn *c); /* before it is freed */
@@ -100,11 +100,19 @@ struct conns {
 	size_t n_held;      /* in the held list */
 	size_t in_bytes;    /* of all `in` */
 	size_t out_bytes;   /* of all `out` */
-	unsigned round; /* the caller counts it up when there is room again */
-	size_t lines_left; /* to be taken in this turn */
-	bool again;        /* some are left for the next: do not wait */
-	bool stopping;     /* an unfinished last line is no line */
+	unsigned round;   /* the caller counts it up when there is room again */
+	size_t read_left; /* bytes to be read at once in this turn */
+	int64_t cost;     /* of the line that was taken last, see CONN_COST */
+	bool stopping;    /* an unfinished last line is no line */
 };
+
+/*
+ * What the work for a line costs, about a microsecond each; the function that
+ * takes it says so in `cost` when it is more than 1.  An event is cheap, for
+ * the more of them are in a commit the better.
+ */
+#define CONN_COST_ANSWER 24
+#define CONN_COST_REPORT 128
 
 void conns_init(struct conns *set, struct loop *l);
 
@@ -112,17 +120,23 @@ void conns_init(struct conns *set, struct loop *l);
 void conns_fini(struct conns *set);
 
 /*
- * Takes a connected socket; closes it when that fails.
- * Returns  ST_OK, ST_NOMEM, or ST_FULL: it is taken, and it is one more than
- *          max_conns; nobody else can be spared, so take no more for now
+ * Takes a connected socket; closes it when that fails.  With more of them than
+ * max_conns another one is closed, see peers_spare.
  */
 MUST_USE enum status conns_take_fd(struct conns *set, int fd);
 
 /*
- * Gives lines that were held back another chance, and listens again to those
- * that may go on.  Called once a turn, after the answers.
+ * Takes lines that were read, a bounded amount of work: by turns of the users
+ * and of the connections of each (peers.h).
  */
-void conns_resume(struct conns *set);
+void conns_take_lines(struct conns *set);
+
+/*
+ * Lines that could not be taken are offered again if they can now.  Called
+ * once a turn, after the answers.  True: there are lines to be taken, do not
+ * wait for others.
+ */
+bool conns_resume(struct conns *set);
 
 /* Writes what can be written of the answers that came since. */
 void conns_flush(struct conns *set);

@@ -7,8 +7,10 @@
 
 #include <stdlib.h>
 
-#define BUSY_US    1000000 /* heard of since then: is not idle */
-#define LOOK_AHEAD 16      /* of a list, for one that owes nothing */
+#define USER_CREDIT 512 /* each time that its turn comes */
+#define CONN_CREDIT 64
+#define BUSY_US     1000000 /* heard of since then: is not idle */
+#define LOOK_AHEAD  16      /* of a list, for one that owes nothing */
 
 struct peer {
 	TAILQ_ENTRY(peer) link;
@@ -19,6 +21,10 @@ struct peer {
 	size_t partial_bytes;
 	struct peer_places silent[PEER_N_STANDINGS];
 	struct peer_places partial;
+	TAILQ_ENTRY(peer) turn;
+	struct peer_places fresh, stale; /* which wait for their turn */
+	int64_t credit;
+	bool is_queued;
 };
 
 void
@@ -27,6 +33,7 @@ peers_init(struct peers *ps)
 	int i;
 
 	*ps = (struct peers){.n = 0};
+	TAILQ_INIT(&ps->turns);
 	for (i = 0; i < PEERS_BUCKETS; i++)
 		TAILQ_INIT(&ps->bucket[i]);
 }
@@ -51,6 +58,8 @@ make(struct peers *ps, int64_t uid)
 	for (i = 0; i < PEER_N_STANDINGS; i++)
 		TAILQ_INIT(&p->silent[i]);
 	TAILQ_INIT(&p->partial);
+	TAILQ_INIT(&p->fresh);
+	TAILQ_INIT(&p->stale);
 	TAILQ_INSERT_HEAD(bucket_of(ps, uid), p, link);
 	ps->n++;
 	return p;
@@ -97,6 +106,7 @@ peers_leave(struct peers *ps, struct peer_place *at)
 	if (p == NULL)
 		return;
 	peers_partial(ps, at, 0, 0);
+	peers_unqueue(ps, at);
 	leave_standing(at);
 	p->n_listen -= at->listens;
 	at->peer = NULL;
@@ -163,6 +173,101 @@ peers_partial(struct peers *ps, struct peer_place *at, size_t n_bytes,
 		TAILQ_REMOVE(&p->partial, at, partial);
 }
 
+/* ---- turns -------------------------------------------------------------- */
+
+static bool
+has_lines(const struct peer *p)
+{
+	return !TAILQ_EMPTY(&p->fresh) || !TAILQ_EMPTY(&p->stale);
+}
+
+static struct peer_places *
+line_of(struct peer_place *at)
+{
+	return at->is_fresh ? &at->peer->fresh : &at->peer->stale;
+}
+
+void
+peers_queue(struct peers *ps, struct peer_place *at)
+{
+	struct peer *p = at->peer;
+
+	if (p == NULL || at->is_queued)
+		return;
+	at->is_queued = at->is_fresh = true;
+	at->credit = 0;
+	TAILQ_INSERT_TAIL(&p->fresh, at, turn);
+	if (p->is_queued)
+		return;
+	p->is_queued = true;
+	p->credit = 0;
+	TAILQ_INSERT_TAIL(&ps->turns, p, turn);
+}
+
+void
+peers_unqueue(struct peers *ps, struct peer_place *at)
+{
+	struct peer *p = at->peer;
+
+	if (p == NULL || !at->is_queued)
+		return;
+	TAILQ_REMOVE(line_of(at), at, turn);
+	at->is_queued = false;
+	if (has_lines(p))
+		return;
+	p->is_queued = false;
+	TAILQ_REMOVE(&ps->turns, p, turn);
+}
+
+void
+peers_rotate(struct peer_place *at)
+{
+	TAILQ_REMOVE(line_of(at), at, turn);
+	at->is_fresh = false;
+	TAILQ_INSERT_TAIL(&at->peer->stale, at, turn);
+}
+
+void
+peers_charge(struct peer_place *at, int64_t cost)
+{
+	at->credit -= cost;
+	if (at->peer != NULL)
+		at->peer->credit -= cost;
+}
+
+/* The user whose turn it is; who has used up what he had waits. */
+static struct peer *
+next_user(struct peers *ps)
+{
+	struct peer *p;
+
+	while ((p = TAILQ_FIRST(&ps->turns)) != NULL && p->credit <= 0) {
+		p->credit += USER_CREDIT;
+		TAILQ_REMOVE(&ps->turns, p, turn);
+		TAILQ_INSERT_TAIL(&ps->turns, p, turn);
+	}
+	return p;
+}
+
+struct peer_place *
+peers_next(struct peers *ps)
+{
+	struct peer *p = next_user(ps);
+	struct peer_place *at;
+
+	if (p == NULL)
+		return NULL;
+	for (;;) {
+		at = TAILQ_FIRST(&p->fresh);
+		if (at == NULL)
+			at = TAILQ_FIRST(&p->stale);
+		at->credit += CONN_CREDIT;
+		if (at->credit > 0)
+			return at;
+		peers_rotate(at);
+	}
+}
+
 /* ---- who has to go ------------------------------------------------------ */
 
 struct peer_place *
@@ -184,7 +289,7 @@ static bool
 is_spare(const struct peer_place *at, const struct peer_place *except,
     uint64_t now_us)
 {
-	if (at == except || *at->owed > 0)
+	if (at == except || *at->owed > 0 || at->is_queued)
 		return false;
 	return at->standing != PEER_KNOWN || now_us - at->heard_us > BUSY_US;
 }
@@ -221,20 +326,50 @@ most_of(const struct peers *ps, enum peer_standing standing)
 	return most;
 }
 
-struct peer_place *
-peers_spare(const struct peers *ps, const struct peer_place *except,
-    uint64_t now_us)
+/* All are busy: who has most of all gives one, though it is. */
+static struct peer_place *
+busy_of(const struct peer *p, uint64_t now_us)
 {
 	struct peer_place *at = NULL;
 	int i;
 
-	for (i = PEER_NEW; at == NULL && i < PEER_N_STANDINGS; i++) {
-		const struct peer *p = most_of(ps, (enum peer_standing)i);
-
-		if (p != NULL)
-			at = spare_of(p, (enum peer_standing)i, except, now_us);
-	}
+	for (i = PEER_N_STANDINGS; at == NULL && i-- > 0;)
+		at = spare_of(p, (enum peer_standing)i, NULL,
+		    now_us + BUSY_US + 1);
+	for (i = PEER_N_STANDINGS; at == NULL && i-- > 0;)
+		at = TAILQ_FIRST(&p->silent[i]);
 	return at;
+}
+
+static const struct peer *
+greatest(const struct peers *ps)
+{
+	const struct peer *p, *most = NULL;
+	int i;
+
+	for (i = 0; i < PEERS_BUCKETS; i++)
+		TAILQ_FOREACH (p, &ps->bucket[i], link)
+			if (most == NULL || p->n > most->n)
+				most = p;
+	return most;
+}
+
+struct peer_place *
+peers_spare(const struct peers *ps, struct peer_place *newest, uint64_t now_us)
+{
+	struct peer_place *at = NULL;
+	const struct peer *p;
+	int i;
+
+	for (i = PEER_NEW; at == NULL && i < PEER_N_STANDINGS; i++) {
+		p = most_of(ps, (enum peer_standing)i);
+		if (p != NULL)
+			at = spare_of(p, (enum peer_standing)i, newest, now_us);
+	}
+	if (at != NULL)
+		return at;
+	p = greatest(ps);
+	return p == NULL || p == newest->peer ? newest : busy_of(p, now_us);
 }
 
 static struct peer_place *

@@ -35,8 +35,9 @@ enum peer_standing {
 
 struct peers {
 	struct peer_list bucket[PEERS_BUCKETS];
-	size_t n;             /* users */
-	size_t partial_bytes; /* of all lines that have no end yet */
+	struct peer_list turns; /* users who have lines that wait */
+	size_t n;               /* users */
+	size_t partial_bytes;   /* of all lines that have no end yet */
 };
 
 /* Where a connection stands; a member of its object. */
@@ -47,6 +48,9 @@ struct peer_place {
 	enum peer_standing standing;
 	const size_t *owed;
 	bool listens; /* see peers_listen */
+	TAILQ_ENTRY(peer_place) turn;
+	bool is_queued, is_fresh; /* waits for its turn; just began to */
+	int64_t credit;           /* of this turn; below 0: has had more */
 	bool is_partial;
 	size_t partial_bytes; /* of the line that has no end yet */
 	uint64_t line_us;     /* when that one began */
@@ -83,6 +87,31 @@ MUST_USE enum status peers_listen(struct peer_place *at, size_t max);
 void peers_partial(struct peers *ps, struct peer_place *at, size_t n_bytes,
     uint64_t now_us);
 
+/* ---- turns -------------------------------------------------------------- */
+
+/*
+ * Deficit round robin, over users and within each over its connections: who
+ * has more lines waits for himself.  A connection whose lines had all been
+ * taken comes before those of its user that always have some.
+ */
+
+/* It has lines to be taken; once more is no error. */
+void peers_queue(struct peers *ps, struct peer_place *at);
+/* It has none, or they can not be taken now. */
+void peers_unqueue(struct peers *ps, struct peer_place *at);
+
+/*
+ * Whose lines to take now, while its credit lasts (credit > 0); then
+ * peers_unqueue it, or peers_rotate.  NULL: nobody waits.
+ */
+struct peer_place *peers_next(struct peers *ps);
+/* Work was done for it, in the unit of credit. */
+void peers_charge(struct peer_place *at, int64_t cost);
+/* It has more lines; others of its user come first. */
+void peers_rotate(struct peer_place *at);
+
+/* ---- who has to go ------------------------------------------------------ */
+
 /*
  * The oldest unfinished line of the user who has most of them; NULL: there
  * are none.
@@ -90,15 +119,14 @@ void peers_partial(struct peers *ps, struct peer_place *at, size_t n_bytes,
 struct peer_place *peers_unfinished(const struct peers *ps);
 
 /*
- * Who can be spared when descriptors get short: of those who have not
- * published, then of those who watch, then of those who have published, the
- * user with most; of this one the connection that was silent longest.  NULL:
- * all of them are busy.
- *
- * except   is not taken
+ * Who goes for the newest one when descriptors get short: of those who have
+ * not published, then of those who watch, then of those who have published and
+ * are silent, the user with most; of this one the connection that was silent
+ * longest.  When all are busy, one of the user with most connections; the
+ * newest itself when it is his.
  */
 struct peer_place *peers_spare(const struct peers *ps,
-    const struct peer_place *except, uint64_t now_us);
+    struct peer_place *newest, uint64_t now_us);
 
 /*
  * Who has not published and was silent for this long, or whose line has had

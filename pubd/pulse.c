@@ -45,6 +45,8 @@ on_answer(struct watch *w, uint32_t events)
 	if (st == ST_AGAIN)
 		return;
 	if (st != ST_OK) {
+		/* Closed for want of descriptors: a restart is no help. */
+		p->answered_us = loop_now_us(p->loop);
 		fail(p, "the connection was closed without an answer");
 		return;
 	}
@@ -69,8 +71,7 @@ ask(struct pulse *p)
 		fail(p, err.text);
 		return;
 	}
-	if (sock_write(p->watch.fd, ping, &n) != ST_OK ||
-	    n != ping.len ||
+	if (sock_write(p->watch.fd, ping, &n) != ST_OK || n != ping.len ||
 	    loop_add(p->loop, &p->watch, EPOLLIN) != ST_OK)
 		fail(p, "it could not be sent");
 }

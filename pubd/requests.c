@@ -342,6 +342,20 @@ enter(struct requests *rq, struct conn *c, struct request *r)
 	return st;
 }
 
+#define BYTES_PER_COST 256 /* of parsing */
+
+/* Of the work for a request, for its user's turn. */
+static int64_t
+cost_of(const struct request *r, size_t n_bytes)
+{
+	int64_t cost = (int64_t)(n_bytes / BYTES_PER_COST);
+
+	if (publishes(r))
+		return cost + (int64_t)r->n_events;
+	return cost +
+	    (r->kind == REQUEST_REPORT ? CONN_COST_REPORT : CONN_COST_ANSWER);
+}
+
 enum status
 requests_line(void *arg, struct conn *c, struct span line)
 {
@@ -353,6 +367,7 @@ requests_line(void *arg, struct conn *c, struct span line)
 
 	protocol_parse(rq->protocol, line, &r);
 	r.read_us = c->read_us;
+	c->set->cost = cost_of(&r, line.len);
 	check_rights(rq, c, &r, &why);
 	if (r.kind == REQUEST_REPORT && take_report(rq, c, &r, &why) == ST_OK)
 		return ST_OK;

@@ -71,6 +71,7 @@ struct server {
 	size_t n_own_fds;          /* besides the connections */
 	struct log_gate slow_gate;
 	uint64_t paused_told_us;
+	bool again; /* lines are left: do not wait for others */
 	bool stopping;
 	bool lingering; /* all is answered */
 	uint64_t stop_by_us;
@@ -340,7 +341,7 @@ wait_us(const struct server *s)
 		due_us = retain_due_us(&s->retain);
 	if (s->stopping && s->stop_by_us < due_us)
 		due_us = s->stop_by_us;
-	if (s->conns.again)
+	if (s->again)
 		return 0;
 	if (due_us == BATCH_NEVER)
 		return LOOP_FOREVER;
@@ -417,18 +418,20 @@ static enum status
 turn(struct server *s)
 {
 	size_t n_stored;
+	bool ringing;
 
-	/* 1. Collect: read sockets, parse lines, fill the batch. */
+	/* 1. Collect: read sockets; users take turns, lines fill the batch. */
 	enum status st = loop_turn(s->loop, wait_us(s));
 
 	s->requests.now_us = loop_now_us(s->loop);
 	s->requests.now_ms = clock_real_ms();
 	if (st != ST_OK)
 		return st;
+	conns_take_lines(&s->conns);
 	/* 2. Commit the batch, in one transaction.  3. Answer all of it. */
 	n_stored = commit_and_answer(s);
 	/* 4. Ring those who watch; then write, answers first. */
-	watchers_ring(&s->watchers, &s->news);
+	ringing = watchers_ring(&s->watchers, &s->news);
 	conns_flush(&s->conns);
 	requests_flushed(&s->requests, clock_mono_us());
 	look_sooner(s);
@@ -437,7 +440,7 @@ turn(struct server *s)
 	    loop_now_us(s->loop), s->requests.now_ms);
 	/* 6. Lines that were held back come first in the next batch. */
 	conns_relieve(&s->conns, loop_now_us(s->loop));
-	conns_resume(&s->conns);
+	s->again = conns_resume(&s->conns) || ringing;
 	/* 7. What was answered without a commit; then reap the dead. */
 	conns_flush(&s->conns);
 	conns_reap(&s->conns);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Watch connections.  Invariant: every watcher in the list belongs to a
- * connection that has not been freed.  Never blocks.
+ * Watch connections.  Invariant: every watcher in a list belongs to a
+ * connection that has not been freed, and is in `named` when it has a name.
+ * Never blocks.
  */
 #include "watchers.h"
 
@@ -15,6 +16,9 @@
 /* A process reports once a second, and once more when it ends. */
 #define REPORTS_MAX 10
 #define REPORTS_US  1000000
+/* Of those that do not report; others wait for their answers meanwhile. */
+#define RING_PER_CALL 64
+#define LOOK_PER_CALL 1024
 
 struct watcher {
 	TAILQ_ENTRY(watcher) link;
@@ -33,8 +37,9 @@ struct watcher {
 void
 watchers_init(struct watchers *ws)
 {
+	*ws = (struct watchers){.n = 0};
 	TAILQ_INIT(&ws->list);
-	ws->n = 0;
+	TAILQ_INIT(&ws->named);
 }
 
 static struct watcher *
@@ -92,26 +97,87 @@ tell(struct watcher *w, const struct watchers_news *news)
 	knows(w, news);
 }
 
-/* There are news for it: now, or when its socket has room again. */
-static void
-inform(struct watcher *w, const struct watchers_news *news)
+static bool
+is_told(const struct watcher *w, const struct watchers_news *news)
 {
-	if (!w->waits)
-		w->at_us = news->at_us;
-	w->waits = true;
-	if (!w->conn->dead && !conn_backlogged(w->conn))
-		tell(w, news);
+	return !w->wish.wake ||
+	    (w->told == news->head && w->opening == news->opening);
 }
 
-void
+/*
+ * There are news for it, the oldest of them at_us old: now, or when its
+ * socket has room again.  False: it has none.
+ */
+static bool
+inform(struct watcher *w, const struct watchers_news *news, uint64_t at_us)
+{
+	if (!w->waits)
+		w->at_us = at_us;
+	w->waits = true;
+	if (w->conn->dead)
+		return true;
+	if (conn_backlogged(w->conn))
+		return false;
+	tell(w, news);
+	return true;
+}
+
+static bool
+same(const struct watchers_news *a, const struct watchers_news *b)
+{
+	return a->head == b->head && a->opening == b->opening;
+}
+
+/* Begins to go through the list; false: all of it knows. */
+static bool
+begin_round(struct watchers *ws, const struct watchers_news *news)
+{
+	if (same(&ws->done, news) && !ws->is_backlogged)
+		return false;
+	/* Then it is not known which commit was the oldest for whom. */
+	ws->is_late = !same(&ws->seen, &ws->done);
+	ws->begun = ws->seen = *news;
+	ws->is_backlogged = false;
+	ws->next = TAILQ_FIRST(&ws->list);
+	return true;
+}
+
+/* Some of the list.  True: others wait for it now. */
+static bool
+ring_some(struct watchers *ws, const struct watchers_news *news)
+{
+	int told = RING_PER_CALL, looked = LOOK_PER_CALL;
+	struct watcher *w;
+
+	if (ws->next == NULL && !begin_round(ws, news))
+		return false;
+	if (!same(&ws->seen, news)) {
+		ws->seen = *news;
+		ws->is_late = true;
+	}
+	while ((w = ws->next) != NULL && told > 0 && looked-- > 0) {
+		ws->next = TAILQ_NEXT(w, link);
+		if (is_told(w, news))
+			continue;
+		told--;
+		if (!inform(w, news, ws->is_late ? 0 : news->at_us))
+			ws->is_backlogged = true;
+	}
+	if (ws->next != NULL)
+		return true;
+	ws->done = ws->begun;
+	return !same(&ws->done, news);
+}
+
+bool
 watchers_ring(struct watchers *ws, const struct watchers_news *news)
 {
 	struct watcher *w;
 
-	TAILQ_FOREACH (w, &ws->list, link)
-		if (w->wish.wake &&
-		    (w->told != news->head || w->opening != news->opening))
-			inform(w, news);
+	TAILQ_FOREACH (w, &ws->named, link)
+		if (!is_told(w, news))
+			(void)inform(w, news, news->at_us);
+	return ring_some(ws, news);
 }
 
 /* ---- names -------------------------------------------------------------- */
@@ -122,6 +188,18 @@ name_of(const struct watcher *w)
 	return span_of(w->name, w->name_len);
 }
 
+/* It leaves the list; `next` does not stay behind at it. */
+static void
+leave_list(struct watchers *ws, struct watcher *w)
+{
+	if (ws->next == w)
+		ws->next = TAILQ_NEXT(w, link);
+	if (w->name_len > 0)
+		TAILQ_REMOVE(&ws->named, w, link);
+	else
+		TAILQ_REMOVE(&ws->list, w, link);
+}
+
 /* Another one of that name. */
 static const struct watcher *
 namesake(const struct watchers *ws, const struct watcher *self,
@@ -129,7 +207,7 @@ namesake(const struct watchers *ws, const struct watcher *self,
 {
 	const struct watcher *w;
 
-	TAILQ_FOREACH (w, &ws->list, link)
+	TAILQ_FOREACH (w, &ws->named, link)
 		if (w != self && span_eq(name_of(w), name))
 			return w;
 	return NULL;
@@ -160,6 +238,8 @@ watchers_report(struct watchers *ws, struct conn *c, struct span name,
 		other = namesake(ws, w, name);
 		if (other != NULL && other->conn->peer_pid != c->peer_pid)
 			return ST_EXISTS;
+		leave_list(ws, w);
+		TAILQ_INSERT_TAIL(&ws->named, w, link);
 		memcpy(w->name, name.p, name.len);
 		w->name_len = name.len;
 	}
@@ -184,7 +264,7 @@ watchers_drop(struct watchers *ws, struct conn *c)
 
 	if (w == NULL)
 		return;
-	TAILQ_REMOVE(&ws->list, w, link);
+	leave_list(ws, w);
 	ws->n -= w->wish.wake;
 	free(w);
 	c->watcher = NULL;

@@ -21,13 +21,6 @@ struct watcher;
 
 TAILQ_HEAD(watcher_list, watcher);
 
-struct watchers {
-	struct watcher_list list;
-	size_t n; /* of those that want to be told */
-};
-
-void watchers_init(struct watchers *ws);
-
 /* What there is to be told. */
 struct watchers_news {
 	int64_t head;
@@ -43,6 +36,19 @@ struct watchers_news {
 	uint64_t at_us;
 };
 
+struct watchers {
+	struct watcher_list named;        /* those that report, and ... */
+	struct watcher_list list;         /* ... all others, told by and by: */
+	struct watcher *next;             /* the next in it; NULL: all were */
+	struct watchers_news begun, seen; /* of this round: first and last */
+	struct watchers_news done;        /* all of the list know this */
+	bool is_late;       /* others have come since, or before this round */
+	bool is_backlogged; /* somebody's socket was full */
+	size_t n;           /* of those that want to be told */
+};
+
+void watchers_init(struct watchers *ws);
+
 struct watchers_wish {
 	bool wake;   /* tell it of news; else it only reports */
 	bool timing; /* and when they were committed */
@@ -57,9 +63,10 @@ MUST_USE enum status watchers_add(struct watchers *ws, struct conn *c,
 
 /*
  * Tells all who want it and have not heard of it.  When one line stands for
- * several commits its time is that of the oldest.
+ * several commits its time is that of the oldest.  A bounded number in each
+ * call, the processes that report first; true: more are to be told at once.
  */
-void watchers_ring(struct watchers *ws, const struct watchers_news *news);
+bool watchers_ring(struct watchers *ws, const struct watchers_news *news);
 
 /*
  * It reports under this name.

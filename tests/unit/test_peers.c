@@ -76,16 +76,38 @@ who_has_published_is_spared_last(void **state)
 	peers_stand(&f->at[0], PEER_KNOWN);
 	peers_stand(&f->at[0], PEER_WATCHES);
 	peers_stand(&f->at[1], PEER_WATCHES);
-	assert_ptr_equal(peers_spare(&f->ps, NULL, later), &f->at[2]);
+	join(f, 3, 9, 0);
+	peers_stand(&f->at[3], PEER_KNOWN);
+	assert_ptr_equal(peers_spare(&f->ps, &f->at[3], later), &f->at[2]);
 	assert_ptr_equal(peers_spare(&f->ps, &f->at[2], later), &f->at[1]);
 	peers_leave(&f->ps, &f->at[1]);
 	peers_leave(&f->ps, &f->at[2]);
-	assert_ptr_equal(peers_spare(&f->ps, NULL, later), &f->at[0]);
-	f->owed[0] = 1;
-	assert_null(peers_spare(&f->ps, NULL, later));
-	f->owed[0] = 0;
-	peers_heard(&f->at[0], later);
-	assert_null(peers_spare(&f->ps, NULL, later));
+	assert_ptr_equal(peers_spare(&f->ps, &f->at[3], later), &f->at[0]);
+}
+
+static void
+when_all_are_busy_who_has_most_gives_one_and_gets_none(void **state)
+{
+	struct fixture *f = *state;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		join(f, i, i == 0 ? 1 : 2, 0);
+		peers_stand(&f->at[i], PEER_KNOWN);
+		peers_heard(&f->at[i], 10);
+	}
+	join(f, 3, 3, 10);
+	join(f, 4, 2, 10);
+	f->owed[1] = 1;
+	assert_ptr_equal(peers_spare(&f->ps, &f->at[3], 10), &f->at[4]);
+	peers_stand(&f->at[4], PEER_KNOWN);
+	peers_heard(&f->at[4], 11);
+	assert_ptr_equal(peers_spare(&f->ps, &f->at[3], 11), &f->at[2]);
+	f->owed[2] = f->owed[4] = 1;
+	assert_ptr_equal(peers_spare(&f->ps, &f->at[3], 11), &f->at[1]);
+	f->owed[3] = 1; /* and that one is busy, too */
+	join(f, 5, 2, 11);
+	assert_ptr_equal(peers_spare(&f->ps, &f->at[5], 11), &f->at[5]);
 }
 
 static void
@@ -96,9 +118,10 @@ the_user_with_most_connections_pays_with_the_longest_silent(void **state)
 	join(f, 0, 1, 0);
 	join(f, 1, 2, 0);
 	join(f, 2, 2, 0);
-	assert_ptr_equal(peers_spare(&f->ps, NULL, 1), &f->at[1]);
+	join(f, 3, 3, 0);
+	assert_ptr_equal(peers_spare(&f->ps, &f->at[3], 1), &f->at[1]);
 	peers_heard(&f->at[1], 1);
-	assert_ptr_equal(peers_spare(&f->ps, NULL, 1), &f->at[2]);
+	assert_ptr_equal(peers_spare(&f->ps, &f->at[3], 1), &f->at[2]);
 }
 
 static void
@@ -142,6 +165,65 @@ a_user_has_few_connections_that_only_listen(void **state)
 	assert_status(peers_listen(&f->at[2], 2), ST_OK);
 }
 
+/* Whose turn it is; it does work of this cost and has more. */
+static int
+turn(struct fixture *f, int64_t cost)
+{
+	struct peer_place *at = peers_next(&f->ps);
+
+	assert_non_null(at);
+	peers_charge(at, cost);
+	if (at->credit <= 0)
+		peers_rotate(at);
+	return (int)(at - f->at);
+}
+
+static void
+users_take_turns_and_then_their_connections(void **state)
+{
+	struct fixture *f = *state;
+	int64_t work[N] = {0};
+	int i;
+
+	join(f, 0, 1, 0);
+	for (i = 1; i < 4; i++)
+		join(f, i, 2, 0);
+	assert_null(peers_next(&f->ps));
+	for (i = 0; i < 4; i++)
+		peers_queue(&f->ps, &f->at[i]);
+	/* One of them has dear lines: that makes it no more work. */
+	for (i = 0; i < 4000; i++) {
+		int who = turn(f, 0), cost = who == 2 ? 640 : 64;
+
+		peers_charge(&f->at[who], cost);
+		peers_rotate(&f->at[who]);
+		work[who] += cost;
+	}
+	assert_in_range(100 * work[0] / (work[1] + work[2] + work[3]), 90, 110);
+	for (i = 1; i < 4; i++)
+		assert_in_range(300 * work[i] / (work[1] + work[2] + work[3]),
+		    85, 115);
+	peers_unqueue(&f->ps, &f->at[0]);
+	assert_int_not_equal(turn(f, 1), 0);
+}
+
+static void
+who_just_began_comes_before_who_always_has_lines(void **state)
+{
+	struct fixture *f = *state;
+	int i;
+
+	for (i = 0; i < 4; i++)
+		join(f, i, 1, 0);
+	for (i = 0; i < 3; i++)
+		peers_queue(&f->ps, &f->at[i]);
+	for (i = 0; i < 3; i++)
+		assert_int_equal(turn(f, 64), i);
+	peers_queue(&f->ps, &f->at[3]);
+	assert_int_equal(turn(f, 64), 3);
+	assert_int_equal(turn(f, 64), 0);
+}
+
 int
 main(void)
 {
@@ -150,6 +232,9 @@ main(void)
 	    T(the_user_with_most_unfinished_bytes_pays_with_its_oldest),
 	    T(who_has_published_is_spared_last),
 	    T(the_user_with_most_connections_pays_with_the_longest_silent),
+	    T(when_all_are_busy_who_has_most_gives_one_and_gets_none),
+	    T(users_take_turns_and_then_their_connections),
+	    T(who_just_began_comes_before_who_always_has_lines),
 	    T(silence_ends_who_has_not_published_and_a_line_anybody),
 	    T(a_user_has_few_connections_that_only_listen),
 	};
