@@ -228,11 +228,13 @@ install: programs
 		install -d $(DOCDIR)/$$d && \
 		install -m 644 docs/$$d/*.* $(DOCDIR)/$$d || exit 1; done
 	install -m 644 apache/*.conf $(DOCDIR)/examples
+	install -d $(DESTDIR)$(PREFIX)/share/walcast/apache
+	install -m 644 apache/*.asis $(DESTDIR)$(PREFIX)/share/walcast/apache
 	for f in lighttpd/*.conf; do install -m 644 $$f \
 		$(DOCDIR)/examples/lighttpd-$${f##*/} || exit 1; done
 
 uninstall:
-	rm -rf $(LIBDIR) $(DOCDIR)
+	rm -rf $(LIBDIR) $(DOCDIR) $(DESTDIR)$(PREFIX)/share/walcast
 	rm -f $(BINDIR)/walcast $(SBINDIR)/pubd $(MANDIR)/man1/walcast.1 \
 	    $(MANDIR)/man5/walcast.conf.5 $(MANDIR)/man7/walcast-protocol.7 \
 	    $(MANDIR)/man8/pubd.8 $(MANDIR)/man8/sse.fcgi.8 \

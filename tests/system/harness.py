@@ -441,6 +441,7 @@ class Front:
     def adapt(self, text):
         st = self.stack
         pairs = [("/usr/lib/walcast", st.bin), ("/run/walcast", st.run),
+                 ("/usr/share/walcast/apache", ROOT / "apache"),
                  ("/run/lighttpd", self.dir),
                  ("/etc/walcast/walcast.conf", st.conf)]
         for old, new in pairs:
@@ -569,10 +570,16 @@ class Apache(Front):
     server="...": lines at server level."""
 
     modules = ["mpm_event", "authz_core", "authz_host", "dir", "mime", "env",
-               "alias", "setenvif", "reqtimeout", "cgid"]
+               "alias", "setenvif", "reqtimeout", "cgid", "asis"]
     more_modules = []
     vhost_files = []
     server_files = []
+
+    def adapt(self, text):
+        # As both files say.
+        if self.opts.get("mpm") == "5000":
+            text = text.replace(" max=24 acquire=1", " max=255 acquire=1")
+        return super().adapt(text)
 
     def configuration(self):
         modules = self.modules + self.more_modules

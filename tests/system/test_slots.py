@@ -5,6 +5,7 @@ comes in.  Apache has Debian's untouched MPM figures (150 threads) here."""
 import json
 import pathlib
 import signal
+import socket
 
 import pytest
 
@@ -179,3 +180,48 @@ def test_a_quiet_site_learns_of_slots_given_back_by_its_heartbeats(
     with web.admit({"channel": "c0"}) as s:
         id = st.publish("c0", json.dumps({"n": 1}))
         assert s.data().id == str(id)
+
+
+def test_pages_come_when_no_worker_answers(make_stack):
+    """Debian's MPM, the shipped file: a stopped worker takes no more threads
+    than Apache has to spare, and who is refused is told to come again."""
+    st = make_stack(metrics=False)
+    web = st.front("apache-proxy")
+    st.worker.pause()
+    waiting = []
+    try:
+        for _ in range(200):
+            s = socket.create_connection(web.addr, timeout=5)
+            s.sendall(b"GET /sse.fcgi?channel=a HTTP/1.1\r\n"
+                      b"Host: localhost\r\n\r\n")
+            waiting.append(s)
+        for _ in range(10):
+            assert web.get("/index.html", timeout=10)[0] == 200
+        told = [s for s in waiting if says_overload(s)]
+        assert len(told) > 200 - 6 * 25     # all beyond the threads
+    finally:
+        st.worker.resume()
+        for s in waiting:
+            s.close()
+    assert web.admit({"channel": "a"}, timeout=20)
+
+
+def says_overload(s):
+    """Of what has come: a 200 stream that says so, and no 503."""
+    s.settimeout(0.01)
+    try:
+        got = s.recv(4096)
+    except TimeoutError:
+        return False
+    assert got.startswith(b"HTTP/1.1 200 "), got
+    assert b"text/event-stream" in got and b"retry: 5000" in got, got
+    return b'"reason":"overload"' in got
+
+
+def test_a_worker_that_is_away_is_no_end_for_an_eventsource(make_stack):
+    st = make_stack(metrics=False)
+    web = st.front("apache-proxy")
+    st.worker.stop()
+    status, headers, body = web.get("/sse.fcgi?channel=a")[:3]
+    assert status == 200
+    assert b"event: control.close" in body
