@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "db_vfs.h"
 #include "dbparts.h"
@@ -326,6 +327,48 @@ bool
 db_autocommit(struct db *db)
 {
 	return sqlite3_get_autocommit(db->handle) != 0;
+}
+
+bool
+db_is_read_only(struct db *db)
+{
+	return sqlite3_db_readonly(db->handle, "main") > 0;
+}
+
+enum status
+db_has_wal(struct db *db, bool *yes)
+{
+	struct db_stmt *s = NULL;
+	enum status st = db_prepare(db, "PRAGMA journal_mode", &s);
+
+	if (st == ST_OK)
+		st = db_step(s);
+	if (st == ST_OK)
+		*yes = span_eq(db_col_text(s, 0), SPAN("wal"));
+	db_stmt_free(&s);
+	return st;
+}
+
+enum status
+db_use_wal(struct db *db)
+{
+	bool yes = false;
+	enum status st = db_has_wal(db, &yes);
+
+	if (st != ST_OK || yes)
+		return st;
+	st = db_exec(db, "PRAGMA journal_mode=WAL");
+	if (st == ST_OK)
+		st = db_has_wal(db, &yes);
+	return st == ST_OK && !yes ? ST_BUSY : st;
+}
+
+bool
+db_mount_is_read_only(const char *path)
+{
+	struct statvfs v;
+
+	return statvfs(path, &v) == 0 && (v.f_flag & ST_RDONLY) != 0;
 }
 
 void

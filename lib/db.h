@@ -120,6 +120,21 @@ bool db_wal_is_cut(struct db *db);
 /* Is the connection outside a transaction (also after a forced rollback)? */
 bool db_autocommit(struct db *db);
 
+/* Can it not be written to, although it was opened for that? */
+bool db_is_read_only(struct db *db);
+
+/* Does the database keep a write-ahead log, as it should? */
+MUST_USE enum status db_has_wal(struct db *db, bool *yes);
+
+/*
+ * Makes it keep one, which lasts.  ST_BUSY when a program is in the way that
+ * has it open in the middle of something.
+ */
+MUST_USE enum status db_use_wal(struct db *db);
+
+/* Is this path on a file system that is mounted read-only? */
+bool db_mount_is_read_only(const char *path);
+
 /* Keeps -wal and -shm when the last connection closes (read-only readers). */
 void db_persist_wal(struct db *db);
 

@@ -110,6 +110,8 @@ MUST_USE enum status store_begin(struct store_writer *w);
  *          ST_EXISTS      the key was used on this channel before: e->id is
  *                         the first one's id; nothing was appended
  *          ST_CONSTRAINT  a rule of the schema is broken: nothing appended
+ *          ST_SCHEMA      no id is left: somebody has set sqlite_sequence;
+ *                         the transaction is gone, the writer is usable
  *          else           the transaction is gone
  */
 MUST_USE enum status store_append(struct store_writer *w,
@@ -139,6 +141,14 @@ MUST_USE enum status store_writer_changed(struct store_writer *w,
     bool *changed);
 
 /*
+ * A number that tells this event from another one that would be given its id,
+ * for as long as this process runs.
+ * Returns  ST_OK, ST_NOTFOUND (there is no such event any more), else
+ */
+MUST_USE enum status store_writer_mark(struct store_writer *w, int64_t id,
+    uint64_t *mark);
+
+/*
  * ST_MOVED when another file has taken the path's place, or that of what lies
  * beside it: close it.  What would be appended now might be lost.
  */
@@ -163,7 +173,7 @@ MUST_USE enum status store_writer_salvage(struct store_writer *w);
 
 /*
  * Gives the log a new generation: its last events were lost, and their ids
- * will be given out again.
+ * will be given out again.  Links that lead to what is gone are set right.
  */
 MUST_USE enum status store_writer_renew(struct store_writer *w);
 
@@ -207,6 +217,13 @@ const char *store_reader_error(struct store_reader *r);
 
 MUST_USE enum status store_reader_bounds(struct store_reader *r,
     struct store_bounds *b);
+
+/*
+ * Have others changed what the log is, its journal mode or its ids?
+ * ST_SCHEMA: so they have; err says what and what to do.
+ */
+MUST_USE enum status store_reader_examine(struct store_reader *r,
+    struct errmsg *err);
 
 /* As store_writer_changed: one PRAGMA data_version, 3 us. */
 MUST_USE enum status store_reader_changed(struct store_reader *r,

@@ -27,20 +27,52 @@
 
 /* Migration i brings a log from version i to i + 1. */
 static const char *const migrations[] = {sql_migration_log};
-#define VERSION ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))
+#define N_TABLES 3 /* of sql_missing */
+#define VERSION  ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))
+
+/*
+ * 0: there is no log in it.  PRAGMA user_version is left to the application
+ * whose tables may lie beside ours.
+ */
+static enum status
+read_version(struct db *db, const char *path, int64_t *version,
+    struct errmsg *err)
+{
+	struct db_stmt *s = NULL;
+	enum status st = db_prepare(db, sql_missing, &s);
+
+	*version = 0;
+	if (st == ST_OK)
+		st = db_step(s);
+	if (st != ST_OK) {
+		errmsg_set(err, "cannot read %s: %s", path, db_error(db));
+	} else if (db_col_int(s, 1) == 0) {
+		st = db_get_int(db, sql_version, version);
+		if (st != ST_OK)
+			errmsg_set(err, "cannot read the version of %s: %s",
+			    path, db_error(db));
+	} else if (db_col_int(s, 1) < N_TABLES) {
+		struct span names = db_col_text(s, 0);
+
+		errmsg_set(err,
+		    "the log %s has no table %.*s any more: somebody has "
+		    "dropped it; restore a backup, or move the file away and "
+		    "run `walcast init`",
+		    path, (int)names.len, names.p);
+		st = ST_SCHEMA;
+	}
+	db_stmt_free(&s);
+	return st;
+}
 
 enum status
 store_file_version(struct db *db, const char *path, struct errmsg *err)
 {
 	int64_t version = 0;
-	enum status st = db_get_int(db, "PRAGMA user_version", &version);
+	enum status st = read_version(db, path, &version, err);
 
-	if (st != ST_OK) {
-		errmsg_set(err, "cannot read %s: %s", path, db_error(db));
+	if (st != ST_OK || version == VERSION)
 		return st;
-	}
-	if (version == VERSION)
-		return ST_OK;
 	if (version == 0)
 		errmsg_set(err,
 		    "%s is a database without a log in it: run `walcast init`",
@@ -61,13 +93,14 @@ store_file_version(struct db *db, const char *path, struct errmsg *err)
 static enum status
 migrate_one(struct db *db, int64_t from)
 {
-	char set_version[64];
+	char set_version[80];
 	enum status st = db_exec(db, "BEGIN IMMEDIATE");
 
 	if (st != ST_OK)
 		return st;
 	(void)snprintf(set_version, sizeof(set_version),
-	    "PRAGMA user_version=%lld", (long long)from + 1);
+	    "INSERT OR REPLACE INTO meta VALUES ('version', '%lld')",
+	    (long long)from + 1);
 	st = db_exec(db, migrations[from]);
 	if (st == ST_OK)
 		st = db_exec(db, set_version);
@@ -82,14 +115,14 @@ static enum status
 migrate(struct db *db, const char *path, struct errmsg *err)
 {
 	int64_t version = 0;
-	enum status st;
+	enum status st = read_version(db, path, &version, err);
 
-	st = db_exec(db,
-	    "PRAGMA journal_mode=WAL; PRAGMA application_id=" APPLICATION_ID);
-	if (st == ST_OK)
-		st = db_get_int(db, "PRAGMA user_version", &version);
 	if (st == ST_OK && version > VERSION)
 		return store_file_version(db, path, err);
+	if (st != ST_OK)
+		return st;
+	st = db_exec(db,
+	    "PRAGMA journal_mode=WAL; PRAGMA application_id=" APPLICATION_ID);
 	for (; st == ST_OK && version < VERSION; version++)
 		st = migrate_one(db, version);
 	if (st != ST_OK)

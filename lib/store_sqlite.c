@@ -10,8 +10,10 @@
 #include "store.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "db.h"
@@ -20,6 +22,8 @@
 #include "sql_text.h"
 #include "store_file.h"
 
+#define MAX_ID      INT64_C(9007199254740991) /* what JavaScript can count */
+#define RELINK_ROWS 100000
 #define SWEEP_NAMES 64 /* channels looked at for forgetting, each trim */
 
 /* The newest id of a channel, as this transaction sees it. */
@@ -37,7 +41,7 @@ struct store_writer {
 	struct db *db;
 	struct db_stmt *append, *key_id, *tip_get, *tip_set;
 	struct db_stmt *bounds, *cut_by_age, *trim, *forget, *forget_next;
-	struct db_stmt *begin, *commit;
+	struct db_stmt *begin, *commit, *witness, *newest;
 	char *path;
 	struct tip *tips;
 	uint64_t group; /* counts groups; odd while one is open */
@@ -79,6 +83,18 @@ open_checked(struct db **db, const struct store_options *o, enum db_mode mode,
 	    ? db_open(db, path, mode, err)
 	    : db_open_timed(db, path, mode, o->syncs, err);
 
+	if (st == ST_OK && mode != DB_READ && db_is_read_only(*db)) {
+		db_close(db);
+		st = ST_DENIED;
+	}
+	if (st != ST_OK && st != ST_UNSAFE && db_mount_is_read_only(path)) {
+		errmsg_set(err,
+		    "the log %s lies on a file system that is mounted "
+		    "read-only: look at the kernel's messages for why, and "
+		    "mount it read-write",
+		    path);
+		return ST_DENIED;
+	}
 	if (st == ST_NOTFOUND)
 		errmsg_set(err,
 		    "there is no log at %s, or this user cannot reach it: "
@@ -117,6 +133,8 @@ prepare_writer(struct store_writer *w)
 	    {&w->forget_next, sql_channels_next},
 	    {&w->begin, "BEGIN IMMEDIATE"},
 	    {&w->commit, "COMMIT"},
+	    {&w->witness, sql_witness},
+	    {&w->newest, "SELECT coalesce(max(id), 0) FROM events"},
 	};
 	size_t i;
 	enum status st;
@@ -130,12 +148,23 @@ prepare_writer(struct store_writer *w)
 }
 
 static enum status
-tune_writer(struct store_writer *w, const struct store_options *o)
+tune_writer(struct store_writer *w, const struct store_options *o,
+    struct errmsg *err)
 {
 	enum status st;
 
 	db_persist_wal(w->db);
 	db_trust_writer(w->db);
+	st = db_use_wal(w->db);
+	if (st != ST_OK) {
+		errmsg_set(err,
+		    "the log %s is in journal_mode=DELETE or the like, where "
+		    "readers block publishers, and cannot be put back to WAL "
+		    "now: end the programs that have it open, or stop their "
+		    "setting of it",
+		    o->path);
+		return st;
+	}
 	st = db_set_synchronous(w->db,
 	    o->synchronous_full ? DB_SYNC_FULL : DB_SYNC_NORMAL);
 	if (st == ST_OK)
@@ -161,10 +190,11 @@ store_writer_open(struct store_writer **out, const struct store_options *o,
 	st = w->path == NULL ? ST_NOMEM
 			     : open_checked(&w->db, o, DB_WRITE, err);
 	if (st == ST_OK) {
+		err->text[0] = '\0';
 		st = prepare_writer(w);
 		if (st == ST_OK)
-			st = tune_writer(w, o);
-		if (st != ST_OK)
+			st = tune_writer(w, o, err);
+		if (st != ST_OK && err->text[0] == '\0')
 			errmsg_set(err, "cannot use the log %s: %s", o->path,
 			    db_error(w->db));
 	}
@@ -207,6 +237,8 @@ store_writer_close(struct store_writer **wp)
 	db_stmt_free(&w->forget_next);
 	db_stmt_free(&w->begin);
 	db_stmt_free(&w->commit);
+	db_stmt_free(&w->witness);
+	db_stmt_free(&w->newest);
 	db_close(&w->db);
 	free(w->path);
 	free(w);
@@ -319,6 +351,15 @@ bind_optional(struct db_stmt *s, int i, struct span v)
 		db_bind_text(s, i, v);
 }
 
+/* SQLite says FULL, too, when it has no id left to give. */
+static bool
+ids_are_spent(struct store_writer *w)
+{
+	int64_t seq = 0;
+
+	return db_get_int(w->db, sql_sequence, &seq) == ST_OK && seq >= MAX_ID;
+}
+
 static enum status
 insert(struct store_writer *w, struct store_event *e, struct tip *t)
 {
@@ -336,8 +377,12 @@ insert(struct store_writer *w, struct store_event *e, struct tip *t)
 		db_bind_int(w->append, 7, e->kind == STORE_DATA_JSON);
 	db_bind_text(w->append, 8, e->data);
 	st = run(w->append);
+	if (st == ST_NOSPACE && ids_are_spent(w))
+		return ST_SCHEMA;
 	if (st != ST_OK)
 		return st;
+	if (db_last_id(w->db) > MAX_ID)
+		return ST_SCHEMA;
 	e->id = db_last_id(w->db);
 	e->prev = t->last_id;
 	tip_move(w, t, e->id);
@@ -476,6 +521,26 @@ store_writer_changed(struct store_writer *w, bool *changed)
 }
 
 enum status
+store_writer_mark(struct store_writer *w, int64_t id, uint64_t *mark)
+{
+	enum status st;
+	int i;
+
+	db_bind_int(w->witness, 1, id);
+	st = db_step(w->witness);
+	if (st != ST_OK)
+		return st == ST_END ? ST_NOTFOUND : st;
+	*mark = 0;
+	for (i = 0; i < 4; i++) {
+		struct span v = db_col_text(w->witness, i);
+
+		*mark = *mark * 31 + hashtable_hash(v.p, v.len);
+	}
+	db_reset(w->witness);
+	return ST_OK;
+}
+
+enum status
 store_writer_check(struct store_writer *w)
 {
 	return db_has_moved(w->db) ? ST_MOVED : ST_OK;
@@ -493,11 +558,47 @@ store_writer_salvage(struct store_writer *w)
 	return db_salvage(w->db);
 }
 
+/* A log of more rows keeps the links that it has: it was put there whole. */
+static enum status
+relink(struct store_writer *w)
+{
+	struct db_stmt *s = NULL;
+	enum status st = db_prepare(w->db, sql_relink, &s);
+
+	if (st != ST_OK)
+		return st;
+	db_bind_int(s, 1, RELINK_ROWS);
+	st = run(s);
+	db_stmt_free(&s);
+	return st;
+}
+
+static enum status
+renew(struct store_writer *w)
+{
+	enum status st = run(w->begin);
+
+	if (st != ST_OK)
+		return st;
+	st = db_exec(w->db, sql_renew);
+	if (st == ST_OK)
+		st = relink(w);
+	if (st == ST_OK)
+		st = db_exec(w->db, sql_channels_drop);
+	if (st == ST_OK)
+		st = db_exec(w->db, sql_channels_fill);
+	if (st == ST_OK)
+		st = run(w->commit);
+	if (st != ST_OK)
+		store_rollback(w);
+	return st;
+}
+
 enum status
 store_writer_renew(struct store_writer *w)
 {
 	int in_wal, done;
-	enum status st = db_exec(w->db, sql_renew);
+	enum status st = renew(w);
 
 	/* Into the file: with the next -wal that is lost, the old one would
 	 * be back. */
@@ -552,16 +653,21 @@ static enum status
 find_cut(struct store_writer *w, const struct store_retain *r, int64_t *cut)
 {
 	struct store_bounds b;
-	int64_t by_age;
+	int64_t by_age, newest;
 	enum status st = read_bounds(w->bounds, &b);
 
+	if (st == ST_OK)
+		st = db_step(w->newest);
 	if (st != ST_OK)
 		return st;
+	/* Of those that are there: the sequence may be somebody's own. */
+	newest = db_col_int(w->newest, 0);
+	db_reset(w->newest);
 	*cut = b.oldest;
 	if (r->before_id > *cut)
 		*cut = r->before_id < b.head + 1 ? r->before_id : b.head + 1;
-	if (r->max_events > 0 && b.head - r->max_events + 1 > *cut)
-		*cut = b.head - r->max_events + 1;
+	if (r->max_events > 0 && newest - r->max_events + 1 > *cut)
+		*cut = newest - r->max_events + 1;
 	if (r->min_ts_ms > 0) {
 		st = cut_by_age(w, &b, r, &by_age);
 		if (st != ST_OK)
@@ -752,6 +858,35 @@ enum status
 store_reader_bounds(struct store_reader *r, struct store_bounds *b)
 {
 	return read_bounds(r->bounds, b);
+}
+
+enum status
+store_reader_examine(struct store_reader *r, struct errmsg *err)
+{
+	int64_t seq = 0;
+	bool wal = false;
+	enum status st = db_has_wal(r->db, &wal);
+
+	if (st == ST_OK)
+		st = db_get_int(r->db, sql_sequence, &seq);
+	if (st != ST_OK) {
+		errmsg_set(err, "cannot read the log: %s", db_error(r->db));
+	} else if (!wal) {
+		errmsg_set(err,
+		    "another program has set the log's journal_mode, so that "
+		    "readers block publishers: restart pubd, which puts WAL "
+		    "back, and stop that program's setting of it");
+		st = ST_SCHEMA;
+	} else if (seq >= MAX_ID) {
+		errmsg_set(err,
+		    "somebody has set sqlite_sequence to %" PRId64
+		    ", so that there are no ids left. Run: UPDATE "
+		    "sqlite_sequence SET seq = (SELECT max(id) FROM events) "
+		    "WHERE name = 'events'",
+		    seq);
+		st = ST_SCHEMA;
+	}
+	return st;
 }
 
 enum status

@@ -129,6 +129,16 @@ cli_free_bytes(const char *database, int64_t *out)
 	return true;
 }
 
+bool
+cli_read_only(const char *database)
+{
+	char path[CONF_PATH_MAX];
+	struct statvfs fs;
+
+	(void)snprintf(path, sizeof(path), "%s", database);
+	return statvfs(dirname(path), &fs) == 0 && (fs.f_flag & ST_RDONLY) != 0;
+}
+
 const char *
 cli_time(char out[CLI_TIME_BYTES], int64_t ts_ms)
 {

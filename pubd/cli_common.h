@@ -81,6 +81,9 @@ void cli_pause_us(uint64_t us);
  */
 bool cli_free_bytes(const char *database, int64_t *out);
 
+/* Is its directory on a file system that is mounted read-only? */
+bool cli_read_only(const char *database);
+
 #define CLI_TIME_BYTES 32
 #define CLI_SIZE_BYTES 24
 

@@ -130,6 +130,8 @@ check_log(struct doctor *d)
 			    "cannot read %s: %s: see `walcast audit`", o.path,
 			    store_reader_error(r));
 	}
+	if (st == ST_OK)
+		st = store_reader_examine(r, &err);
 	store_reader_close(&r);
 	if (st == ST_OK)
 		say(d, LEVEL_OK, "log",
@@ -334,7 +336,12 @@ check_disk(struct doctor *d)
 		return;
 	}
 	(void)cli_size(size, left);
-	if (left < MIN_FREE_BYTES)
+	if (cli_read_only(d->cli->conf.database))
+		say(d, LEVEL_FAIL, "disk",
+		    "%s is mounted read-only: look at the kernel's messages "
+		    "for why, and mount it read-write",
+		    dir);
+	else if (left < MIN_FREE_BYTES)
 		say(d, LEVEL_FAIL, "disk",
 		    "%s is left in %s: publishers are refused when it is "
 		    "full: make room",

@@ -78,6 +78,10 @@ fail_storage(struct batch *b, enum status st, struct errmsg *why)
 		errmsg_set(why,
 		    "the disk or the quota of the log is full: free some "
 		    "space, then send it again");
+	else if (st == ST_SCHEMA)
+		errmsg_set(why,
+		    "the log has no ids left: somebody has set "
+		    "sqlite_sequence; run `walcast doctor`");
 	else
 		errmsg_set(why,
 		    "the log could not be written (%s): send it again later",

@@ -66,12 +66,40 @@ is_shorter(const struct store_bounds *now, const struct store_bounds *before)
 	    now->head < before->head;
 }
 
+/*
+ * Is the id of an event that we know another event's now?  So it is when a
+ * program has emptied the log with its sequence, as ORMs do to truncate, and
+ * as many have been inserted since that the head tells nothing.
+ */
+static bool
+is_replaced(const struct keeper *k)
+{
+	uint64_t mark = 0;
+
+	return k->witness.id > 0 &&
+	    store_writer_mark(k->writer, k->witness.id, &mark) == ST_OK &&
+	    mark != k->witness.mark;
+}
+
 /* Ids that were given out will be once more: who had them must be told. */
 static bool
 went_back(const struct keeper *k, const struct store_bounds *b)
 {
-	return is_shorter(b, &k->bounds) ||
-	    (k->lost && strcmp(k->bounds.generation, b->generation) == 0);
+	return strcmp(k->bounds.generation, b->generation) == 0 &&
+	    (b->head < k->bounds.head || k->lost || is_replaced(k));
+}
+
+/* The newest one, as long as retention has not passed it. */
+static void
+take_witness(struct keeper *k, int64_t head)
+{
+	uint64_t mark;
+
+	if (head == k->witness.id ||
+	    store_writer_mark(k->writer, head, &mark) != ST_OK)
+		return;
+	k->witness.id = head;
+	k->witness.mark = mark;
 }
 
 static enum status
@@ -79,10 +107,40 @@ read_bounds(struct keeper *k, struct store_bounds *b)
 {
 	enum status st = store_writer_bounds(k->writer, b);
 
-	if (st != ST_OK || !went_back(k, b))
+	if (st == ST_OK && went_back(k, b)) {
+		st = store_writer_renew(k->writer);
+		if (st == ST_OK)
+			st = store_writer_bounds(k->writer, b);
+	}
+	if (st != ST_OK)
 		return st;
-	st = store_writer_renew(k->writer);
-	return st == ST_OK ? store_writer_bounds(k->writer, b) : st;
+	if (strcmp(k->bounds.generation, b->generation) != 0)
+		k->witness.id = 0;
+	take_witness(k, b->head);
+	return ST_OK;
+}
+
+/* What is known of an open log becomes what is there now. */
+static enum status
+refresh(struct keeper *k)
+{
+	struct store_bounds b, before = k->bounds;
+	struct errmsg why = {""};
+	enum status st = read_bounds(k, &b);
+
+	if (st != ST_OK)
+		return st;
+	k->bounds = b;
+	k->doubt = false;
+	if (strcmp(before.generation, k->bounds.generation) == 0)
+		return ST_OK;
+	errmsg_set(&why,
+	    "its ids begin anew, as after a program has emptied it with "
+	    "sqlite_sequence: before, its generation was %s and its head "
+	    "%lld",
+	    before.generation, (long long)before.head);
+	tell_back(k, LOG_WARN_, why.text);
+	return ST_OK;
 }
 
 static enum status
@@ -205,7 +263,7 @@ void
 keeper_failed(struct keeper *k, enum status st, uint64_t now_us)
 {
 	if (k->writer == NULL || st == ST_BUSY || st == ST_NOMEM ||
-	    st == ST_CONSTRAINT || st == ST_TOOLARGE)
+	    st == ST_CONSTRAINT || st == ST_TOOLARGE || st == ST_SCHEMA)
 		return;
 	if (st == ST_MOVED || store_writer_was_cut(k->writer))
 		return; /* keeper_ready puts back what it can */
@@ -240,7 +298,7 @@ keeper_bounds(struct keeper *k, uint64_t now_us)
 	enum status st = keeper_ready(k, now_us);
 
 	if (st == ST_OK)
-		st = store_writer_bounds(k->writer, &k->bounds);
+		st = refresh(k);
 	if (st != ST_OK)
 		keeper_failed(k, st, now_us);
 	return st;
@@ -254,8 +312,16 @@ keeper_look(struct keeper *k, uint64_t now_us)
 
 	if (st == ST_OK)
 		st = store_writer_changed(k->writer, &changed);
-	if (st == ST_OK && changed)
-		st = store_writer_bounds(k->writer, &k->bounds);
+	if (st != ST_OK) {
+		keeper_failed(k, st, now_us);
+		return;
+	}
+	k->doubt = k->doubt || changed;
+	if (!k->doubt) {
+		take_witness(k, k->bounds.head);
+		return;
+	}
+	st = refresh(k);
 	if (st != ST_OK)
 		keeper_failed(k, st, now_us);
 }

@@ -21,8 +21,13 @@ struct keeper {
 	enum status why;            /* it is away, or ST_OK */
 	unsigned opening;           /* counts them, so that each is told */
 	struct log_gate failed_gate, waits_gate; /* commit.c's */
-	bool full;         /* the disk was, at the last commit */
-	bool heal;         /* a checkpoint is due after an I/O error */
+	bool full;  /* the disk was, at the last commit */
+	bool heal;  /* a checkpoint is due after an I/O error */
+	bool doubt; /* somebody wrote, and we have not looked yet */
+	struct {
+		int64_t id;    /* 0: none */
+		uint64_t mark; /* store_writer_mark's */
+	} witness;             /* an event that must stay what it is */
 	bool lost;         /* its last events were, by what happened to it */
 	uint64_t retry_us; /* when to try again */
 	uint64_t backoff_us;

@@ -28,10 +28,44 @@ SELECT max(name) FROM (
 	SELECT name FROM channels WHERE name > ?1 ORDER BY name LIMIT ?2);
 
 -- name: bounds
-SELECT max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0),
+-- A sequence beyond what an id can be is somebody's mistake: nothing was given
+-- such an id, and retention must not count down from it.
+SELECT max(coalesce((SELECT seq FROM sqlite_sequence
+                     WHERE name = 'events' AND seq < 9007199254740992), 0),
            coalesce((SELECT max(id) FROM events), 0)),
        coalesce((SELECT min(id) FROM events), 0),
        coalesce((SELECT value FROM meta WHERE name = 'generation'), '');
+
+-- name: sequence
+SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0);
+
+-- name: witness
+SELECT ts, channel, event, substr(data, 1, 256) FROM events WHERE id = ?1;
+
+-- name: version
+-- Logs that were made before it was written down are of version 1.
+SELECT coalesce((SELECT CAST(value AS INTEGER) FROM meta
+                 WHERE name = 'version'), 1);
+
+-- name: missing
+SELECT group_concat(column1, ', '), count(*) FROM (
+	VALUES ('meta'), ('events'), ('channels'))
+WHERE column1 NOT IN (SELECT name FROM sqlite_schema WHERE type = 'table');
+
+-- name: relink
+-- What was inserted behind the back of a log that had gone back was linked to
+-- events of before.
+UPDATE events SET prev = p
+FROM (SELECT id AS i, lag(id, 1, 0) OVER (PARTITION BY channel ORDER BY id)
+      AS p FROM events WHERE ?1 > (SELECT max(id) - min(id) FROM events))
+WHERE id = i AND prev IS NOT p AND (p > 0 OR prev >= id);
+
+-- name: channels_drop
+DELETE FROM channels;
+
+-- name: channels_fill
+INSERT INTO channels (name, last_id)
+SELECT channel, max(id) FROM events GROUP BY channel;
 
 -- name: renew
 UPDATE meta SET value = lower(hex(randomblob(16))) WHERE name = 'generation';

@@ -1641,14 +1641,30 @@ a_newer_version_is_refused_and_left_alone(void **state)
 	struct store_writer *w = NULL;
 	struct store_reader *r = NULL;
 
-	must_sql(f, "PRAGMA user_version=1000");
+	must_sql(f, "UPDATE meta SET value = '1000' WHERE name = 'version'");
 	assert_status(store_writer_open(&w, &f->options, &err), ST_SCHEMA);
 	assert_non_null(strstr(err.text, "1000"));
 	assert_status(store_reader_open(&r, &f->options, &err), ST_SCHEMA);
 	assert_status(store_create(f->path, STORE_OPEN, NULL, &err), ST_SCHEMA);
-	assert_int_equal(sql_int(f, "PRAGMA user_version"), 1000);
+	assert_int_equal(
+	    sql_int(f, "SELECT value FROM meta WHERE name = 'version'"), 1000);
 	assert_null(w);
 	assert_null(r);
+}
+
+static void
+a_log_that_does_not_say_its_version_is_of_the_first(void **state)
+{
+	struct fixture *f = *state;
+	struct errmsg err = {""};
+	struct store_writer *w = NULL;
+
+	must_sql(f,
+	    "DELETE FROM meta WHERE name = 'version'; PRAGMA user_version=1");
+	assert_status(store_writer_open(&w, &f->options, &err), ST_OK);
+	store_writer_close(&w);
+	assert_status(store_create(f->path, STORE_OPEN, NULL, &err), ST_OK);
+	assert_int_equal(sql_int(f, "SELECT count(*) FROM meta"), 1);
 }
 
 static void
@@ -1733,6 +1749,7 @@ main(void)
 	    T(an_empty_database_is_brought_up_to_the_version),
 	    T(an_applications_tables_are_left_in_place),
 	    T(a_newer_version_is_refused_and_left_alone),
+	    T(a_log_that_does_not_say_its_version_is_of_the_first),
 	    T(a_file_that_is_no_database_is_corrupt),
 	};
 
