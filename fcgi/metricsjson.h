@@ -3,8 +3,8 @@
  * Figures as JSON, on one line: what the status page shows, and what
  * `?format=json` answers.  Pure.
  *
- * {"generated_ms", "pubd":{"alive","age_ms","answers"}, "stale", "reasons":[...],
- *  "metrics":[{"name","type","unit","help","series":[
+ * {"generated_ms", "pubd":{"alive","age_ms","answers"}, "stale",
+ *  "reasons":[...], "metrics":[{"name","type","unit","help","series":[
  *      {"labels","value"} or
  *      {"labels","count","sum","p50","p95","p99","buckets":[[le,n],...]}]}],
  *  "processes":[...], "errors":[...]}

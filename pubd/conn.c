@@ -20,8 +20,10 @@
 #define READ_BYTES       ((size_t)64 * 1024)
 #define READ_FEW         4096 /* when much was read in this turn */
 #define READ_LEAST       1024 /* at once, however much waits */
+#define READS_PER_TURN   4    /* of one, while there is more */
 #define READ_TURN        ((size_t)1024 * 1024) /* then 4 KiB each */
 #define COST_PER_TURN    2048
+#define LONG_BYTES       ((size_t)64 * 1024)  /* a line worth a turn */
 #define MAX_WAITING      4096                 /* requests of one in a batch */
 #define OUT_HIGH         ((size_t)256 * 1024) /* answers owed to one */
 #define OUT_MAX          ((size_t)8 * 1024 * 1024)
@@ -323,41 +325,57 @@ end_turn(struct conn *c, bool blocked)
 	settle(c);
 }
 
-/* Lines of one connection, as long as its credit lasts.  Returns the cost. */
-static int64_t
+/*
+ * Would a line of n bytes hold up for long those whose lines were taken in
+ * this turn?  Then they are answered first; once only, or it would never come.
+ */
+static bool
+put_off(struct conns *set, size_t n)
+{
+	if (n < LONG_BYTES)
+		return false;
+	set->put_off = set->turn_left < COST_PER_TURN && !set->put_off;
+	if (set->put_off)
+		set->turn_left = 0;
+	return set->put_off;
+}
+
+/* Lines of one connection, as long as its credit lasts. */
+static void
 take_turn(struct conn *c)
 {
 	struct conns *set = c->set;
-	int64_t cost = 0;
 	struct span line;
 	size_t n;
 
 	while (!c->dead && c->place.credit > 0) {
 		if (next_line(c, &line, &n) != ST_OK) {
 			end_turn(c, false);
-			return cost;
+			return;
 		}
+		if (put_off(set, n))
+			break;
 		set->cost = 1;
 		if (!take_line(c, line, n)) {
+			set->turn_left -= set->cost;
 			end_turn(c, true);
-			return cost + set->cost;
+			return;
 		}
 		peers_charge(&c->place, set->cost);
-		cost += set->cost;
+		set->turn_left -= set->cost;
 	}
 	if (!c->dead)
 		peers_rotate(&c->place);
-	return cost;
 }
 
 void
 conns_take_lines(struct conns *set)
 {
-	int64_t budget = COST_PER_TURN;
 	struct peer_place *at;
 
-	while (budget > 0 && (at = peers_next(&set->peers)) != NULL)
-		budget -= take_turn(OWNER_OF(at, struct conn, place));
+	set->turn_left = COST_PER_TURN;
+	while (set->turn_left > 0 && (at = peers_next(&set->peers)) != NULL)
+		take_turn(OWNER_OF(at, struct conn, place));
 	set->read_left = READ_TURN;
 }
 
@@ -389,17 +407,16 @@ note_read(struct conn *c, enum status st, size_t n)
 	peers_heard(&c->place, c->read_us);
 }
 
-static void
-read_input(struct conn *c)
+/* Reads once.  True: there may be more. */
+static bool
+read_once(struct conn *c)
 {
 	size_t n = 0, room, most = read_bytes(c->set);
-	enum status st;
+	enum status st = buf_reserve(&c->in, most);
 
-	if (!may_read(c))
-		return;
-	if (buf_reserve(&c->in, most) != ST_OK) {
+	if (st != ST_OK) {
 		conn_kill(c); /* UNTESTED: no memory: shed it */
-		return;
+		return false;
 	}
 	room = buf_room(&c->in);
 	if (room > most)
@@ -410,12 +427,23 @@ read_input(struct conn *c)
 	if (st == ST_AGAIN) {
 		if (c->in.len == 0)
 			buf_shrink(&c->in, KEEP_BYTES);
-		return;
+		return false;
 	}
 	note_read(c, st, n);
 	if (c->set->stopping && c->left == 0)
 		cut_off(c);
-	offer(c);
+	return st == ST_OK && n == room && c->set->read_left > 0;
+}
+
+static void
+read_input(struct conn *c)
+{
+	int i;
+
+	for (i = 0; i < READS_PER_TURN && may_read(c) && read_once(c); i++)
+		;
+	if (!c->place.is_queued && !c->is_held)
+		offer(c);
 }
 
 /* ---- answers ------------------------------------------------------------ */

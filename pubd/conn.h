@@ -102,8 +102,10 @@ struct conns {
 	size_t out_bytes;   /* of all `out` */
 	unsigned round;   /* the caller counts it up when there is room again */
 	size_t read_left; /* bytes to be read at once in this turn */
-	int64_t cost;     /* of the line that was taken last, see CONN_COST */
-	bool stopping;    /* an unfinished last line is no line */
+	int64_t turn_left; /* of the work that this turn may cost */
+	bool put_off;      /* a long line waits since the last turn */
+	int64_t cost;      /* of the line that was taken last, see CONN_COST */
+	bool stopping;     /* an unfinished last line is no line */
 };
 
 /*

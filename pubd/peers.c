@@ -194,13 +194,15 @@ peers_queue(struct peers *ps, struct peer_place *at)
 
 	if (p == NULL || at->is_queued)
 		return;
-	at->is_queued = at->is_fresh = true;
-	at->credit = 0;
-	TAILQ_INSERT_TAIL(&p->fresh, at, turn);
+	at->is_queued = true;
+	/* What it had too much of it still owes. */
+	at->is_fresh = at->credit >= 0;
+	at->credit = at->credit > 0 ? 0 : at->credit;
+	TAILQ_INSERT_TAIL(line_of(at), at, turn);
 	if (p->is_queued)
 		return;
 	p->is_queued = true;
-	p->credit = 0;
+	p->credit = p->credit > 0 ? 0 : p->credit;
 	TAILQ_INSERT_TAIL(&ps->turns, p, turn);
 }
 
@@ -253,7 +255,7 @@ struct peer_place *
 peers_next(struct peers *ps)
 {
 	struct peer *p = next_user(ps);
-	struct peer_place *at;
+	struct peer_place *at = NULL;
 
 	if (p == NULL)
 		return NULL;
@@ -298,7 +300,7 @@ static struct peer_place *
 spare_of(const struct peer *p, enum peer_standing standing,
     const struct peer_place *except, uint64_t now_us)
 {
-	struct peer_place *at;
+	struct peer_place *at = NULL;
 	int n = LOOK_AHEAD;
 
 	TAILQ_FOREACH (at, &p->silent[standing], silent) {
@@ -358,7 +360,7 @@ struct peer_place *
 peers_spare(const struct peers *ps, struct peer_place *newest, uint64_t now_us)
 {
 	struct peer_place *at = NULL;
-	const struct peer *p;
+	const struct peer *p = NULL;
 	int i;
 
 	for (i = PEER_NEW; at == NULL && i < PEER_N_STANDINGS; i++) {
@@ -388,8 +390,8 @@ idle_of(const struct peer *p, uint64_t now_us, uint64_t max_us)
 struct peer_place *
 peers_idle(const struct peers *ps, uint64_t now_us, uint64_t max_us)
 {
-	const struct peer *p;
-	struct peer_place *at;
+	const struct peer *p = NULL;
+	struct peer_place *at = NULL;
 	int i;
 
 	for (i = 0; i < PEERS_BUCKETS; i++)

@@ -342,17 +342,17 @@ enter(struct requests *rq, struct conn *c, struct request *r)
 	return st;
 }
 
-#define BYTES_PER_COST 256 /* of parsing */
+/* Of a line that is taken, and of one that was read for nothing. */
+#define BYTES_PER_COST       512
+#define BYTES_PER_COST_WASTE 128
 
 /* Of the work for a request, for its user's turn. */
 static int64_t
 cost_of(const struct request *r, size_t n_bytes)
 {
-	int64_t cost = (int64_t)(n_bytes / BYTES_PER_COST);
-
 	if (publishes(r))
-		return cost + (int64_t)r->n_events;
-	return cost +
+		return (int64_t)(n_bytes / BYTES_PER_COST + r->n_events);
+	return (int64_t)(n_bytes / BYTES_PER_COST_WASTE) +
 	    (r->kind == REQUEST_REPORT ? CONN_COST_REPORT : CONN_COST_ANSWER);
 }
 

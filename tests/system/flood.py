@@ -4,6 +4,9 @@
     flood.py SOCKET pings N      N connections that send pings as fast as they
                                  are answered
     flood.py SOCKET watchers N   N connections that watch and never read
+    flood.py SOCKET publishers N N that publish twice a second; who is closed
+                                 comes again
+    flood.py SOCKET arrays N     N that send long arrays which are refused
     flood.py SOCKET reports N    N that watch and report ten times a second
 
 Prints a line once all are connected.
@@ -34,21 +37,22 @@ def connect(path):
     return s
 
 
-def pings(socks):
-    chunk = b'{"op":"ping"}\n' * 2000
+def pings(socks, chunk=b'{"op":"ping"}\n' * 2000):
     sel = selectors.DefaultSelector()
     for s in socks:
         s.setblocking(False)
         sel.register(s, selectors.EVENT_READ | selectors.EVENT_WRITE)
+    sent = dict.fromkeys(socks, 0)
     while True:
         for key, mask in sel.select():
+            s = key.fileobj
             try:
-                if mask & selectors.EVENT_READ and not key.fileobj.recv(1 << 18):
-                    sel.unregister(key.fileobj)
+                if mask & selectors.EVENT_READ and not s.recv(1 << 18):
+                    sel.unregister(s)
                     continue
                 if mask & selectors.EVENT_WRITE:
-                    # What is cut off makes a bad line: an answer as well.
-                    key.fileobj.send(chunk)
+                    sent[s] += s.send(chunk[sent[s]:])
+                    sent[s] %= len(chunk)
             except BlockingIOError:
                 pass
 
@@ -64,9 +68,41 @@ def reports(socks):
         time.sleep(max(0, due - time.monotonic()))
 
 
+def arrays(socks):
+    """Like pings; the line is 260 KB long."""
+    event = b'{"channel":"hostile","data":1}'
+    pings(socks, b"[" + b",".join([event] * 8500) + b",1]\n")
+
+
+def publishers(path, n):
+    line = b'{"channel":"hostile","data":1}\n'
+    socks = [None] * n
+    up = False
+    while True:
+        due = time.monotonic() + 0.5
+        for i, s in enumerate(socks):
+            try:
+                if s is None:
+                    s = socks[i] = connect(path)
+                    s.settimeout(5)
+                s.sendall(line)
+                if not s.recv(65536):
+                    raise OSError
+            except OSError:
+                if s:
+                    s.close()
+                socks[i] = None
+        if not up:
+            print("up", flush=True)
+        up = True
+        time.sleep(max(0, due - time.monotonic()))
+
+
 def main(path, what, n):
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if what == "publishers":
+        publishers(path, int(n))
     socks = [connect(path) for _ in range(int(n))]
     if what == "watchers":
         for s in socks:
@@ -77,7 +113,7 @@ def main(path, what, n):
     if what == "watchers":
         while True:
             time.sleep(60)
-    {"pings": pings, "reports": reports}[what](socks)
+    {"pings": pings, "arrays": arrays, "reports": reports}[what](socks)
 
 
 if __name__ == "__main__":

@@ -73,8 +73,9 @@ def acks(st, n=200, channel="innocent"):
 def test_lines_without_an_end_never_make_pubd_deaf(make_stack):
     """4,400 connections with 18 MB of them, open and then closed."""
     st = make_stack(workers=0, metrics=False)
-    before = st.pubd.fds()
     usual = acks(st)
+    wait_until(lambda: (st.var / "status.db").exists(), 20, "the first beat")
+    before = st.pubd.fds()
     with held(st, 4400) as socks:
         beside = acks(st)
         print("acks p50, p99 in ms: usual %.2f, %.2f; beside %.2f, %.2f" % (
@@ -82,7 +83,7 @@ def test_lines_without_an_end_never_make_pubd_deaf(make_stack):
         n_open = sum(is_open(s) for s in socks)
         assert n_open < 4400, "the greediest are closed"
         assert n_open > 1000, "and no more than have to be"
-    wait_until(lambda: st.pubd.fds() <= before + 2, 30,
+    wait_until(lambda: st.pubd.fds() <= before + 8, 30,
                "descriptors of connections that were closed")
     assert st.publish("a", 1) > 0
     assert beside[0] < 5 * usual[0] + 5 and beside[1] < 5 * usual[1] + 20
@@ -177,15 +178,18 @@ def is_felt(usual, beside, what):
     what a turn of bounded work and a process that wants a core cost."""
     print("%s: acks p50, p99 in ms: usual %.2f, %.2f; beside %.2f, %.2f" % (
         what, *usual, *beside))
-    return (beside[0] > 5 * usual[0] + 4) or (beside[1] > 5 * usual[1] + 20)
+    # A line is parsed at once: the longest take some milliseconds.
+    floor = 10 if "arrays" in what else 4
+    return (beside[0] > 5 * usual[0] + floor) or (beside[1] > 5 * usual[1] + 20)
 
 
 @pytest.mark.parametrize("what, n", [
-    ("pings", 1), ("pings", 100), ("reports", 200), ("watchers", 5000)])
+    ("pings", 1), ("pings", 100), ("arrays", 10), ("reports", 200), ("watchers", 5000)])
 @pytest.mark.parametrize("whose", ["same", "another"])
 def test_a_flood_is_not_felt_by_a_publisher(make_stack, what, n, whose):
     """Of the same user, by turns of connections; of another one, of users."""
-    if whose == "another" and (not RUN_AS or what != "pings"):
+    if whose == "another" and (
+            not RUN_AS or what not in ("pings", "arrays")):
         pytest.skip("only ours may watch in such numbers")
     if raised() < 2 * n + 500:
         pytest.skip("this needs %d descriptors" % (2 * n + 500))
@@ -197,3 +201,18 @@ def test_a_flood_is_not_felt_by_a_publisher(make_stack, what, n, whose):
         if not is_felt(usual, beside, "%d %s" % (n, what)):
             break
         assert again, "felt each time"
+
+
+def test_busy_publishers_of_one_user_leave_descriptors_to_others(make_stack):
+    """300 that publish all the time, room for some 200."""
+    if not RUN_AS:
+        pytest.skip("connections of two users need root")
+    st = make_stack(workers=0, metrics=False)
+    start_limited(st, 256)
+    with flood(st, "publishers", 300, RUN_AS.pw_uid):
+        for i in range(20):
+            begun = time.monotonic()
+            assert st.publish("a", i) > 0
+            with st.publisher(timeout=5) as fresh:
+                assert fresh.publish("a", i) > 0
+            assert time.monotonic() - begun < 5

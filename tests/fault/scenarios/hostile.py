@@ -201,6 +201,26 @@ def hostile_health(run):
                    "both to say that it is well again")
 
 
+@scenario("hostile-socket-gone", tags="hostile security", fronts=ONE,
+          rounds=1)
+def hostile_socket_gone(run):
+    """pubd lives and beats, and its socket was removed: nobody can publish,
+    and readyz and `status --check` say so."""
+    st, web = servers(run, metrics=True)
+
+    def health():
+        code = st.walcast("status", "--check").returncode
+        return code == 0, web.get("/sse-metrics.fcgi/readyz")[0] == 200
+    for _ in run.each_round():
+        wait_until(lambda: health() == (True, True), 15, "a ready pubd")
+        st.pubd_sock.unlink()
+        wait_until(lambda: health() == (False, False), 20,
+                   "both to say that pubd does not answer")
+        st.restart_pubd()
+        wait_until(lambda: health() == (True, True), 15,
+                   "both to say that it is well again")
+
+
 # ---------------------------------------------------------------- replay
 
 ROWS = 600000
