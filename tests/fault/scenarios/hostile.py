@@ -298,6 +298,7 @@ def hostile_deaf_readers(run):
             who.window("calm", LONG_S)
             before = tcp_kib()
             with hostile(run, "holders", addr=web.addr, n=READERS, read=False,
+                         rcvbuf=8192,  # theirs is not counted
                          target="/sse.fcgi?channel=*&last_event_id=1",
                          uid=None):
                 who.window("beside", LONG_S)
