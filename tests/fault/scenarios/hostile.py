@@ -179,45 +179,43 @@ def hostile_publisher(run):
     run.check(not told["without_retry_ms"], "rate_limited without retry_ms")
 
 
+def health(st, web):
+    """What `status --check` and readyz say."""
+    code = st.walcast("status", "--check").returncode
+    return code == 0, web.get("/sse-metrics.fcgi/readyz")[0] == 200
+
+
 @scenario("hostile-health", tags="hostile security", fronts=ONE,
-          short=True, rounds=1)
+          rounds=1)
 def hostile_health(run):
     """pubd is stopped, as deaf as it can be: readyz and `status --check` say
     so within ten seconds, and that it is well when it is."""
     st, web = servers(run, metrics=True)
-
-    def health():
-        code = st.walcast("status", "--check").returncode
-        return code == 0, web.get("/sse-metrics.fcgi/readyz")[0] == 200
     for _ in run.each_round():
-        wait_until(lambda: health() == (True, True), 15, "a ready pubd")
+        wait_until(lambda: health(st, web) == (True, True), 15, "a ready pubd")
         st.pubd.pause()
         try:
-            wait_until(lambda: health() == (False, False), 10,
+            wait_until(lambda: health(st, web) == (False, False), 10,
                        "both to say that pubd does not answer")
         finally:
             st.pubd.resume()
-        wait_until(lambda: health() == (True, True), 15,
+        wait_until(lambda: health(st, web) == (True, True), 15,
                    "both to say that it is well again")
 
 
 @scenario("hostile-socket-gone", tags="hostile security", fronts=ONE,
-          rounds=1)
+          short=True, rounds=1)
 def hostile_socket_gone(run):
     """pubd lives and beats, and its socket was removed: nobody can publish,
     and readyz and `status --check` say so."""
     st, web = servers(run, metrics=True)
-
-    def health():
-        code = st.walcast("status", "--check").returncode
-        return code == 0, web.get("/sse-metrics.fcgi/readyz")[0] == 200
     for _ in run.each_round():
-        wait_until(lambda: health() == (True, True), 15, "a ready pubd")
+        wait_until(lambda: health(st, web) == (True, True), 15, "a ready pubd")
         st.pubd_sock.unlink()
-        wait_until(lambda: health() == (False, False), 20,
+        wait_until(lambda: health(st, web) == (False, False), 20,
                    "both to say that pubd does not answer")
         st.restart_pubd()
-        wait_until(lambda: health() == (True, True), 15,
+        wait_until(lambda: health(st, web) == (True, True), 15,
                    "both to say that it is well again")
 
 
