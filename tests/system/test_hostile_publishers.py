@@ -87,7 +87,8 @@ def test_lines_without_an_end_never_make_pubd_deaf(make_stack):
                "descriptors of connections that were closed")
     assert st.publish("a", 1) > 0
     assert beside[0] < 5 * usual[0] + 5 and beside[1] < 5 * usual[1] + 20
-    assert st.pubd.rss_kib() < 100 * 1024
+    if "asan" not in str(st.bin):
+        assert st.pubd.rss_kib() < 100 * 1024
 
 
 def test_the_user_with_most_unfinished_lines_pays_for_them(make_stack):

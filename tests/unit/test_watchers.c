@@ -8,7 +8,7 @@
 #include "conn.h"
 #include "unit.h"
 
-#define N 3
+#define N 150
 
 struct fixture {
 	struct loop *loop;
@@ -124,6 +124,52 @@ only_who_asked_is_told_the_time(void **state)
 	assert_told(f, 1, "{\"head\":6,\"at_us\":200}\n");
 	ring(f, 7, 300);
 	assert_told(f, 1, "{\"head\":7,\"at_us\":300}\n");
+}
+
+/* How many have been told something since the last time. */
+static int
+n_told(struct fixture *f)
+{
+	int i, n = 0;
+
+	for (i = 0; i < N; i++) {
+		struct buf *out = conn_out(f->c[i]);
+
+		n += out->len > 0;
+		f->set.out_bytes -= out->len;
+		buf_consume(out, out->len);
+	}
+	return n;
+}
+
+static void
+many_are_told_by_and_by_and_who_reports_at_once(void **state)
+{
+	struct fixture *f = *state;
+	const struct watchers_news six = {.head = 6, .opening = 1};
+	const struct watchers_news seven = {.head = 7, .opening = 1};
+	int i;
+
+	for (i = 0; i < N; i++)
+		watch(f, i, 5, true);
+	assert_status(watchers_report(&f->ws, f->c[N - 1], SPAN("worker-1"), 1),
+	    ST_OK);
+	assert_true(watchers_ring(&f->ws, &six));
+	assert_told(f, N - 1, "{\"head\":6}\n");
+	assert_int_equal(n_told(f), 64);
+	/* Who waits hears of the newest; of which commit since is unknown. */
+	ring(f, 7, 700);
+	assert_told(f, N - 1, "{\"head\":7,\"at_us\":700}\n");
+	assert_told(f, 64, "{\"head\":7}\n");
+	assert_int_equal(n_told(f), 63);
+	assert_true(watchers_ring(&f->ws, &seven));
+	assert_int_equal(n_told(f), N - 1 - 128);
+	/* And those who were told of the one before. */
+	watchers_drop(&f->ws, f->c[0]);
+	assert_false(watchers_ring(&f->ws, &seven));
+	assert_int_equal(n_told(f), 63);
+	assert_false(watchers_ring(&f->ws, &seven));
+	assert_int_equal(n_told(f), 0);
 }
 
 static void
@@ -272,6 +318,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    T(a_head_is_told_once),
 	    T(only_who_asked_is_told_the_time),
+	    T(many_are_told_by_and_by_and_who_reports_at_once),
 	    T(a_time_that_is_not_known_is_not_told),
 	    T(of_several_commits_the_time_of_the_oldest_is_told),
 	    T(another_log_is_told_although_its_head_is_the_same),
