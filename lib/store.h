@@ -219,7 +219,7 @@ MUST_USE enum status store_reader_bounds(struct store_reader *r,
     struct store_bounds *b);
 
 /*
- * Have others changed what the log is, its journal mode or its ids?
+ * Have others changed what the log is: its triggers, journal mode or ids?
  * ST_SCHEMA: so they have; err says what and what to do.
  */
 MUST_USE enum status store_reader_examine(struct store_reader *r,

@@ -41,7 +41,7 @@ struct store_writer {
 	struct db *db;
 	struct db_stmt *append, *key_id, *tip_get, *tip_set;
 	struct db_stmt *bounds, *cut_by_age, *trim, *forget, *forget_next;
-	struct db_stmt *begin, *commit, *witness, *newest;
+	struct db_stmt *begin, *commit, *witness, *newest, *version;
 	char *path;
 	struct tip *tips;
 	uint64_t group; /* counts groups; odd while one is open */
@@ -133,6 +133,7 @@ prepare_writer(struct store_writer *w)
 	    {&w->forget_next, sql_channels_next},
 	    {&w->begin, "BEGIN IMMEDIATE"},
 	    {&w->commit, "COMMIT"},
+	    {&w->version, "PRAGMA data_version"},
 	    {&w->witness, sql_witness},
 	    {&w->newest, "SELECT coalesce(max(id), 0) FROM events"},
 	};
@@ -237,6 +238,7 @@ store_writer_close(struct store_writer **wp)
 	db_stmt_free(&w->forget_next);
 	db_stmt_free(&w->begin);
 	db_stmt_free(&w->commit);
+	db_stmt_free(&w->version);
 	db_stmt_free(&w->witness);
 	db_stmt_free(&w->newest);
 	db_close(&w->db);
@@ -510,11 +512,13 @@ store_writer_bounds(struct store_writer *w, struct store_bounds *b)
 enum status
 store_writer_changed(struct store_writer *w, bool *changed)
 {
+	enum status st = db_step(w->version);
 	int64_t v;
-	enum status st = db_get_int(w->db, "PRAGMA data_version", &v);
 
 	if (st != ST_OK)
-		return st;
+		return st == ST_END ? ST_CORRUPT : st;
+	v = db_col_int(w->version, 0);
+	db_reset(w->version);
 	*changed = v != w->data_version;
 	w->data_version = v;
 	return ST_OK;
@@ -860,32 +864,71 @@ store_reader_bounds(struct store_reader *r, struct store_bounds *b)
 	return read_bounds(r->bounds, b);
 }
 
-enum status
-store_reader_examine(struct store_reader *r, struct errmsg *err)
+static enum status
+examine_parts(struct store_reader *r, struct errmsg *err)
 {
-	int64_t seq = 0;
+	struct db_stmt *s = NULL;
+	enum status st = db_prepare(r->db, sql_missing_parts, &s);
+
+	if (st == ST_OK)
+		st = db_step(s);
+	if (st == ST_OK && !db_col_null(s, 0)) {
+		struct span names = db_col_text(s, 0);
+
+		errmsg_set(err,
+		    "the log lacks %.*s: somebody has dropped what guards and "
+		    "links events; restore a backup, or move the log away and "
+		    "run `walcast init`",
+		    (int)names.len, names.p);
+		st = ST_SCHEMA;
+	}
+	db_stmt_free(&s);
+	return st;
+}
+
+static enum status
+examine_mode(struct store_reader *r, struct errmsg *err)
+{
 	bool wal = false;
 	enum status st = db_has_wal(r->db, &wal);
 
+	if (st != ST_OK || wal)
+		return st;
+	errmsg_set(err,
+	    "another program has set the log's journal_mode, so that readers "
+	    "block publishers: restart pubd, which puts WAL back, and stop "
+	    "that program's setting of it");
+	return ST_SCHEMA;
+}
+
+static enum status
+examine_ids(struct store_reader *r, struct errmsg *err)
+{
+	int64_t seq = 0;
+	enum status st = db_get_int(r->db, sql_sequence, &seq);
+
+	if (st != ST_OK || seq < MAX_ID)
+		return st;
+	errmsg_set(err,
+	    "somebody has set sqlite_sequence to %" PRId64
+	    ", so that there are no ids left. Run: UPDATE sqlite_sequence SET "
+	    "seq = (SELECT coalesce(max(id), 0) FROM events) WHERE name = "
+	    "'events'",
+	    seq);
+	return ST_SCHEMA;
+}
+
+enum status
+store_reader_examine(struct store_reader *r, struct errmsg *err)
+{
+	enum status st = examine_parts(r, err);
+
 	if (st == ST_OK)
-		st = db_get_int(r->db, sql_sequence, &seq);
-	if (st != ST_OK) {
+		st = examine_mode(r, err);
+	if (st == ST_OK)
+		st = examine_ids(r, err);
+	if (st != ST_OK && st != ST_SCHEMA)
 		errmsg_set(err, "cannot read the log: %s", db_error(r->db));
-	} else if (!wal) {
-		errmsg_set(err,
-		    "another program has set the log's journal_mode, so that "
-		    "readers block publishers: restart pubd, which puts WAL "
-		    "back, and stop that program's setting of it");
-		st = ST_SCHEMA;
-	} else if (seq >= MAX_ID) {
-		errmsg_set(err,
-		    "somebody has set sqlite_sequence to %" PRId64
-		    ", so that there are no ids left. Run: UPDATE "
-		    "sqlite_sequence SET seq = (SELECT max(id) FROM events) "
-		    "WHERE name = 'events'",
-		    seq);
-		st = ST_SCHEMA;
-	}
 	return st;
 }
 

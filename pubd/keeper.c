@@ -89,17 +89,28 @@ went_back(const struct keeper *k, const struct store_bounds *b)
 	    (b->head < k->bounds.head || k->lost || is_replaced(k));
 }
 
-/* The newest one, as long as retention has not passed it. */
-static void
+/*
+ * The newest event, as long as retention has not passed it and nobody else
+ * wrote: what others did is looked at beside the witness of before.
+ */
+static enum status
 take_witness(struct keeper *k, int64_t head)
 {
-	uint64_t mark;
+	bool changed = false;
+	uint64_t mark = 0;
+	enum status marked, st;
 
-	if (head == k->witness.id ||
-	    store_writer_mark(k->writer, head, &mark) != ST_OK)
-		return;
+	marked = head == k->witness.id
+	    ? ST_NOTFOUND
+	    : store_writer_mark(k->writer, head, &mark);
+	/* After it was read, so that it is the one that we know of. */
+	st = store_writer_changed(k->writer, &changed);
+	k->doubt = k->doubt || changed;
+	if (st != ST_OK || k->doubt || marked != ST_OK)
+		return st;
 	k->witness.id = head;
 	k->witness.mark = mark;
+	return ST_OK;
 }
 
 static enum status
@@ -116,8 +127,8 @@ read_bounds(struct keeper *k, struct store_bounds *b)
 		return st;
 	if (strcmp(k->bounds.generation, b->generation) != 0)
 		k->witness.id = 0;
-	take_witness(k, b->head);
-	return ST_OK;
+	k->doubt = false;
+	return take_witness(k, b->head);
 }
 
 /* What is known of an open log becomes what is there now. */
@@ -131,7 +142,6 @@ refresh(struct keeper *k)
 	if (st != ST_OK)
 		return st;
 	k->bounds = b;
-	k->doubt = false;
 	if (strcmp(before.generation, k->bounds.generation) == 0)
 		return ST_OK;
 	errmsg_set(&why,
@@ -286,6 +296,9 @@ keeper_committed(struct keeper *k, int64_t head)
 {
 	if (head > k->bounds.head)
 		k->bounds.head = head;
+	/* An error is met again, by the next look at the log. */
+	if (head > 0 && !k->doubt)
+		status_ignore(take_witness(k, head));
 	k->backoff_us = 0;
 	if (k->full)
 		tell_back(k, LOG_INFO_, "there is space for it again");
@@ -307,21 +320,12 @@ keeper_bounds(struct keeper *k, uint64_t now_us)
 void
 keeper_look(struct keeper *k, uint64_t now_us)
 {
-	bool changed = false;
 	enum status st = keeper_ready(k, now_us);
 
 	if (st == ST_OK)
-		st = store_writer_changed(k->writer, &changed);
-	if (st != ST_OK) {
-		keeper_failed(k, st, now_us);
-		return;
-	}
-	k->doubt = k->doubt || changed;
-	if (!k->doubt) {
-		take_witness(k, k->bounds.head);
-		return;
-	}
-	st = refresh(k);
+		st = take_witness(k, k->bounds.head);
+	if (st == ST_OK && k->doubt)
+		st = refresh(k);
 	if (st != ST_OK)
 		keeper_failed(k, st, now_us);
 }

@@ -52,6 +52,12 @@ SELECT group_concat(column1, ', '), count(*) FROM (
 	VALUES ('meta'), ('events'), ('channels'))
 WHERE column1 NOT IN (SELECT name FROM sqlite_schema WHERE type = 'table');
 
+-- name: missing_parts
+SELECT group_concat(column1, ', ') FROM (
+	VALUES ('events_key'), ('events_guard_insert'), ('events_link'),
+	       ('events_guard_update'))
+WHERE column1 NOT IN (SELECT name FROM sqlite_schema);
+
 -- name: relink
 -- What was inserted behind the back of a log that had gone back was linked to
 -- events of before.

@@ -155,6 +155,35 @@ def test_a_table_that_was_dropped_is_named(make_stack, table):
     assert b"has no table " + table.encode() in done.stderr, done.stderr
 
 
+def test_a_table_that_is_dropped_meanwhile_is_named(make_stack):
+    st = make_stack(metrics=False)
+    web = st.front("lighttpd")
+    st.publish("a", 1)
+    with web.stream({"channel": "a"}, last_id=0) as s:
+        s.open()
+        assert s.next().data == "1"
+        with disk.program(st) as db:
+            db.execute("DROP TABLE channels")
+        wait_until(lambda: not st.pub.call(
+            {"channel": "a", "data": "x"})["ok"], 5, "a refusal")
+        wait_until(lambda: "has no table channels" in st.pubd.log.read_text(),
+                   5, "its name")
+        assert st.pubd.running and st.worker.running
+
+
+@pytest.mark.parametrize("what,name", [
+    ("TRIGGER", "events_link"), ("TRIGGER", "events_guard_insert"),
+    ("TRIGGER", "events_guard_update"), ("INDEX", "events_key")])
+def test_a_part_of_the_log_that_was_dropped_fails_in_doctor(make_stack, what,
+                                                            name):
+    st = make_stack(workers=0, metrics=False)
+    with disk.program(st) as db:
+        db.execute("DROP %s %s" % (what, name))
+    doctor = st.walcast("doctor").stdout.decode()
+    assert any(x.startswith("FAIL  log") and name in x
+               for x in doctor.splitlines()), doctor
+
+
 # -------------------------------------------------------------- journal mode
 
 def journal_mode(st):

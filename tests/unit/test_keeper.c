@@ -126,6 +126,102 @@ assert_nothing_lost(struct fixture *f, int64_t head, const char *generation)
 	assert_int_equal(on_disk(f).head, head + 1);
 }
 
+/* What another program does, which closes the log again. */
+static void
+by_sql(struct fixture *f, const char *sql)
+{
+	struct errmsg err = {""};
+
+	assert_status(db_open(&f->other, f->path, DB_WRITE, &err), ST_OK);
+	assert_status(db_exec(f->other, sql), ST_OK);
+	db_close(&f->other);
+}
+
+#define EMPTY                                                                  \
+	"BEGIN IMMEDIATE; DELETE FROM sqlite_sequence; DELETE FROM events;"
+#define THREE                                                                  \
+	"INSERT INTO events (channel, data) VALUES ('a', 'n'), ('b', 'n'),"    \
+	"('a', 'n');"
+
+static void
+a_log_that_was_emptied_and_has_grown_again_is_another(void **state)
+{
+	struct fixture *f = *state;
+	struct store_bounds before;
+
+	publish(f, 3);
+	keeper_look(&f->k, f->now_us);
+	before = f->k.bounds;
+	by_sql(f, EMPTY THREE THREE "COMMIT");
+	keeper_look(&f->k, f->now_us);
+	assert_int_equal(f->k.bounds.head, 6);
+	assert_string_not_equal(f->k.bounds.generation, before.generation);
+	assert_string_equal(on_disk(f).generation, f->k.bounds.generation);
+}
+
+static void
+what_was_inserted_into_an_emptied_log_is_linked_anew(void **state)
+{
+	struct fixture *f = *state;
+	struct errmsg err = {""};
+	int64_t n = -1;
+
+	publish(f, 3);
+	keeper_look(&f->k, f->now_us);
+	by_sql(f, EMPTY THREE "COMMIT");
+	keeper_look(&f->k, f->now_us);
+	assert_status(db_open(&f->other, f->path, DB_READ, &err), ST_OK);
+	assert_status(db_get_int(f->other,
+			  "SELECT sum(prev * 10 + id = 1) + sum(prev * 10 + id "
+			  "= 2) + sum(prev * 10 + id = 13) FROM events",
+			  &n),
+	    ST_OK);
+	assert_int_equal(n, 3);
+	assert_status(
+	    db_get_int(f->other, "SELECT sum(last_id) FROM channels", &n),
+	    ST_OK);
+	assert_int_equal(n, 2 + 3);
+}
+
+/* Somebody has the lock just when it is looked at: the next look sees it. */
+static void
+a_log_that_was_emptied_is_seen_when_its_lock_is_free(void **state)
+{
+	struct fixture *f = *state;
+	struct store_bounds before;
+	struct errmsg err = {""};
+
+	publish(f, 3);
+	keeper_look(&f->k, f->now_us);
+	before = f->k.bounds;
+	assert_status(db_open(&f->other, f->path, DB_WRITE, &err), ST_OK);
+	assert_status(db_exec(f->other, EMPTY "COMMIT; BEGIN IMMEDIATE"),
+	    ST_OK);
+	keeper_look(&f->k, f->now_us);
+	assert_string_equal(on_disk(f).generation, before.generation);
+	assert_status(db_exec(f->other, "COMMIT"), ST_OK);
+	keeper_look(&f->k, f->now_us);
+	assert_string_not_equal(on_disk(f).generation, before.generation);
+}
+
+static void
+a_log_whose_events_are_deleted_is_the_same(void **state)
+{
+	struct fixture *f = *state;
+	struct store_bounds before;
+
+	publish(f, 3);
+	keeper_look(&f->k, f->now_us);
+	before = f->k.bounds;
+	by_sql(f, "DELETE FROM events");
+	keeper_look(&f->k, f->now_us);
+	publish(f, 3);
+	by_sql(f, "DELETE FROM events WHERE id < 5");
+	keeper_look(&f->k, f->now_us);
+	assert_string_equal(f->k.bounds.generation, before.generation);
+	assert_int_equal(on_disk(f).head, 6);
+}
+
 static void
 a_deleted_wal_is_put_back_into_the_log(void **state)
 {
@@ -432,6 +528,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    T(a_log_that_was_emptied_and_has_grown_again_is_another),
+	    T(what_was_inserted_into_an_emptied_log_is_linked_anew),
+	    T(a_log_that_was_emptied_is_seen_when_its_lock_is_free),
+	    T(a_log_whose_events_are_deleted_is_the_same),
 	    T(a_deleted_wal_is_put_back_into_the_log),
 	    T(what_is_committed_into_a_deleted_wal_is_kept),
 	    T(what_failed_as_moved_is_put_back_before_it_is_closed),

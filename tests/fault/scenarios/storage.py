@@ -255,6 +255,52 @@ def log_replaced(run):
     same.check()
 
 
+@scenario("log-emptied", tags="storage security", short=True, rounds=2)
+def log_emptied(run):
+    """A program empties the log with its sequence, as an ORM's truncate()
+    does, and fills it again at once: ids are given out anew."""
+    st, _ = servers(run)
+    n = 8
+    for _ in run.each_round():
+        for _ in range(n - st.head()):
+            st.publish("c0", "old")
+        time.sleep(0.3)         # pubd knows all of them
+        before = generation(st)
+        with program(st) as db:
+            db.executescript(
+                "BEGIN IMMEDIATE; DELETE FROM sqlite_sequence; "
+                "DELETE FROM events; " + "INSERT INTO events (channel, data) "
+                "VALUES ('c0', 'new');" * (n + 4) + "COMMIT")
+        wait_until(lambda: generation(st) != before, 5, "a new generation")
+        run.count("faults")
+        n += 8
+
+
+@scenario("sequence-at-its-end", tags="storage security", short=True, rounds=1)
+def sequence_at_its_end(run):
+    """Somebody sets the sequence to the greatest number there is: events are
+    refused with the reason, and retention deletes none."""
+    st, _ = servers(run)
+    st.configure(retain_events=5)
+    st.restart_pubd()
+    for _ in run.each_round():
+        for _ in range(4):
+            st.publish("c0", "x")
+        with program(st) as db:
+            db.execute("UPDATE sqlite_sequence SET seq = 9223372036854775807")
+            time.sleep(2.5)     # retention looks every second
+            told = st.pub.call({"channel": "c0", "data": "y"})
+            run.check("sqlite_sequence" in told.get("message", ""),
+                      "refused without the reason: %s" % told)
+            left, = db.execute("SELECT count(*) FROM events").fetchone()
+            run.check(left == 4, "%d of 4 events are left" % left)
+            db.execute("UPDATE sqlite_sequence SET seq = (SELECT max(id) "
+                       "FROM events) WHERE name = 'events'")
+        id = st.publish("c0", "z")
+        run.check(id == 5, "the next id is %d, not 5" % id)
+        run.count("faults")
+
+
 @scenario("log-moved", tags="storage", short=True, rounds=2)
 def log_moved(run):
     """The log is moved away and, later, back: it is the same one."""
