@@ -31,6 +31,7 @@
 #define WINDOW_BYTES  1048576 /* of them, unless one alone is larger */
 #define TIMEOUT_S     30
 #define MAX_TIMEOUT_S 86400
+#define REOPEN_US     500000 /* not sooner than that after another */
 
 enum form { FORM_AUTO, FORM_JSON, FORM_TEXT };
 
@@ -50,6 +51,8 @@ struct publish {
 	bool lines;
 	uint64_t timeout_us;
 	uint64_t deadline_us; /* the next answer is there by then */
+	const char *socket;
+	uint64_t opened_us; /* when the link was */
 	struct cli_link link;
 	struct json_parser *parser;
 	struct queue sent;    /* not answered */
@@ -439,6 +442,28 @@ turn(struct publish *p, struct cli_lines *in)
 	return st;
 }
 
+/*
+ * pubd closes a connection that was silent from its begin on, when input comes
+ * late: nothing is lost, and there is no fault in it.
+ */
+static enum status
+reopen(struct publish *p)
+{
+	size_t max_out = p->link.out.max;
+	struct errmsg err = {""};
+	uint64_t now_us = clock_mono_us();
+
+	if (p->sent.n > 0 || n_put_off(p) > 0 || p->link.out.len > 0 ||
+	    now_us - p->opened_us < REOPEN_US)
+		return ST_END;
+	cli_link_close(&p->link);
+	p->opened_us = now_us;
+	return cli_link_open(&p->link, p->socket, max_out,
+		   now_us + p->timeout_us, &err) == ST_OK
+	    ? ST_OK
+	    : ST_END;
+}
+
 /* in   where more events come from, or NULL: only answers are awaited */
 static enum status
 flow(struct publish *p, struct cli_lines *in)
@@ -456,6 +481,8 @@ flow(struct publish *p, struct cli_lines *in)
 		if (st == ST_OK)
 			st = turn(p,
 			    more && !in->end && n_put_off(p) == 0 ? in : NULL);
+		if (st == ST_END)
+			st = reopen(p);
 		if (st != ST_OK)
 			return st;
 	}
@@ -530,6 +557,8 @@ publish(struct publish *p, const struct cli *cli, const char *data)
 	queue_init(&p->sent, max_request);
 	queue_init(&p->refused, max_request);
 	queue_init(&p->again, max_request);
+	p->socket = cli->conf.socket;
+	p->opened_us = clock_mono_us();
 	st = cli_link_open(&p->link, cli->conf.socket, max_request,
 	    clock_mono_us() + p->timeout_us, &err);
 	if (st != ST_OK) {

@@ -36,7 +36,8 @@
 #include "watchers.h"
 
 #define ACCEPTS_PER_TURN 64 /* others wait meanwhile */
-#define SPARE_FDS        48 /* to open files anew, to ask, to notify */
+#define SPARE_FDS_MIN    12 /* to open files anew, to ask, to notify */
+#define SPARE_FDS_MAX    48
 #define LEAST_CONNS      8
 #define ACCEPT_PAUSE_US  100000
 #define LOOK_US          15000 /* for SQL writers, while somebody watches */
@@ -586,8 +587,13 @@ start_parts(struct server *s, struct errmsg *err)
 static void
 limit_conns(struct server *s)
 {
-	uint64_t limit = proc_fds_limit(), own = proc_count_fds() + SPARE_FDS;
+	uint64_t limit = proc_fds_limit(), spare = limit / 16, own;
 
+	if (spare > SPARE_FDS_MAX)
+		spare = SPARE_FDS_MAX;
+	if (spare < SPARE_FDS_MIN)
+		spare = SPARE_FDS_MIN;
+	own = proc_count_fds() + spare;
 	s->conns.max_conns = limit > own + LEAST_CONNS ? (size_t)(limit - own)
 						       : LEAST_CONNS;
 }

@@ -153,6 +153,20 @@ def test_a_silent_connection_is_closed_unless_it_has_published(make_stack):
         assert is_open(watcher.sock)
 
 
+def test_a_command_whose_input_comes_late_is_no_idle_publisher(make_stack):
+    """It opens its connection first, and finds it closed."""
+    st = make_stack(config={"idle_timeout_s": 1}, workers=0, metrics=False)
+    # Its first connection ends after a second of silence.
+    late = subprocess.Popen(["sh", "-c", "sleep 3; echo one"],
+                            stdout=subprocess.PIPE)
+    done = subprocess.run(
+        [str(st.bin / "walcast"), "publish", "-c", "a", "--lines"],
+        stdin=late.stdout, env=st.environment(), timeout=30,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    late.wait()
+    assert done.returncode == 0 and done.stdout == b"1\n", done.stderr
+
+
 # ---------------------------------------------------------------- floods
 
 FLOOD = pathlib.Path(__file__).with_name("flood.py")
