@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 from fcgi import Conn, request
-from harness import wait_until
+from harness import RUN_AS, wait_until
 
 
 def rows(st, where=""):
@@ -143,12 +143,16 @@ def test_a_short_cgi_stream_is_counted_too(make_stack):
     env = st.environment(GATEWAY_INTERFACE="CGI/1.1", REQUEST_METHOD="GET",
                          QUERY_STRING="channel=a&last_event_id=earliest",
                          REQUEST_URI="/sse.fcgi", SERVER_SOFTWARE="Apache/2")
+    user = dict(user=RUN_AS.pw_uid, group=RUN_AS.pw_gid,
+                extra_groups=[]) if RUN_AS else {}
     p = subprocess.Popen([st.bin / "sse.fcgi"], env=env,
                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                         stderr=subprocess.DEVNULL)
+                         stderr=subprocess.DEVNULL, **user)
     got = b""
     while b"data: one" not in got:
-        got += p.stdout.read1(4096)
+        more = p.stdout.read1(4096)
+        assert more, "it ended: %r" % got
+        got += more
     p.terminate()
     assert b"control.close" in p.stdout.read()
     assert p.wait(20) == 0
