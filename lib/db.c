@@ -341,8 +341,10 @@ db_has_wal(struct db *db, bool *yes)
 	struct db_stmt *s = NULL;
 	enum status st = db_prepare(db, "PRAGMA journal_mode", &s);
 
-	if (st == ST_OK)
-		st = db_step(s);
+	if (st != ST_OK)
+		return st;
+	assert(s != NULL);
+	st = db_step(s);
 	if (st == ST_OK)
 		*yes = span_eq(db_col_text(s, 0), SPAN("wal"));
 	db_stmt_free(&s);

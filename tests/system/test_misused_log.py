@@ -74,6 +74,27 @@ def test_ids_that_begin_anew_are_a_new_generation(with_eight, at_once, later):
     assert st.walcast("audit").returncode == 0
 
 
+@pytest.mark.parametrize("at_once", [0, 12])
+def test_an_open_stream_is_told_of_ids_that_begin_anew(with_eight, at_once):
+    st, web, old = with_eight
+    with web.stream({"channel": "a"}, last_id=0) as s:
+        s.open()
+        assert [int(e.id) for e in s.take(8)] == list(range(1, 9))
+        truncate(st, at_once)
+        renewed(st, old)
+        for n in range(12 - at_once):
+            st.publish("a", n)
+        codes, since = [], []
+        while since != list(range(1, 13)):
+            e = s.next()
+            if e.type == "control.gap":
+                codes.append(e.json["code"])
+                since = []
+            else:
+                since.append(int(e.id))
+    assert "generation" in codes, codes
+
+
 def test_publishers_that_come_first_after_it_do_not_hide_it(with_eight):
     st, web, old = with_eight
     with disk.program(st) as db:
