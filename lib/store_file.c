@@ -56,8 +56,9 @@ read_version(struct db *db, const char *path, int64_t *version,
 
 		errmsg_set(err,
 		    "the log %s has no table %.*s any more: somebody has "
-		    "dropped it; restore a backup, or move the file away and "
-		    "run `walcast init`",
+		    "dropped it, or the file is another program's; restore a "
+		    "backup, or set `database` to a new path and run `walcast "
+		    "init`",
 		    path, (int)names.len, names.p);
 		st = ST_SCHEMA;
 	}

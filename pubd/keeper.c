@@ -90,23 +90,24 @@ went_back(const struct keeper *k, const struct store_bounds *b)
 }
 
 /*
- * The newest event, as long as retention has not passed it and nobody else
- * wrote: what others did is looked at beside the witness of before.
+ * The newest event, as long as nobody else wrote: what others did is looked at
+ * beside the witness of before.  When it has been deleted before we knew it, we
+ * know that there must be none with its id any more.
  */
 static enum status
 take_witness(struct keeper *k, int64_t head)
 {
 	bool changed = false;
 	uint64_t mark = 0;
-	enum status marked, st;
+	enum status marked = ST_OK, st;
 
-	marked = head == k->witness.id
-	    ? ST_NOTFOUND
-	    : store_writer_mark(k->writer, head, &mark);
+	if (head != k->witness.id)
+		marked = store_writer_mark(k->writer, head, &mark);
 	/* After it was read, so that it is the one that we know of. */
 	st = store_writer_changed(k->writer, &changed);
 	k->doubt = k->doubt || changed;
-	if (st != ST_OK || k->doubt || marked != ST_OK)
+	if (st != ST_OK || k->doubt || head == k->witness.id ||
+	    (marked != ST_OK && marked != ST_NOTFOUND))
 		return st;
 	k->witness.id = head;
 	k->witness.mark = mark;

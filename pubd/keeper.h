@@ -26,7 +26,7 @@ struct keeper {
 	bool doubt; /* somebody wrote, and we have not looked yet */
 	struct {
 		int64_t id;    /* 0: none */
-		uint64_t mark; /* store_writer_mark's */
+		uint64_t mark; /* store_writer_mark's; 0: deleted */
 	} witness;             /* an event that must stay what it is */
 	bool lost;         /* its last events were, by what happened to it */
 	uint64_t retry_us; /* when to try again */

@@ -117,6 +117,20 @@ def test_deleting_every_event_alone_is_no_new_generation(with_eight):
     assert st.pub.call({"op": "ping"})["generation"] == old
 
 
+@pytest.mark.parametrize("deleted", ["1", "id > 3"])
+def test_ids_whose_events_were_deleted_before_pubd_came_are_known(with_eight,
+                                                                  deleted):
+    """Its newest event is none that it could know again."""
+    st, web, old = with_eight
+    with disk.program(st) as db:
+        db.execute("DELETE FROM events WHERE " + deleted)
+    st.restart_pubd()
+    assert st.pub.call({"op": "ping"})["generation"] == old
+    truncate(st, 12)
+    renewed(st, old)
+    all_of_it_follows_a_gap(web, old, 12)
+
+
 # ------------------------------------------------------------- its sequence
 
 def test_a_sequence_at_its_end_is_named_and_deletes_nothing(make_stack):
@@ -157,6 +171,28 @@ def test_user_version_is_the_applications(make_stack, version):
     assert st.pub.call({"op": "ping"})["generation"] == before
     with disk.program(st) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (version,)
+
+
+@pytest.mark.parametrize("version", [0, 1, 7])
+def test_a_log_without_a_version_in_meta_is_taken_as_it_is(make_stack,
+                                                           version):
+    """So were all logs whose version was user_version."""
+    st = make_stack(workers=0, metrics=False)
+    for n in range(3):
+        st.publish("a", n)
+    before = st.pub.call({"op": "ping"})["generation"]
+    st.stop_pubd()
+    rows = "SELECT id, prev, ts, data FROM events WHERE id < 4"
+    with disk.program(st) as db:
+        old = db.execute(rows).fetchall()
+        db.execute("DELETE FROM meta WHERE name = 'version'")
+        db.execute("PRAGMA user_version=%d" % version)
+    st.walcast("init", check=True)
+    st.start_pubd()
+    assert st.pub.call({"op": "ping"})["generation"] == before
+    assert st.publish("a", 3) == 4
+    with disk.program(st) as db:
+        assert db.execute(rows).fetchall() == old
 
 
 @pytest.mark.parametrize("table", ["meta", "channels", "events"])
@@ -226,7 +262,8 @@ def test_a_log_in_rollback_mode_is_told_and_put_back(make_stack):
     doctor = st.walcast("doctor").stdout.decode()
     assert any(x.startswith("FAIL") and "journal_mode" in x
                for x in doctor.splitlines()), doctor
-    st.start_pubd()
+    st.start_pubd()             # listens before it opens the log
+    assert st.pub.call({"op": "ping"})["ok"]
     assert journal_mode(st) == "wal"
     with disk.program(st) as db:
         db.execute("BEGIN")

@@ -204,6 +204,27 @@ a_log_that_was_emptied_is_seen_when_its_lock_is_free(void **state)
 	assert_string_not_equal(on_disk(f).generation, before.generation);
 }
 
+/* Retention had deleted all of it before the keeper saw it. */
+static void
+a_log_that_has_grown_again_from_nothing_is_another(void **state)
+{
+	struct fixture *f = *state;
+	struct store_options o = f->k.options;
+	struct store_bounds before;
+	struct errmsg err = {""};
+
+	publish(f, 3);
+	keeper_fini(&f->k);
+	by_sql(f, "DELETE FROM events");
+	assert_status(keeper_open(&f->k, &o, f->now_us, &err), ST_OK);
+	before = f->k.bounds;
+	assert_int_equal(before.head, 3);
+	by_sql(f, EMPTY THREE THREE "COMMIT");
+	keeper_look(&f->k, f->now_us);
+	assert_int_equal(f->k.bounds.head, 6);
+	assert_string_not_equal(f->k.bounds.generation, before.generation);
+}
+
 static void
 a_log_whose_events_are_deleted_is_the_same(void **state)
 {
@@ -531,6 +552,7 @@ main(void)
 	    T(a_log_that_was_emptied_and_has_grown_again_is_another),
 	    T(what_was_inserted_into_an_emptied_log_is_linked_anew),
 	    T(a_log_that_was_emptied_is_seen_when_its_lock_is_free),
+	    T(a_log_that_has_grown_again_from_nothing_is_another),
 	    T(a_log_whose_events_are_deleted_is_the_same),
 	    T(a_deleted_wal_is_put_back_into_the_log),
 	    T(what_is_committed_into_a_deleted_wal_is_kept),

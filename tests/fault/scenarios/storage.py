@@ -276,6 +276,26 @@ def log_emptied(run):
         n += 8
 
 
+@scenario("log-emptied-unseen", tags="storage security", short=True, rounds=1)
+def log_emptied_unseen(run):
+    """The same, when retention had left pubd no event to know again."""
+    st, _ = servers(run)
+    for _ in run.each_round():
+        for _ in range(8):
+            st.publish("c0", "old")
+        with program(st) as db:
+            db.execute("DELETE FROM events")
+        st.restart_pubd()
+        before = generation(st)
+        with program(st) as db:
+            db.executescript(
+                "BEGIN IMMEDIATE; DELETE FROM sqlite_sequence; "
+                "DELETE FROM events; " + "INSERT INTO events (channel, data) "
+                "VALUES ('c0', 'new');" * (st.head() + 4) + "COMMIT")
+        wait_until(lambda: generation(st) != before, 5, "a new generation")
+        run.count("faults")
+
+
 @scenario("sequence-at-its-end", tags="storage security", short=True, rounds=1)
 def sequence_at_its_end(run):
     """Somebody sets the sequence to the greatest number there is: events are
