@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -79,13 +80,43 @@ open_flags(enum db_mode mode)
 }
 
 /*
+ * Whoever may make files there may make a link, or a FIFO whose opening waits
+ * for ever.
+ */
+static enum status
+check_kind(const char *path, const char *real, struct errmsg *err)
+{
+	static const char *const suffixes[] = {"", "-wal", "-shm"};
+	char name[PATH_MAX + 8];
+	struct stat sb;
+	size_t i;
+
+	for (i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+		(void)snprintf(name, sizeof(name), "%s%s", real, suffixes[i]);
+		if (lstat(name, &sb) < 0 || S_ISREG(sb.st_mode))
+			continue;
+		if (S_ISLNK(sb.st_mode))
+			errmsg_set(err,
+			    "the database %s%s is a link, which nothing here "
+			    "follows: name the file itself",
+			    path, suffixes[i]);
+		else
+			errmsg_set(err,
+			    "the database %s%s is no plain file: look who "
+			    "has put it there, and remove it",
+			    path, suffixes[i]);
+		return ST_UNSAFE;
+	}
+	return ST_OK;
+}
+
+/*
  * Where it really is: links are followed to its directory, which is the
  * administrator's, and no further.
  */
 static enum status
 find_file(const char *path, char *real, size_t size, struct errmsg *err)
 {
-	struct stat sb;
 	enum status st = owner_check(path, err);
 
 	if (st != ST_OK)
@@ -98,14 +129,7 @@ find_file(const char *path, char *real, size_t size, struct errmsg *err)
 		    path, strerror(errno));
 		return st;
 	}
-	if (lstat(real, &sb) == 0 && S_ISLNK(sb.st_mode)) {
-		errmsg_set(err,
-		    "the database %s is a link, which nothing here follows: "
-		    "name the file itself",
-		    path);
-		return ST_UNSAFE;
-	}
-	return ST_OK;
+	return check_kind(path, real, err);
 }
 
 static enum status

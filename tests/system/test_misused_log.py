@@ -241,6 +241,26 @@ def test_a_part_of_the_log_that_was_dropped_fails_in_doctor(make_stack, what,
                for x in doctor.splitlines()), doctor
 
 
+# -------------------------------------------------------------- no plain file
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+@pytest.mark.parametrize("name", ["events.db", "status.db"])
+def test_a_fifo_in_the_place_of_a_file_holds_nobody(make_stack, name, suffix):
+    st = make_stack(workers=0, metrics=False)
+    st.stop_pubd()
+    path = st.var / (name + suffix)
+    path.unlink()
+    os.mkfifo(path)
+    disk.own(path)
+    done = st.walcast("status", timeout=10)
+    assert "no plain file" in (done.stdout + done.stderr).decode()
+    metrics = st.start_metrics()
+    assert metrics.stop() == 0
+    if name == "events.db":
+        code, said = run(st, "sse.fcgi", "--listen", st.sse_sock)
+        assert code not in (0, None) and "no plain file" in said, said
+
+
 # -------------------------------------------------------------- journal mode
 
 def journal_mode(st):
