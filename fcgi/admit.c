@@ -216,7 +216,7 @@ within_share(struct entry *e)
 
 	if (percent < 0 || percent >= 100 || e->req.remote.len == 0)
 		return true;
-	share = max * percent / 100;
+	share = max / 100 * percent + max % 100 * percent / 100;
 	if (share < SHARE_MIN)
 		share = SHARE_MIN;
 	s->share_key = slots_key(e->a->slots, SPAN("share"),
@@ -633,9 +633,7 @@ tell_bad_limit(struct admit *a, const struct request *r)
 		return;
 	log_warnx("%s is \"%.*s\" in the web server's configuration, which is "
 		  "no number: %s until it is one",
-	    r->bad_limit, (int)shown.len, shown.p,
-	    r->bad_limit_caps ? "only " REQUEST_SAFE_CAP_TEXT " streams get in"
-			      : "its default counts");
+	    r->bad_limit, (int)shown.len, shown.p, r->bad_means);
 }
 
 void

@@ -539,10 +539,10 @@ front_of(struct span software)
 /*
  * A number that the web server's configuration gives; -1: it gives none.  Who
  * wrote something else wanted a limit: `safe` stands for it, and the log says
- * what is wrong.
+ * what is wrong and what that `means`.
  */
 static int64_t
-read_limit(struct reading *g, const char *name, int64_t safe)
+read_limit(struct reading *g, const char *name, int64_t safe, const char *means)
 {
 	struct span value = params_get(g->p, name);
 	int64_t n;
@@ -553,7 +553,7 @@ read_limit(struct reading *g, const char *name, int64_t safe)
 		return n;
 	g->r->bad_limit = name;
 	g->r->bad_value = value;
-	g->r->bad_limit_caps = safe >= 0;
+	g->r->bad_means = means;
 	return safe;
 }
 
@@ -581,10 +581,11 @@ request_read(struct request *r, const struct params *p,
 	r->origin = origin_allowed(rules->allow_origin,
 	    params_get(p, "HTTP_ORIGIN"));
 	r->remote = params_get(p, "REMOTE_ADDR");
-	r->ramp = read_limit(&g, "WALCAST_RAMP", -1);
-	r->share = read_limit(&g, "WALCAST_ADDRESS_SHARE", -1);
-	r->max_streams = read_limit(&g, "WALCAST_MAX_STREAMS",
-	    REQUEST_SAFE_CAP);
+	r->ramp = read_limit(&g, "WALCAST_RAMP", -1, "its default counts");
+	r->share = read_limit(&g, "WALCAST_ADDRESS_SHARE", REQUEST_SAFE_SHARE,
+	    "an address has " REQUEST_SAFE_SHARE_TEXT " percent");
+	r->max_streams = read_limit(&g, "WALCAST_MAX_STREAMS", REQUEST_SAFE_CAP,
+	    "only " REQUEST_SAFE_CAP_TEXT " streams get in");
 	r->front = front_of(params_get(p, "SERVER_SOFTWARE"));
 	r->thread_per_stream = r->front == FRONT_APACHE;
 	r->slot_pool = pool_of(r, p);

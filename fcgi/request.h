@@ -78,7 +78,7 @@ struct request {
 	int64_t share;          /* WALCAST_ADDRESS_SHARE, percent; -1 */
 	const char *bad_limit;  /* that of them which is no number, or NULL */
 	struct span bad_value;  /* ... what it is, */
-	bool bad_limit_caps;    /* and that REQUEST_SAFE_CAP stands for it */
+	const char *bad_means;  /* and what stands for it, for the log */
 	bool thread_per_stream; /* the web server is known for it */
 	struct span slot_pool;  /* which slots it counts in, see slots.h */
 	struct buf text;        /* decoded strings */
@@ -87,6 +87,10 @@ struct request {
 /* The cap where somebody wanted one and wrote what is no number. */
 #define REQUEST_SAFE_CAP      20
 #define REQUEST_SAFE_CAP_TEXT "20"
+
+/* The share of an address, in percent, likewise; the shipped files' own. */
+#define REQUEST_SAFE_SHARE      10
+#define REQUEST_SAFE_SHARE_TEXT "10"
 
 const char *request_front_name(enum front f);
 

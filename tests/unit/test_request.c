@@ -823,6 +823,41 @@ the_servers_cap_is_a_decimal_or_a_safe_one(void **state)
 }
 
 static void
+the_share_of_an_address_is_a_decimal_or_a_safe_one(void **state)
+{
+	static const struct {
+		const char *value;
+		int64_t share;
+	} rows[] = {{"25", 25}, {" 25 ", 25}, {"0", 0}, {"100", 100},
+	    {"", REQUEST_SAFE_SHARE}, {"10%", REQUEST_SAFE_SHARE},
+	    {"-1", REQUEST_SAFE_SHARE}, {"+5", REQUEST_SAFE_SHARE},
+	    {"1e1", REQUEST_SAFE_SHARE}, {"2.0", REQUEST_SAFE_SHARE},
+	    {"abc", REQUEST_SAFE_SHARE}};
+	struct fixture *f = *state;
+	size_t i;
+
+	assert_string_equal(REQUEST_SAFE_SHARE_TEXT, "10");
+	assert_int_equal(REQUEST_SAFE_SHARE, 10);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		clear(f);
+		set(f, "REQUEST_METHOD", "GET");
+		set(f, "QUERY_STRING", "channel=a");
+		set(f, "WALCAST_ADDRESS_SHARE", rows[i].value);
+		read_it(f);
+		want_kind(f, REQUEST_STREAM, rows[i].value);
+		assert_int_equal(f->r.share, rows[i].share);
+		if (i < 4) {
+			assert_null(f->r.bad_limit);
+			continue;
+		}
+		assert_string_equal(f->r.bad_limit, "WALCAST_ADDRESS_SHARE");
+		assert_span(f->r.bad_value, span_str(rows[i].value));
+		assert_non_null(
+		    strstr(f->r.bad_means, REQUEST_SAFE_SHARE_TEXT));
+	}
+}
+
+static void
 a_limit_that_is_not_given_is_none(void **state)
 {
 	struct fixture *f = *state;
@@ -830,6 +865,7 @@ a_limit_that_is_not_given_is_none(void **state)
 	get(f, "channel=a");
 	assert_int_equal(f->r.max_streams, -1);
 	assert_int_equal(f->r.ramp, -1);
+	assert_int_equal(f->r.share, -1);
 	assert_null(f->r.bad_limit);
 	set(f, "HTTP_WALCAST_MAX_STREAMS", "1000000"); /* a client's header */
 	read_it(f);
@@ -1034,6 +1070,7 @@ main(void)
 	    TEST(an_origin_is_allowed_when_it_is_listed),
 	    TEST(an_origin_is_known_for_errors_and_preflights_too),
 	    TEST(the_servers_cap_is_a_decimal_or_a_safe_one),
+	    TEST(the_share_of_an_address_is_a_decimal_or_a_safe_one),
 	    TEST(a_limit_that_is_not_given_is_none),
 	    TEST(slots_are_counted_for_each_server_and_location),
 	    TEST(the_address_is_what_the_server_says),
