@@ -175,10 +175,12 @@ def unfinished_lines(go, path, n, size, refill=False, drip_s=0):
     return {"opened": opened, "closed_by_peer": closed}
 
 
-def talkers(go, conns, raw, per_s=None):
+def talkers(go, conns, raw, per_s=None, read=True):
     """Each connection sends raw over and over, at its rate or as fast as it is
-    taken, and reads what comes: (lines sent, left, the first answers)."""
-    pool = Pool(conns, select.EPOLLIN | (0 if per_s else select.EPOLLOUT))
+    taken, and reads what comes, if at all: (lines sent, left, the first
+    answers)."""
+    pool = Pool(conns, (select.EPOLLIN if read else 0) |
+                (0 if per_s else select.EPOLLOUT))
     came, left = 0, 0
     lines, due = raw.count(b"\n"), time.monotonic()
     go.ready()
@@ -228,12 +230,12 @@ def publish(go, path, n, channel="hostile"):
 
 
 @load
-def talk(go, path, n, line, repeat=1, per_s=None):
+def talk(go, path, n, line, repeat=1, per_s=None, read=True):
     """n connections that send a line over and over; an @ in it stands for
     so many bytes."""
     head, at, tail = line.partition("@")
     raw = (head + "x" * repeat + tail if at else line).encode() + b"\n"
-    sent, left, lines = talkers(go, dial_all(path, n), raw, per_s)
+    sent, left, lines = talkers(go, dial_all(path, n), raw, per_s, read)
     return {"lines": sent, "closed_by_peer": left, "answers": len(lines),
             "answered_ok": sum(b'"ok":true' in line for line in lines)}
 
