@@ -30,8 +30,8 @@ word(const char *p)
 {
 	const unsigned char *u = (const unsigned char *)p;
 
-	return (uint32_t)u[0] | (uint32_t)u[1] << 8 | (uint32_t)u[2] << 16
-	    | (uint32_t)u[3] << 24;
+	return (uint32_t)u[0] | (uint32_t)u[1] << 8 | (uint32_t)u[2] << 16 |
+	    (uint32_t)u[3] << 24;
 }
 
 static uint32_t
@@ -64,8 +64,8 @@ names_colliding(unsigned bits, size_t n, char *to)
 	memcpy(name, "c000000000000000", NAME_LEN);
 	for (uint64_t serial = 0; n > 0; serial++) {
 		for (unsigned i = 0; i < 12; i++)
-			name[NAME_LEN - 1 - i] = (char)('a'
-			    + (int)(serial >> (4 * i) & 15));
+			name[NAME_LEN - 1 - i] = (char)('a' +
+			    (int)(serial >> (4 * i) & 15));
 		if ((jenkins(name) & mask) != 0)
 			continue;
 		memcpy(to, name, NAME_LEN);
