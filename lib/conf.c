@@ -643,8 +643,8 @@ conf_parse(struct conf *c, struct span text, const char *name,
 	struct errmsg why = {""};
 	struct span line;
 
-	if (text.len >= 3 && memcmp(text.p, "\xef\xbb\xbf", 3) == 0)
-		text = span_of(text.p + 3, text.len - 3); /* some editors' */
+	if (span_starts(text, SPAN("\xef\xbb\xbf")))
+		text = span_skip(text, 3); /* some editors' */
 	while (span_cut(&text, '\n', &line)) {
 		ps.line++;
 		if (parse_line(&ps, line, &why) != ST_OK) {

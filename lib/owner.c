@@ -150,18 +150,25 @@ refuse_kind(const char *path, struct errmsg *err)
 	return ST_UNSAFE;
 }
 
+/* What is wanted of a file or directory. */
+struct access {
+	uid_t uid;
+	gid_t gid;
+	mode_t mode;
+};
+
 /* Takes fd. */
 static enum status
-set_open(int take_fd, const struct stat *sb, const char *path, uid_t uid,
-    gid_t gid, mode_t mode, struct errmsg *err)
+set_open(int take_fd, const struct stat *sb, const char *path,
+    const struct access *a, struct errmsg *err)
 {
-	bool ok = set_access(take_fd, sb, uid, gid, mode);
+	bool ok = set_access(take_fd, sb, a->uid, a->gid, a->mode);
 
 	if (!ok)
 		errmsg_set(err,
 		    "cannot set owner and mode %04o of %s: %s: run this as "
 		    "its owner",
-		    (unsigned)mode, path, strerror(errno));
+		    (unsigned)a->mode, path, strerror(errno));
 	(void)close(take_fd);
 	return ok ? ST_OK : ST_DENIED;
 }
@@ -170,13 +177,14 @@ enum status
 owner_set_file(const char *path, uid_t uid, gid_t gid, mode_t mode,
     struct errmsg *err)
 {
+	const struct access a = {uid, gid, mode};
 	int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	struct stat sb;
 
 	if (fd < 0)
 		return errno == ENOENT ? ST_OK : ST_IO;
 	if (fstat(fd, &sb) == 0 && S_ISREG(sb.st_mode) && sb.st_nlink <= 1)
-		return set_open(fd, &sb, path, uid, gid, mode, err);
+		return set_open(fd, &sb, path, &a, err);
 	(void)close(fd);
 	return refuse_kind(path, err);
 }
@@ -185,13 +193,14 @@ enum status
 owner_set_directory(const char *path, gid_t gid, mode_t mode,
     struct errmsg *err)
 {
+	const struct access a = {OWNER_KEEP, gid, mode};
 	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct stat sb;
 
 	if (fd < 0)
 		return errno == ENOENT ? ST_OK : ST_IO;
 	if (fstat(fd, &sb) == 0)
-		return set_open(fd, &sb, path, OWNER_KEEP, gid, mode, err);
+		return set_open(fd, &sb, path, &a, err);
 	(void)close(fd); /* UNTESTED: of what is open it does not fail */
 	return ST_IO;
 }
