@@ -43,7 +43,8 @@ static inline bool
 span_starts(struct span s, struct span prefix)
 {
 	return s.len >= prefix.len &&
-	    (prefix.len == 0 || memcmp(s.p, prefix.p, prefix.len) == 0);
+	    (prefix.len == 0 ||
+		(s.p != NULL && memcmp(s.p, prefix.p, prefix.len) == 0));
 }
 
 /* Without its first n bytes; n <= s.len. */
