@@ -10,6 +10,7 @@ import os
 import pathlib
 import shutil
 import sqlite3
+import subprocess
 import tempfile
 
 from harness import RUN_AS, Stack
@@ -111,13 +112,23 @@ class SmallStatusDisk(Stack):
         refused = mount_tmpfs(self.small, self.BYTES)
         assert refused is None, refused
         self.ballast = Ballast(self.small)
-        (self.var / "status.db").symlink_to(self.small / "status.db")
+        self.bound = []
+        for suffix in ("", "-wal", "-shm"):     # no links: none is followed
+            real, here = (d / ("status.db" + suffix)
+                          for d in (self.small, self.var))
+            for path in (real, here):
+                path.touch(0o660)
+                own(path)
+            subprocess.run(["mount", "--bind", real, here], check=True)
+            self.bound.append(here)
         return self
 
     def close(self):
         try:
             super().close()
         finally:
+            for here in self.bound:
+                unmount(here)
             unmount(self.small)
             if not self.keep:
                 shutil.rmtree(self.dir, ignore_errors=True)
