@@ -20,6 +20,7 @@
 #include "intake.h"
 #include "listener.h"
 #include "log.h"
+#include "owner.h"
 #include "loop.h"
 #include "params.h"
 #include "random.h"
@@ -249,9 +250,11 @@ static enum status
 run(struct program *pr, const char *address, struct errmsg *err)
 {
 	int fd;
-	enum status st = listener_find(address, (unsigned)pr->conf.socket_mode,
-	    &fd, err);
+	enum status st = owner_check(pr->conf.database, err);
 
+	if (st == ST_OK)
+		st = listener_find(address, (unsigned)pr->conf.socket_mode, &fd,
+		    err);
 	if (st != ST_OK)
 		return st;
 	if (fd < 0)

@@ -14,6 +14,7 @@
 #include "conf.h"
 #include "listener.h"
 #include "log.h"
+#include "owner.h"
 #include "store.h"
 #include "worker.h"
 
@@ -98,9 +99,11 @@ serve(const struct options *o, const struct conf *c)
 	struct worker *w = NULL;
 	struct errmsg err = {""};
 	int fd = -1;
-	enum status st = listener_find(o->listen, (unsigned)c->socket_mode, &fd,
-	    &err);
+	enum status st = owner_check(c->database, &err);
 
+	if (st == ST_OK)
+		st = listener_find(o->listen, (unsigned)c->socket_mode, &fd,
+		    &err);
 	if (st == ST_OK)
 		st = worker_new(&w, c, fd, &err);
 	if (st != ST_OK) {

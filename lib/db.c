@@ -18,6 +18,8 @@
 #include "dbparts.h"
 #include "owner.h"
 
+#define VALUE_BYTES_MAX (64 << 20) /* no row of ours is a tenth of it */
+
 struct db_stmt {
 	sqlite3_stmt *handle;
 };
@@ -161,6 +163,8 @@ open_by(const char *vfs, struct db **out, const char *path, enum db_mode mode,
 		return st;
 	}
 	(void)sqlite3_extended_result_codes(db->handle, 1);
+	/* An index or column that somebody added computes no more than that. */
+	(void)sqlite3_limit(db->handle, SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX);
 	/* Ours is bounded by the caller; SQLite's own sleeps 100 ms. */
 	(void)sqlite3_busy_timeout(db->handle, 0);
 	if (mode != DB_READ)
@@ -345,6 +349,12 @@ int64_t
 db_last_id(struct db *db)
 {
 	return sqlite3_last_insert_rowid(db->handle);
+}
+
+int
+db_changes(struct db *db)
+{
+	return sqlite3_changes(db->handle);
 }
 
 bool

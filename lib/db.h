@@ -88,6 +88,9 @@ bool db_col_null(struct db_stmt *s, int i);
 
 int64_t db_last_id(struct db *db);
 
+/* Rows that the last INSERT, UPDATE or DELETE has touched. */
+int db_changes(struct db *db);
+
 /*
  * Has another file taken the path's place since it was opened, or was its
  * -wal or -shm deleted or replaced?

@@ -383,7 +383,12 @@ insert(struct store_writer *w, struct store_event *e, struct tip *t)
 		return ST_SCHEMA;
 	if (st != ST_OK)
 		return st;
-	if (db_last_id(w->db) > MAX_ID)
+	/*
+	 * A column or index that another program added may say ON CONFLICT
+	 * IGNORE: then nothing was stored, and an id is gone that only a
+	 * rollback gives back.
+	 */
+	if (db_changes(w->db) != 1 || db_last_id(w->db) > MAX_ID)
 		return ST_SCHEMA;
 	e->id = db_last_id(w->db);
 	e->prev = t->last_id;

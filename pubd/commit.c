@@ -80,8 +80,10 @@ fail_storage(struct batch *b, enum status st, struct errmsg *why)
 		    "space, then send it again");
 	else if (st == ST_SCHEMA)
 		errmsg_set(why,
-		    "the log has no ids left: somebody has set "
-		    "sqlite_sequence; run `walcast doctor`");
+		    "the log does not store what it is given: another program "
+		    "has set sqlite_sequence, or added a column or an index to "
+		    "`events` that ignores rows; run `walcast doctor`, and "
+		    "undo what was added");
 	else
 		errmsg_set(why,
 		    "the log could not be written (%s): send it again later",

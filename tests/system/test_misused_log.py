@@ -7,6 +7,7 @@ tables that are gone, a mount that turned read-only."""
 import contextlib
 import ctypes
 import os
+import sqlite3
 
 import pytest
 
@@ -356,3 +357,23 @@ def test_a_configuration_that_begins_with_a_byte_order_mark_is_read(
     st.write(st.conf, b"\xef\xbb\xbf" + st.conf.read_bytes())
     st.restart_pubd()
     assert st.publish("a", 1) == 1
+
+
+def test_a_column_that_swallows_rows_has_nothing_acked(make_stack):
+    """ON CONFLICT IGNORE in a column that another program added."""
+    st = make_stack(metrics=False)
+    assert st.publish("a", 1) == 1
+    with sqlite3.connect(st.db, timeout=10) as db:
+        db.execute("ALTER TABLE events ADD COLUMN g INT GENERATED ALWAYS AS "
+                   "(nullif(channel, 'b')) VIRTUAL NOT NULL "
+                   "ON CONFLICT IGNORE")
+    pub = st.publisher()
+    for _ in range(3):
+        answer = pub.call({"channel": "b", "data": 1})
+        assert answer["ok"] is False and answer["error"] == "storage", answer
+        assert "ignores rows" in answer["message"]
+    assert pub.call({"channel": "a", "data": 2}) == {"ok": True, "id": 2}
+    with sqlite3.connect(st.db, timeout=10) as db:
+        assert db.execute("SELECT id, channel FROM events").fetchall() == [
+            (1, "a"), (2, "a")]
+    assert b"DAMAGED" not in st.walcast("audit").stdout

@@ -46,16 +46,18 @@ def put_link(st, name, prize):
 @pytest.mark.parametrize("program,args", [
     ("walcast", ["init", "--mode", "open"]), ("walcast", ["trim", "--keep", "1"]),
     ("walcast", ["audit"]), ("walcast", ["status"]), ("pubd", []),
-    ("pubd", ["-n"]), ("sse.fcgi", ["-n"]), ("sse.fcgi", [])])
+    ("pubd", ["-n"]), ("sse.fcgi", ["-n"]), ("sse.fcgi", []),
+    ("sse-metrics.fcgi", [])])
 @pytest.mark.parametrize("name", ["events.db", "status.db"])
 def test_root_works_in_no_directory_of_others(make_stack, prize, program,
                                               args, name):
     st = make_stack(metrics=False)
     st.stop_pubd()
     put_link(st, name, prize)
-    if program == "sse.fcgi" and not args:
+    if program.endswith(".fcgi") and not args:
         args = ["--listen", str(st.run / "root.sock")]
     done = as_root(st, program, *args)
+    assert not (st.run / "root.sock").exists()
     assert done.returncode != 0
     assert "root does not work on the log here" in done.stdout + done.stderr
     assert "runuser -u www-data" in done.stdout + done.stderr
