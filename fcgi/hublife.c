@@ -319,7 +319,9 @@ send_heartbeat(struct hub *h, struct stream *s, int64_t position)
 	enum status st;
 
 	buf_clear(&h->text);
-	if (s->heartbeat_events)
+	/* A probe before it is due is nothing that a page has asked for. */
+	if (s->heartbeat_events &&
+	    loop_now_us(h->loop) - s->last_write_us >= h->o.heartbeat_us)
 		st = frame_heartbeat_event(&h->text, position, h->head,
 		    clock_real_ms());
 	else

@@ -83,6 +83,28 @@ directory_of(const char *path, char dir[PATH_MAX])
 	return found ? ST_OK : ST_NOTFOUND;
 }
 
+/*
+ * The directory, or what there is of the way to it; *missing: it is not there
+ * itself, so that nobody can have put a link into it.
+ */
+static bool
+nearest_directory(const char *path, char dir[PATH_MAX], bool *missing)
+{
+	char *copy = strdup(path), *at = copy;
+	bool found = false;
+
+	*missing = false;
+	while (at != NULL && !found) {
+		at = dirname(at);
+		found = realpath(at, dir) != NULL;
+		*missing |= !found;
+		if (strcmp(at, "/") == 0 || strcmp(at, ".") == 0)
+			break;
+	}
+	free(copy);
+	return found;
+}
+
 enum status
 owner_check(const char *path, struct errmsg *err)
 {
@@ -90,7 +112,7 @@ owner_check(const char *path, struct errmsg *err)
 	bool is_parent = false;
 	struct stat sb;
 
-	if (geteuid() != 0 || directory_of(path, dir) != ST_OK)
+	if (geteuid() != 0 || !nearest_directory(path, dir, &is_parent))
 		return ST_OK;
 	do {
 		if (stat(dir, &sb) == 0 && others_may_change(&sb, is_parent)) {

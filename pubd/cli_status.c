@@ -346,7 +346,7 @@ show(const struct report *r, const struct cli *cli)
 static enum check_level
 level_of(enum status st, const char *database)
 {
-	bool unknown = st == ST_DENIED || st == ST_NOMEM ||
+	bool unknown = st == ST_DENIED || st == ST_UNSAFE || st == ST_NOMEM ||
 	    (access(database, R_OK) < 0 && errno == EACCES);
 
 	return unknown ? CHECK_UNKNOWN : CHECK_CRITICAL;

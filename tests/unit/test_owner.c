@@ -105,6 +105,9 @@ root_stays_out_of_what_others_may_change(void **state)
 	(void)snprintf(path, sizeof(path), "%s/events.db", inner);
 	assert_status(owner_check(path, &err), ST_OK); /* none there yet */
 	assert_int_equal(mkdir(dir, 0755), 0);
+	assert_int_equal(chown(dir, STRANGER, 0), 0);
+	expect_refused(path, "belongs to the user 12345"); /* before mkdir */
+	assert_int_equal(chown(dir, 0, 0), 0);
 	assert_int_equal(mkdir(inner, 0755), 0);
 	assert_status(owner_check(path, &err), ST_OK);
 	assert_int_equal(chown(inner, STRANGER, 0), 0);
