@@ -91,16 +91,16 @@ static bool
 nearest_directory(const char *path, char dir[PATH_MAX], bool *missing)
 {
 	char *copy = strdup(path), *at = copy;
-	bool found = false;
+	bool found;
 
 	*missing = false;
-	while (at != NULL && !found) {
+	if (copy == NULL)
+		return false;
+	do {
 		at = dirname(at);
 		found = realpath(at, dir) != NULL;
 		*missing |= !found;
-		if (strcmp(at, "/") == 0 || strcmp(at, ".") == 0)
-			break;
-	}
+	} while (!found && strcmp(at, "/") != 0 && strcmp(at, ".") != 0);
 	free(copy);
 	return found;
 }
