@@ -24,6 +24,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import tempfile
 import time
@@ -60,6 +61,22 @@ class Failed(AssertionError):
 
 
 # ---------------------------------------------------------------- small things
+
+def status_rows(st, columns, where="", args=()):
+    """Rows of status.db; none before pubd has made its tables, for which
+    there is a moment between the file and its first commit."""
+    db = sqlite3.connect("file:%s?mode=ro" % st.db.with_name("status.db"),
+                         uri=True, timeout=10)
+    try:
+        return db.execute("SELECT %s FROM status %s" % (columns, where),
+                          args).fetchall()
+    except sqlite3.OperationalError as e:
+        if "no such table" not in str(e):
+            raise
+        return []
+    finally:
+        db.close()
+
 
 def wait_until(true, timeout=10, what="a condition", step=0.005):
     """Calls true() until it returns something; returns that."""

@@ -11,18 +11,14 @@ import subprocess
 import pytest
 
 from fcgi import Conn, request
-from harness import RUN_AS, wait_until
+from harness import RUN_AS, status_rows, wait_until
 
 
 def rows(st, where=""):
     """{name: (counters, gauges)} of status.db."""
-    db = sqlite3.connect("file:%s?mode=ro" % (st.var / "status.db"), uri=True)
-    try:
-        return {name: (json.loads(counters), json.loads(gauges))
-                for name, counters, gauges in db.execute(
-                    "SELECT name, counters, gauges FROM status " + where)}
-    finally:
-        db.close()
+    return {name: (json.loads(counters), json.loads(gauges))
+            for name, counters, gauges in status_rows(
+                st, "name, counters, gauges", where)}
 
 
 def totals(st):

@@ -6,14 +6,13 @@ import contextlib
 import json
 import os
 import pwd
-import sqlite3
 import subprocess
 import time
 import types
 
 import pytest
 
-from harness import RUN_AS, wait_until
+from harness import RUN_AS, status_rows, wait_until
 from pub import Publisher, acting_as
 
 NOBODY = pwd.getpwnam("nobody")
@@ -186,24 +185,15 @@ WATCH = {"op": "watch", "role": "worker"}
 
 def counters(st, name):
     """What the row of this name has counted; {} when there is none."""
-    db = sqlite3.connect("file:%s?mode=ro" % (st.var / "status.db"), uri=True)
-    try:
-        row = db.execute("SELECT counters FROM status WHERE name = ?",
-                         (name,)).fetchone()
-    finally:
-        db.close()
-    return json.loads(row[0]) if row else {}
+    found = status_rows(st, "counters", "WHERE name = ?", (name,))
+    return json.loads(found[0][0]) if found else {}
 
 
 def pubd_row(st):
     """(counters, gauges) of pubd."""
-    db = sqlite3.connect("file:%s?mode=ro" % (st.var / "status.db"), uri=True)
-    try:
-        row = db.execute("SELECT counters, gauges FROM status "
-                         "WHERE role = 'pubd' AND folded_ms IS NULL").fetchone()
-    finally:
-        db.close()
-    return [json.loads(x) for x in row] if row else [{}, {}]
+    found = status_rows(st, "counters, gauges",
+                        "WHERE role = 'pubd' AND folded_ms IS NULL")
+    return [json.loads(x) for x in found[0]] if found else [{}, {}]
 
 
 def unanswered(pub):

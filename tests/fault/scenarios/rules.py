@@ -4,10 +4,9 @@
 import contextlib
 import json
 import pwd
-import sqlite3
 import time
 
-from harness import RUN_AS, wait_until
+from harness import RUN_AS, status_rows, wait_until
 from pub import Publisher, acting_as
 from scenario import scenario
 from scenarios.continuity import SMALL
@@ -19,14 +18,10 @@ REPORT = {"op": "report", "name": "worker-1-1", "role": "worker", "pid": 1,
 WATCH = {"op": "watch", "role": "worker"}
 
 
-def status_rows(st):
+def counted(st):
     """{name: counters} of status.db."""
-    db = sqlite3.connect("file:%s?mode=ro" % (st.var / "status.db"), uri=True)
-    try:
-        return {name: json.loads(counters) for name, counters in db.execute(
-            "SELECT name, counters FROM status")}
-    finally:
-        db.close()
+    return {name: json.loads(counters)
+            for name, counters in status_rows(st, "name, counters")}
 
 
 def flood(run, st, user):
@@ -100,7 +95,7 @@ def spoil(run, st):
             run.check(refused, "2^53 of %s were believed" % name)
             if refused:
                 pub.recv()
-        run.check("worker-1-1" not in status_rows(st), "and were counted")
+        run.check("worker-1-1" not in counted(st), "and were counted")
 
 
 @scenario("publisher-pretends", tags="security publish", fronts=("lighttpd",),
@@ -117,7 +112,7 @@ def publisher_pretends(run):
         flood(run, st, user)
         pretend(run, st, user)
         listen(run, st, user)
-        wait_until(lambda: "totals" in status_rows(st), what="the table")
-        run.check("worker-2-1" not in status_rows(st),
+        wait_until(lambda: "totals" in counted(st), what="the table")
+        run.check("worker-2-1" not in counted(st),
                   "what a publisher reported is counted")
         spoil(run, st)

@@ -18,7 +18,7 @@ from clients import Event
 from disk import (SIDES, SmallDisk, SmallStatusDisk, beside, cannot_mount,
                   delete_sides, generation, overwrite, pages_of, program,
                   put_in_place, to_file)
-from harness import RUN_AS, wait_until
+from harness import RUN_AS, status_rows, wait_until
 from history import Ack
 from loadlib import Identity, rows
 from scenario import scenario
@@ -118,14 +118,8 @@ def disk_full_status(run):
 
 def heartbeat_age(st):
     """Seconds since pubd's row in status.db was written."""
-    with contextlib.closing(sqlite3.connect(
-            "file:%s?mode=ro" % (st.var / "status.db"), uri=True)) as db:
-        try:
-            seen = db.execute("SELECT max(seen_ms) FROM status WHERE "
-                              "role = 'pubd'").fetchone()[0]
-        except sqlite3.OperationalError:
-            return float("inf")
-    return time.time() - (seen or 0) / 1000
+    seen = [ms for (ms,) in status_rows(st, "seen_ms", "WHERE role = 'pubd'")]
+    return time.time() - max(seen, default=0) / 1000
 
 
 @scenario("quota", tags="storage", short=True, rounds=2)
