@@ -227,7 +227,14 @@ def test_only_workers_are_woken_by_commits(make_stack):
     """sse-metrics.fcgi has a connection, too, but for its reports only."""
     st = make_stack(workers=2, metrics=True)
 
+    def reported():
+        return len(rows(st, "WHERE role IN ('worker', 'metrics') "
+                            "AND folded_ms IS NULL")) == 3
+    wait_until(reported, what="the reports of all")
+    # Who has reported has said before whether it wants to be woken.
+    (since,), = status_rows(st, "max(seen_ms)")
+
     def told():
-        mine, pubd = live(st, "metrics"), live(st, "pubd")
-        return mine and pubd and pubd[1].get("connections") == 3 and pubd[1]
-    assert wait_until(told, what="the reports of all")["watchers"] == 2
+        return rows(st, "WHERE role = 'pubd' AND seen_ms > %d" % since)
+    (_, gauges), = wait_until(told, what="pubd's next row").values()
+    assert gauges["watchers"] == 2 and gauges["connections"] == 3
