@@ -17,6 +17,7 @@
 #include "params.h"
 #include "span.h"
 #include "status.h"
+#include "store.h"
 
 #define ANSWERS_PROGRAM "sse-metrics.fcgi" /* its name in a path */
 #define ANSWERS_MAX     (4u << 20)         /* bytes of a response */

@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "event.h"
 #include "fmt.h"
 #include "jsontext.h"
 #include "name.h"

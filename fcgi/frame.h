@@ -12,9 +12,9 @@
 #include <stdint.h>
 
 #include "buf.h"
+#include "event.h"
 #include "span.h"
 #include "status.h"
-#include "store.h"
 
 /* All append to `out` and return ST_OK, ST_FULL or ST_NOMEM; on failure the
  * end of `out` holds part of a frame: truncate it. */

@@ -1,11 +1,34 @@
 /* SPDX-License-Identifier: MIT */
-/* What can be told of an event by looking at it.  Pure. */
+/*
+ * An event, as the log keeps it and as everybody passes it on; and what can be
+ * told of it by looking at it.  Pure.
+ */
 #ifndef WALCAST_EVENT_H
 #define WALCAST_EVENT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
-#include "store.h"
+#include "span.h"
+
+/* What the data of an event is; decides how an envelope carries it. */
+enum store_data {
+	STORE_DATA_TEXT,   /* a string */
+	STORE_DATA_JSON,   /* a JSON value, compact */
+	STORE_DATA_UNKNOWN /* inserted by SQL, which does not say */
+};
+
+struct store_event {
+	int64_t id;
+	int64_t ts_ms; /* Unix time at which it was accepted */
+	int64_t prev;  /* the id before it on its channel; 0: none retained */
+	struct span channel;
+	struct span event; /* "message" when none was given */
+	struct span key;   /* SPAN_NONE when it has none */
+	struct span trace; /* SPAN_NONE when it has none */
+	enum store_data kind;
+	struct span data;
+};
 
 /*
  * Is its data to be shown as a JSON value?  Where nobody said what it is,

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "event.h"
 #include "span.h"
 #include "status.h"
 
@@ -25,25 +26,6 @@ struct hist;
 
 /* Rows of more data than this are refused by the schema. */
 #define STORE_MAX_DATA_BYTES (4u << 20)
-
-/* What the data of an event is; decides how an envelope carries it. */
-enum store_data {
-	STORE_DATA_TEXT,   /* a string */
-	STORE_DATA_JSON,   /* a JSON value, compact */
-	STORE_DATA_UNKNOWN /* inserted by SQL, which does not say */
-};
-
-struct store_event {
-	int64_t id;
-	int64_t ts_ms; /* Unix time at which it was accepted */
-	int64_t prev;  /* the id before it on its channel; 0: none retained */
-	struct span channel;
-	struct span event; /* "message" when none was given */
-	struct span key;   /* SPAN_NONE when it has none */
-	struct span trace; /* SPAN_NONE when it has none */
-	enum store_data kind;
-	struct span data;
-};
 
 struct store_bounds {
 	int64_t head; /* the newest id ever given out; 0: none yet */
