@@ -17,6 +17,7 @@
 #include "buf.h"
 #include "clock.h"
 #include "jsontext.h"
+#include "linesplit.h"
 #include "log.h"
 #include "random.h"
 #include "sock.h"
@@ -33,6 +34,7 @@ struct bell {
 	struct loop *loop;
 	struct bell_options o;
 	struct buf in, out;
+	struct linesplit lines; /* of `in` */
 	uint64_t back_off_us;
 	uint64_t random;
 	bool told;    /* that pubd is not there */
@@ -71,6 +73,7 @@ hang_up(struct bell *b)
 		(void)close(fd);
 	}
 	buf_clear(&b->in);
+	b->lines = (struct linesplit){0};
 	buf_clear(&b->out);
 	status_ignore(timer_set(b->loop, &b->retry,
 	    loop_now_us(b->loop) + random_jitter(&b->random, b->back_off_us)));
@@ -180,14 +183,10 @@ take_line(struct bell *b, struct span line)
 static void
 take_lines(struct bell *b)
 {
-	const char *end;
+	struct span line;
 
-	while ((end = span_find(buf_span(&b->in), '\n')) != NULL) {
-		size_t len = (size_t)(end - buf_span(&b->in).p);
-
-		take_line(b, span_of(buf_span(&b->in).p, len));
-		buf_consume(&b->in, len + 1);
-	}
+	while (linesplit_next(&b->lines, &b->in, &line) == ST_OK)
+		take_line(b, line);
 }
 
 static void

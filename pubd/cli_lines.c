@@ -5,8 +5,6 @@
  */
 #include "cli_lines.h"
 
-#include <string.h>
-
 #include "sock.h"
 
 #define READ_BYTES 65536
@@ -24,20 +22,13 @@ cli_lines_fini(struct cli_lines *l)
 	buf_fini(&l->in);
 }
 
-static void
-drop_taken(struct cli_lines *l)
-{
-	buf_consume(&l->in, l->taken);
-	l->taken = 0;
-}
-
 enum status
 cli_lines_read(struct cli_lines *l)
 {
 	enum status st;
 	size_t n;
 
-	drop_taken(l);
+	linesplit_settle(&l->split, &l->in);
 	st = buf_reserve(&l->in, READ_BYTES);
 	if (st != ST_OK)
 		return st;
@@ -51,10 +42,8 @@ cli_lines_read(struct cli_lines *l)
 }
 
 static struct span
-without_eol(struct span s)
+without_cr(struct span s)
 {
-	if (s.len > 0 && s.p[s.len - 1] == '\n')
-		s.len--;
 	if (s.len > 0 && s.p[s.len - 1] == '\r')
 		s.len--;
 	return s;
@@ -69,20 +58,20 @@ cli_lines_all(struct cli_lines *l, struct span *all)
 		st = l->in.len > l->max_line ? ST_TOOLARGE : cli_lines_read(l);
 	if (st == ST_OK) {
 		*all = buf_span(&l->in);
-		if (all->len > 0 && all->p[all->len - 1] == '\n')
-			*all = without_eol(*all);
+		if (all->len > 0 && all->p[all->len - 1] == '\n') {
+			all->len--;
+			*all = without_cr(*all);
+		}
 	}
 	return st;
 }
 
 /* No LF in sight: waits for more, or gives the last line, or gives up. */
 static enum status
-unfinished(struct cli_lines *l, struct span rest, struct span *line)
+unfinished(struct cli_lines *l, struct span *line)
 {
-	l->searched = rest.len;
-	if (l->skipping || rest.len > l->max_line) {
-		l->taken = rest.len;
-		l->searched = 0;
+	if (l->skipping || l->in.len > l->max_line) {
+		(void)linesplit_rest(&l->split, &l->in);
 		if (l->skipping)
 			return l->end ? ST_END : ST_AGAIN;
 		l->skipping = true;
@@ -91,38 +80,26 @@ unfinished(struct cli_lines *l, struct span rest, struct span *line)
 	}
 	if (!l->end)
 		return ST_AGAIN;
-	if (rest.len == 0)
+	if (l->in.len == 0)
 		return ST_END;
-	l->taken = rest.len;
-	l->searched = 0;
 	l->number++;
-	*line = rest;
+	*line = linesplit_rest(&l->split, &l->in);
 	return ST_OK;
 }
 
 enum status
 cli_lines_next(struct cli_lines *l, struct span *line)
 {
-	struct span rest;
-	const char *eol = NULL;
-
-	for (;;) {
-		drop_taken(l);
-		rest = buf_span(&l->in);
-		if (rest.len > l->searched)
-			eol = span_find(span_skip(rest, l->searched), '\n');
-		if (eol == NULL)
-			return unfinished(l, rest, line);
-		l->taken = (size_t)(eol - rest.p) + 1;
-		l->searched = 0;
-		if (!l->skipping)
-			break;
+	if (linesplit_next(&l->split, &l->in, line) != ST_OK)
+		return unfinished(l, line);
+	if (l->skipping) {
 		l->skipping = false;
-		eol = NULL;
+		if (linesplit_next(&l->split, &l->in, line) != ST_OK)
+			return unfinished(l, line);
 	}
 	l->number++;
-	if (l->taken - 1 > l->max_line)
+	if (line->len > l->max_line)
 		return ST_TOOLARGE;
-	*line = without_eol(span_of(rest.p, l->taken));
+	*line = without_cr(*line);
 	return ST_OK;
 }

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "buf.h"
+#include "linesplit.h"
 #include "span.h"
 #include "status.h"
 
@@ -18,8 +19,7 @@ struct cli_lines {
 	int fd;
 	size_t max_line; /* bytes */
 	struct buf in;
-	size_t searched; /* bytes of `in` that hold no LF */
-	size_t taken;    /* by the line that was handed out last */
+	struct linesplit split;
 	uint64_t number; /* of the line that was handed out last, from 1 */
 	bool end;        /* nothing more will come */
 	bool skipping;   /* the rest of a line that is too long */

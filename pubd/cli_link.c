@@ -23,7 +23,7 @@ cli_link_open(struct cli_link *l, const char *path, size_t max_out,
 	enum status st;
 
 	l->fd = -1;
-	l->taken = 0;
+	l->lines = (struct linesplit){0};
 	buf_init(&l->out, max_out);
 	buf_init(&l->in, IN_BYTES);
 	while ((st = sock_connect_unix(path, &l->fd, err)) == ST_BUSY &&
@@ -38,7 +38,7 @@ cli_link_close(struct cli_link *l)
 	if (l->fd >= 0)
 		(void)close(l->fd);
 	l->fd = -1;
-	l->taken = 0;
+	l->lines = (struct linesplit){0};
 	buf_fini(&l->out);
 	buf_fini(&l->in);
 }
@@ -58,20 +58,13 @@ cli_link_flush(struct cli_link *l)
 	return ST_OK;
 }
 
-static void
-drop_taken(struct cli_link *l)
-{
-	buf_consume(&l->in, l->taken);
-	l->taken = 0;
-}
-
 enum status
 cli_link_receive(struct cli_link *l)
 {
 	enum status st;
 	size_t n;
 
-	drop_taken(l);
+	linesplit_settle(&l->lines, &l->in);
 	st = buf_reserve(&l->in, READ_BYTES);
 	if (st != ST_OK)
 		return st;
@@ -86,17 +79,7 @@ cli_link_receive(struct cli_link *l)
 enum status
 cli_link_line(struct cli_link *l, struct span *line)
 {
-	struct span s;
-	const char *end;
-
-	drop_taken(l);
-	s = buf_span(&l->in);
-	end = span_find(s, '\n');
-	if (end == NULL)
-		return ST_AGAIN;
-	*line = span_of(s.p, (size_t)(end - s.p));
-	l->taken = line->len + 1;
-	return ST_OK;
+	return linesplit_next(&l->lines, &l->in, line);
 }
 
 int

@@ -8,6 +8,7 @@
 #define WALCAST_CLI_LINK_H
 
 #include "buf.h"
+#include "linesplit.h"
 #include "span.h"
 #include "status.h"
 
@@ -15,7 +16,7 @@ struct cli_link {
 	int fd; /* -1 when closed */
 	struct buf out;
 	struct buf in;
-	size_t taken; /* of `in`, by the line that was handed out last */
+	struct linesplit lines; /* of `in` */
 };
 
 /*

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Lines out of a buffer that fills in pieces: the one place that looks for
+ * LF in what a peer has sent.  No byte is looked at twice, however small the
+ * pieces are.  What is too long, what a CR at the end means and whether the
+ * last line needs an LF is the caller's.  Pure.
+ *
+ * The splitter belongs to one buffer, whose front moves only by the calls
+ * here; after buf_clear it begins anew: (struct linesplit){0}.
+ */
+#ifndef WALCAST_LINESPLIT_H
+#define WALCAST_LINESPLIT_H
+
+#include <stddef.h>
+
+#include "buf.h"
+#include "span.h"
+#include "status.h"
+
+struct linesplit {
+	size_t searched; /* bytes at the front that hold no LF */
+	size_t taken;    /* by the line that was handed out last */
+};
+
+/*
+ * The next line, without its LF; it leaves the buffer at the next call of
+ * linesplit_next, _rest or _settle, and is valid until then.
+ *
+ * Returns  ST_OK, or ST_AGAIN when none is whole
+ */
+MUST_USE enum status linesplit_next(struct linesplit *s, struct buf *in,
+    struct span *line);
+
+/* All that is left, as one line; as above. */
+struct span linesplit_rest(struct linesplit *s, struct buf *in);
+
+/* The line that was handed out last leaves now: before bytes are added. */
+void linesplit_settle(struct linesplit *s, struct buf *in);
+
+/*
+ * For who may have to leave a line where it is: looks for the first one, and
+ * takes nothing.  linesplit_drop takes n bytes off the front, as many as the
+ * line and its LF are, or all of an unfinished one.
+ *
+ * Returns  ST_OK, or ST_AGAIN when none is whole
+ */
+MUST_USE enum status linesplit_find(struct linesplit *s, const struct buf *in,
+    struct span *line);
+void linesplit_drop(struct linesplit *s, struct buf *in, size_t n);
+
+#endif
