@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A byte buffer that grows up to a bound.  Invariant: start + len <= cap and
- * len <= max.  Never blocks.
+ * len <= max; while a failure is remembered nothing is appended.  Never
+ * blocks.
  */
 #include "buf.h"
 
-#include <assert.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,7 @@ buf_clear(struct buf *b)
 {
 	b->start = 0;
 	b->len = 0;
+	b->failure = ST_OK;
 }
 
 void
@@ -76,6 +78,8 @@ buf_reserve(struct buf *b, size_t n)
 	size_t cap;
 	char *base;
 
+	if (b->failure != ST_OK)
+		return b->failure;
 	if (n > b->max - b->len)
 		return ST_FULL;
 	if (n <= b->cap - b->start - b->len)
@@ -132,29 +136,52 @@ buf_append(struct buf *b, struct span s)
 	return ST_OK;
 }
 
+/* Text that does not fit into the first try's room. */
+static enum status
+append_long(struct buf *b, size_t n, const char *fmt, va_list ap)
+{
+	char *text = malloc(n + 1); /* with vsnprintf's NUL */
+	enum status st;
+
+	if (text == NULL)
+		return ST_NOMEM;
+	(void)vsnprintf(text, n + 1, fmt, ap);
+	st = buf_append(b, span_of(text, n));
+	free(text);
+	return st;
+}
+
+static enum status
+append_format(struct buf *b, const char *fmt, va_list ap)
+{
+	char stack[1024];
+	enum status st;
+	va_list again;
+	int n;
+
+	if (b->failure != ST_OK)
+		return b->failure;
+	va_copy(again, ap);
+	n = vsnprintf(stack, sizeof(stack), fmt, ap);
+	if (n < 0)
+		st = ST_INVALID;
+	else if ((size_t)n < sizeof(stack))
+		st = buf_append(b, span_of(stack, (size_t)n));
+	else
+		st = append_long(b, (size_t)n, fmt, again);
+	va_end(again);
+	return st;
+}
+
 enum status
 buf_printf(struct buf *b, const char *fmt, ...)
 {
-	char stack[1024], *text;
 	enum status st;
 	va_list ap;
-	int n;
 
 	va_start(ap, fmt);
-	n = vsnprintf(stack, sizeof(stack), fmt, ap);
+	st = append_format(b, fmt, ap);
 	va_end(ap);
-	if (n < 0)
-		return ST_INVALID;
-	if ((size_t)n < sizeof(stack))
-		return buf_append(b, span_of(stack, (size_t)n));
-	text = malloc((size_t)n + 1); /* with vsnprintf's NUL */
-	if (text == NULL)
-		return ST_NOMEM;
-	va_start(ap, fmt);
-	(void)vsnprintf(text, (size_t)n + 1, fmt, ap);
-	va_end(ap);
-	st = buf_append(b, span_of(text, (size_t)n));
-	free(text);
 	return st;
 }
 
@@ -167,9 +194,58 @@ buf_put_int64(struct buf *b, int64_t v)
 }
 
 void
+buf_note(struct buf *b, enum status st)
+{
+	if (b->failure == ST_OK)
+		b->failure = st;
+}
+
+void
+buf_add(struct buf *b, struct span s)
+{
+	buf_note(b, buf_append(b, s));
+}
+
+void
+buf_addf(struct buf *b, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	buf_note(b, append_format(b, fmt, ap));
+	va_end(ap);
+}
+
+void
+buf_add_int64(struct buf *b, int64_t v)
+{
+	buf_note(b, buf_put_int64(b, v));
+}
+
+void
+buf_add_buf(struct buf *b, const struct buf *from)
+{
+	buf_note(b, from->failure);
+	if (from->failure == ST_OK)
+		buf_add(b, buf_span(from));
+}
+
+enum status
+buf_finish(struct buf *b, size_t start)
+{
+	enum status st = b->failure;
+
+	assert(start <= b->len);
+	if (st != ST_OK)
+		b->len = start;
+	b->failure = ST_OK;
+	return st;
+}
+
+void
 buf_consume(struct buf *b, size_t n)
 {
-	assert(n <= b->len);
+	assert(n <= b->len && b->failure == ST_OK);
 	b->start += n;
 	b->len -= n;
 	if (b->len == 0)
@@ -179,6 +255,6 @@ buf_consume(struct buf *b, size_t n)
 void
 buf_truncate(struct buf *b, size_t len)
 {
-	assert(len <= b->len);
+	assert(len <= b->len && b->failure == ST_OK);
 	b->len = len;
 }

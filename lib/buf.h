@@ -2,11 +2,26 @@
 /*
  * A byte buffer that grows up to a bound.  Bytes enter at the end and leave
  * at the front.  One owner, one thread.
+ *
+ * One piece is put behind with buf_append and its like: all of it or nothing,
+ * and the caller looks at the status.  A text of many pieces is written with
+ * buf_add and its like, which return nothing: the buffer remembers the first
+ * failure, takes no more after it, and buf_finish tells it once, at the end:
+ *
+ *	size_t start = out->len;
+ *
+ *	buf_add(out, SPAN("{\"head\":"));
+ *	buf_add_int64(out, head);
+ *	buf_add(out, SPAN("}\n"));
+ *	return buf_finish(out, start);
+ *
+ * Half a text never leaves: the bytes of a buffer that remembers a failure
+ * cannot be had (buf_span asserts it).
  */
 #ifndef WALCAST_BUF_H
 #define WALCAST_BUF_H
 
-#include <stdarg.h>
+#include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,18 +29,19 @@
 #include "status.h"
 
 struct buf {
-	char *base;   /* heap, or NULL */
-	size_t start; /* first live byte */
-	size_t len;   /* live bytes */
-	size_t cap;   /* bytes at base */
-	size_t max;   /* never more live bytes than this */
+	char *base;          /* heap, or NULL */
+	size_t start;        /* first live byte */
+	size_t len;          /* live bytes */
+	size_t cap;          /* bytes at base */
+	size_t max;          /* never more live bytes than this */
+	enum status failure; /* of a text under way: the first; or ST_OK */
 };
 
 /* max   bound on the bytes held; nothing is allocated yet */
 void buf_init(struct buf *b, size_t max);
 void buf_fini(struct buf *b);
 
-/* Forgets the bytes and keeps the memory. */
+/* Forgets the bytes, and a failure, and keeps the memory. */
 void buf_clear(struct buf *b);
 
 /* Forgets the bytes and gives memory back beyond keep_bytes. */
@@ -37,7 +53,8 @@ void buf_fit(struct buf *b);
 /*
  * Makes room for n bytes behind the live ones.
  * Returns  ST_OK, ST_FULL (max would be crossed) or ST_NOMEM; on failure the
- *          buffer is unchanged.
+ *          buffer is unchanged.  The failure that the buffer remembers, if
+ *          it does: so for all of this kind.
  */
 MUST_USE enum status buf_reserve(struct buf *b, size_t n);
 
@@ -51,10 +68,36 @@ MUST_USE enum status buf_printf(struct buf *b, const char *fmt, ...)
     PRINTF_LIKE(2, 3);
 MUST_USE enum status buf_put_int64(struct buf *b, int64_t v);
 
+/* The same for pieces of a text: a failure is remembered. */
+void buf_add(struct buf *b, struct span s);
+void buf_addf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void buf_add_int64(struct buf *b, int64_t v);
+
+/* What the other holds, or the failure that it remembers. */
+void buf_add_buf(struct buf *b, const struct buf *from);
+
+/* A piece that another function made, or could not: ST_OK, or its failure. */
+void buf_note(struct buf *b, enum status st);
+
+/* What went wrong first since the text began; ST_OK: nothing so far. */
+static inline enum status
+buf_status(const struct buf *b)
+{
+	return b->failure;
+}
+
+/*
+ * Ends the text that was begun when the buffer held `start` bytes.  Returns
+ * its first failure; the whole text is then taken back and the failure
+ * forgotten, so that what waited before it still stands and can be used.
+ */
+MUST_USE enum status buf_finish(struct buf *b, size_t start);
+
 /* The live bytes; valid until the buffer is touched. */
 static inline struct span
 buf_span(const struct buf *b)
 {
+	assert(b->failure == ST_OK);
 	return (
 	    struct span){b->base == NULL ? NULL : b->base + b->start, b->len};
 }

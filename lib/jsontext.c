@@ -458,27 +458,31 @@ past_tokens(const char *p, const char *end)
 	return p;
 }
 
+void
+jsontext_add_compact(struct buf *out, struct span text)
+{
+	const char *p = text.p, *end, *run;
+
+	if (text.len == 0)
+		return;
+	end = text.p + text.len;
+	while ((run = past_space(p, end)) < end) {
+		p = past_tokens(run, end);
+		buf_add(out, span_of(run, (size_t)(p - run)));
+	}
+}
+
 enum status
 jsontext_compact(struct buf *out, struct span text)
 {
-	size_t before = out->len;
-	const char *p = text.p, *end, *run;
-	enum status st = ST_OK;
+	size_t start = out->len;
 
-	if (text.len == 0)
-		return ST_OK;
-	end = text.p + text.len;
-	while (st == ST_OK && (run = past_space(p, end)) < end) {
-		p = past_tokens(run, end);
-		st = buf_append(out, span_of(run, (size_t)(p - run)));
-	}
-	if (st != ST_OK)
-		buf_truncate(out, before);
-	return st;
+	jsontext_add_compact(out, text);
+	return buf_finish(out, start);
 }
 
-static enum status
-quote_control(struct buf *out, unsigned char c)
+static void
+add_control(struct buf *out, unsigned char c)
 {
 	static const char letters[][3] = {
 	    ['\b'] = "\\b",
@@ -491,47 +495,49 @@ quote_control(struct buf *out, unsigned char c)
 	};
 
 	if (c < sizeof(letters) / sizeof(letters[0]) && letters[c][0] != '\0')
-		return buf_append(out, span_of(letters[c], 2));
-	return buf_printf(out, "\\u%04x", c);
+		buf_add(out, span_of(letters[c], 2));
+	else
+		buf_addf(out, "\\u%04x", c);
 }
 
-static enum status
-quote_body(struct buf *out, const unsigned char *p, const unsigned char *end)
+static void
+add_body(struct buf *out, const unsigned char *p, const unsigned char *end)
 {
-	enum status st = ST_OK;
 	const unsigned char *run;
 	size_t n;
 
-	while (st == ST_OK && p < end) {
+	while (p < end) {
 		run = p;
 		p = past_plain(p, end);
 		if (p == run && *p >= 0x80) {
 			n = utf8_sequence(between(p, end));
 			p += n == 0 ? utf8_bad(between(p, end)) : n;
-			st = buf_append(out,
+			buf_add(out,
 			    n == 0 ? SPAN("\\ufffd") : between(run, p));
 		} else if (p == run) {
-			st = quote_control(out, *p++);
+			add_control(out, *p++);
 		} else {
-			st = buf_append(out,
-			    span_of((const char *)run, (size_t)(p - run)));
+			buf_add(out, between(run, p));
 		}
 	}
-	return st;
+}
+
+void
+jsontext_add_quoted(struct buf *out, struct span s)
+{
+	const unsigned char *p = (const unsigned char *)s.p;
+
+	buf_add(out, SPAN("\""));
+	if (s.len > 0)
+		add_body(out, p, p + s.len);
+	buf_add(out, SPAN("\""));
 }
 
 enum status
 jsontext_quote(struct buf *out, struct span s)
 {
-	const unsigned char *p = (const unsigned char *)s.p;
-	size_t before = out->len;
-	enum status st = buf_append(out, SPAN("\""));
+	size_t start = out->len;
 
-	if (st == ST_OK && s.len > 0)
-		st = quote_body(out, p, p + s.len);
-	if (st == ST_OK)
-		st = buf_append(out, SPAN("\""));
-	if (st != ST_OK)
-		buf_truncate(out, before);
-	return st;
+	jsontext_add_quoted(out, s);
+	return buf_finish(out, start);
 }

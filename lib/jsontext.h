@@ -61,4 +61,8 @@ MUST_USE enum status jsontext_compact(struct buf *out, struct span text);
  */
 MUST_USE enum status jsontext_quote(struct buf *out, struct span s);
 
+/* The same two as pieces of a text: out remembers a failure (buf_finish). */
+void jsontext_add_compact(struct buf *out, struct span text);
+void jsontext_add_quoted(struct buf *out, struct span s);
+
 #endif

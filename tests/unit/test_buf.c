@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "buf.h"
 
+#include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "fault.h"
 #include "unit.h"
@@ -218,6 +222,172 @@ shrinking_gives_back_what_is_beyond(void **state)
 	assert_span(buf_span(b), SPAN("again"));
 }
 
+static void
+a_text_is_added_in_pieces(void **state)
+{
+	struct buf *b = *state, other;
+
+	buf_init(&other, 10);
+	buf_add(&other, SPAN("end"));
+	buf_add(b, SPAN("a\0b"));
+	buf_addf(b, "<%s>", "x");
+	buf_add_int64(b, -7);
+	buf_note(b, ST_OK);
+	buf_add_buf(b, &other);
+	assert_status(buf_status(b), ST_OK);
+	assert_span(buf_span(b), SPAN("a\0b<x>-7end"));
+	assert_status(buf_finish(b, 0), ST_OK);
+	assert_span(buf_span(b), SPAN("a\0b<x>-7end"));
+	buf_fini(&other);
+}
+
+static void
+the_first_failure_sticks_and_nothing_follows_it(void **state)
+{
+	struct buf *b = *state;
+	char big[1001] = {0};
+
+	buf_add(b, SPAN("a"));
+	buf_add(b, span_of(big, sizeof(big)));
+	buf_note(b, ST_INVALID);
+	buf_add(b, SPAN("b"));
+	buf_addf(b, "%d", 1);
+	buf_add_int64(b, 2);
+	assert_int_equal(b->len, 1);
+	assert_status(buf_append(b, SPAN("c")), ST_FULL);
+	assert_status(buf_printf(b, "%d", 1), ST_FULL);
+	assert_status(buf_put_int64(b, 2), ST_FULL);
+	assert_status(buf_reserve(b, 1), ST_FULL);
+	assert_int_equal(b->len, 1);
+	assert_status(buf_status(b), ST_FULL);
+}
+
+/* What waited before it is still to be had, and more can be added. */
+static void
+a_text_that_failed_is_taken_back_as_a_whole(void **state)
+{
+	struct buf *b = *state;
+	char big[999] = {0};
+
+	assert_status(buf_append(b, SPAN("wait")), ST_OK);
+	buf_add(b, SPAN("text"));
+	buf_add(b, span_of(big, sizeof(big)));
+	assert_status(buf_finish(b, 4), ST_FULL);
+	assert_status(buf_status(b), ST_OK);
+	assert_span(buf_span(b), SPAN("wait"));
+	buf_add(b, SPAN("more"));
+	assert_status(buf_finish(b, 4), ST_OK);
+	assert_span(buf_span(b), SPAN("waitmore"));
+}
+
+/* A part that ends on its own must not make the whole look well. */
+static void
+a_part_passes_its_failure_on(void **state)
+{
+	struct buf *b = *state, part;
+	size_t middle;
+
+	buf_add(b, SPAN("whole"));
+	middle = b->len;
+	buf_note(b, ST_NOMEM);
+	buf_add(b, SPAN("part"));
+	buf_note(b, buf_finish(b, middle));
+	assert_status(buf_status(b), ST_NOMEM);
+	assert_status(buf_finish(b, 0), ST_NOMEM);
+	buf_init(&part, 1);
+	buf_add(&part, SPAN("xy"));
+	buf_add_buf(b, &part);
+	buf_fini(&part);
+	assert_status(buf_finish(b, 0), ST_FULL);
+}
+
+static void
+memory_that_is_missing_sticks_too(void **state)
+{
+	struct buf *b = *state;
+	char big[1100];
+
+	fault_alloc_at(1);
+	buf_add_int64(b, 1);
+	assert_true(fault_hit());
+	buf_add(b, SPAN("b"));
+	assert_int_equal(b->len, 0);
+	assert_status(buf_finish(b, 0), ST_NOMEM);
+	b->max = 5000;
+	memset(big, 'x', sizeof(big));
+	fault_alloc_at(1); /* the text of a long format */
+	buf_addf(b, "%.*s", (int)sizeof(big), big);
+	assert_true(fault_hit());
+	buf_add(b, SPAN("b"));
+	assert_status(buf_finish(b, 0), ST_NOMEM);
+	buf_addf(b, "%.*s", (int)sizeof(big), big);
+	assert_status(buf_finish(b, 0), ST_OK);
+	assert_int_equal(b->len, sizeof(big));
+}
+
+static void
+clearing_forgets_a_failure(void **state)
+{
+	struct buf *b = *state;
+
+	buf_note(b, ST_FULL);
+	buf_clear(b);
+	assert_status(buf_append(b, SPAN("a")), ST_OK);
+	buf_note(b, ST_FULL);
+	buf_shrink(b, 0);
+	assert_status(buf_append(b, SPAN("a")), ST_OK);
+}
+
+static void
+look(struct buf *b)
+{
+	(void)buf_span(b);
+}
+
+static void
+consume(struct buf *b)
+{
+	buf_consume(b, 1);
+}
+
+static void
+truncate_it(struct buf *b)
+{
+	buf_truncate(b, 1);
+}
+
+static bool
+aborts(void (*fn)(struct buf *b), struct buf *b)
+{
+	pid_t pid = fork();
+	int how;
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		(void)close(STDERR_FILENO); /* what assert says */
+		fn(b);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &how, 0), pid);
+	return WIFSIGNALED(how) && WTERMSIG(how) == SIGABRT;
+}
+
+/* Who forgets to look at the status does not send half a text. */
+static void
+half_a_text_cannot_be_had(void **state)
+{
+	struct buf *b = *state;
+
+	buf_add(b, SPAN("half"));
+	assert_false(aborts(look, b));
+	buf_note(b, ST_FULL);
+	assert_true(aborts(look, b));
+	assert_true(aborts(consume, b));
+	assert_true(aborts(truncate_it, b));
+	assert_status(buf_finish(b, 0), ST_FULL);
+	assert_false(aborts(look, b));
+}
+
 int
 main(void)
 {
@@ -235,6 +405,13 @@ main(void)
 	    T(printing_past_the_bound_adds_nothing),
 	    T(puts_integers),
 	    T(shrinking_gives_back_what_is_beyond),
+	    T(a_text_is_added_in_pieces),
+	    T(the_first_failure_sticks_and_nothing_follows_it),
+	    T(a_text_that_failed_is_taken_back_as_a_whole),
+	    T(a_part_passes_its_failure_on),
+	    T(memory_that_is_missing_sticks_too),
+	    T(clearing_forgets_a_failure),
+	    T(half_a_text_cannot_be_had),
 	};
 
 	return RUN(tests);
