@@ -128,16 +128,16 @@ count(struct beacon_tally *t, const struct beacon *b)
 static enum status
 no_content(struct buf *out, struct span origin, const char *preflight)
 {
-	enum status st;
+	size_t start = out->len;
 
-	st = buf_append(out,
+	buf_add(out,
 	    SPAN("Status: 204 No Content\r\n"
 		 "Cache-Control: no-store\r\n"));
-	if (st == ST_OK)
-		st = http_cors(out, origin);
-	if (st == ST_OK && origin.len > 0)
-		st = buf_append(out, span_str(preflight));
-	return st == ST_OK ? buf_append(out, SPAN("\r\n")) : st;
+	http_add_cors(out, origin);
+	if (origin.len > 0)
+		buf_add(out, span_str(preflight));
+	buf_add(out, SPAN("\r\n"));
+	return buf_finish(out, start);
 }
 
 /* Which error a result is answered with; status 0: none. */

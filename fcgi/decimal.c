@@ -4,7 +4,7 @@
 
 #include <assert.h>
 
-enum status
+void
 decimal_put(struct buf *out, int64_t number, int64_t per)
 {
 	int64_t ten = 1, rest;
@@ -16,15 +16,16 @@ decimal_put(struct buf *out, int64_t number, int64_t per)
 		digits++;
 		assert(digits <= 6);
 	}
-	if (digits == 0)
-		return buf_put_int64(out, number / per);
 	rest = number % per * (ten / per);
-	return buf_printf(out, "%lld.%0*lld", (long long)(number / per), digits,
-	    (long long)rest);
+	if (digits == 0)
+		buf_add_int64(out, number / per);
+	else
+		buf_addf(out, "%lld.%0*lld", (long long)(number / per), digits,
+		    (long long)rest);
 }
 
-enum status
+void
 decimal_put_double(struct buf *out, double v)
 {
-	return buf_printf(out, "%.9g", v);
+	buf_addf(out, "%.9g", v);
 }

@@ -14,9 +14,9 @@
  * number  >= 0
  * per     1 or a product of twos and fives, at most 1000000
  */
-MUST_USE enum status decimal_put(struct buf *out, int64_t number, int64_t per);
+void decimal_put(struct buf *out, int64_t number, int64_t per);
 
 /* Appends v to nine digits, without trailing zeros; v is finite and >= 0. */
-MUST_USE enum status decimal_put_double(struct buf *out, double v);
+void decimal_put_double(struct buf *out, double v);
 
 #endif

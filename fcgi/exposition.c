@@ -41,28 +41,25 @@ has_unit(const struct figure *f, struct span name)
 	    name.p[name.len - unit.len - 1] == '_';
 }
 
-static enum status
-put_head(struct buf *out, const struct figure *f, enum exposition how)
+static void
+put_family_head(struct buf *out, const struct figure *f, enum exposition how)
 {
 	struct span name = family_name(f, how);
 	int len = (int)name.len;
-	enum status st;
 
-	st = buf_printf(out, "# HELP %.*s %s\n# TYPE %.*s %s\n", len, name.p,
+	buf_addf(out, "# HELP %.*s %s\n# TYPE %.*s %s\n", len, name.p,
 	    f->sentence, len, name.p, figures_type_name(f->type));
-	if (st == ST_OK && how == EXPOSITION_OPEN && has_unit(f, name))
-		st = buf_printf(out, "# UNIT %.*s %s\n", len, name.p, f->unit);
-	return st;
+	if (how == EXPOSITION_OPEN && has_unit(f, name))
+		buf_addf(out, "# UNIT %.*s %s\n", len, name.p, f->unit);
 }
 
 /* The value of a label: backslash, quote and line feed are escaped. */
-static enum status
+static void
 put_escaped(struct buf *out, struct span s)
 {
-	enum status st = ST_OK;
 	size_t i, from = 0;
 
-	for (i = 0; st == ST_OK && i < s.len; i++) {
+	for (i = 0; i < s.len; i++) {
 		const char *as = s.p[i] == '\\' ? "\\\\"
 		    : s.p[i] == '"'             ? "\\\""
 		    : s.p[i] == '\n'            ? "\\n"
@@ -70,38 +67,34 @@ put_escaped(struct buf *out, struct span s)
 
 		if (as == NULL)
 			continue;
-		st = buf_append(out, span_of(s.p + from, i - from));
-		if (st == ST_OK)
-			st = buf_append(out, span_str(as));
+		buf_add(out, span_of(s.p + from, i - from));
+		buf_add(out, span_str(as));
 		from = i + 1;
 	}
-	return st == ST_OK ? buf_append(out, span_skip(s, from)) : st;
+	buf_add(out, span_skip(s, from));
 }
 
 /*
  * NAME SUFFIX {LABELS} and a space.
  * le   of a bucket, or NULL
  */
-static enum status
-put_name(struct buf *out, const struct metrics_series *s, const char *suffix,
-    const char *le)
+static void
+put_sample_name(struct buf *out, const struct metrics_series *s,
+    const char *suffix, const char *le)
 {
 	const struct figure *f = s->family;
-	enum status st = buf_printf(out, "%s%s", f->name, suffix);
 
-	if (st == ST_OK && (f->label != NULL || le != NULL))
-		st = buf_append(out, SPAN("{"));
-	if (st == ST_OK && f->label != NULL) {
-		st = buf_printf(out, "%s=\"", f->label);
-		if (st == ST_OK)
-			st = put_escaped(out, s->value);
-		if (st == ST_OK)
-			st = buf_append(out,
-			    le != NULL ? SPAN("\",") : SPAN("\"}"));
+	buf_addf(out, "%s%s", f->name, suffix);
+	if (f->label != NULL || le != NULL)
+		buf_add(out, SPAN("{"));
+	if (f->label != NULL) {
+		buf_addf(out, "%s=\"", f->label);
+		put_escaped(out, s->value);
+		buf_add(out, le != NULL ? SPAN("\",") : SPAN("\"}"));
 	}
-	if (st == ST_OK && le != NULL)
-		st = buf_printf(out, "le=\"%s\"}", le);
-	return st == ST_OK ? buf_append(out, SPAN(" ")) : st;
+	if (le != NULL)
+		buf_addf(out, "le=\"%s\"}", le);
+	buf_add(out, SPAN(" "));
 }
 
 /* A bound as Go's %g writes it, with ".0" when it would look whole. */
@@ -114,51 +107,43 @@ name_bound(char out[32], uint64_t bound, int64_t per)
 		(void)snprintf(out + n, 32 - (size_t)n, ".0");
 }
 
-static enum status
+static void
 put_hist(struct buf *out, const struct metrics_series *s)
 {
 	int64_t per = s->scale == HIST_TIME ? 1000000 : 1;
-	enum status st = ST_OK;
 	uint64_t n = 0;
 	char le[32];
 	int i;
 
-	for (i = 0; st == ST_OK && i <= HIST_BOUNDS; i++) {
+	for (i = 0; i <= HIST_BOUNDS; i++) {
 		n += s->hist.n[i];
 		if (i == HIST_BOUNDS)
 			(void)strcpy(le, "+Inf");
 		else
 			name_bound(le, hist_bounds[s->scale][i], per);
-		st = put_name(out, s, "_bucket", le);
-		if (st == ST_OK)
-			st = buf_printf(out, "%llu\n", (unsigned long long)n);
+		put_sample_name(out, s, "_bucket", le);
+		buf_addf(out, "%llu\n", (unsigned long long)n);
 	}
-	if (st == ST_OK)
-		st = put_name(out, s, "_sum", NULL);
-	if (st == ST_OK)
-		st = decimal_put(out, (int64_t)s->hist.sum, per);
-	if (st == ST_OK)
-		st = buf_append(out, SPAN("\n"));
-	if (st == ST_OK)
-		st = put_name(out, s, "_count", NULL);
-	if (st == ST_OK)
-		st = buf_printf(out, "%llu\n", (unsigned long long)n);
-	return st;
+	put_sample_name(out, s, "_sum", NULL);
+	decimal_put(out, (int64_t)s->hist.sum, per);
+	buf_add(out, SPAN("\n"));
+	put_sample_name(out, s, "_count", NULL);
+	buf_addf(out, "%llu\n", (unsigned long long)n);
 }
 
-static enum status
+static void
 put_series(struct buf *out, const struct metrics_series *s)
 {
-	enum status st;
-
-	if (s->kind == METRICS_HIST)
-		return put_hist(out, s);
-	st = put_name(out, s, "", NULL);
-	if (st == ST_OK && s->kind == METRICS_QUOTIENT)
-		st = decimal_put_double(out, s->quotient);
-	else if (st == ST_OK)
-		st = decimal_put(out, s->number, s->per);
-	return st == ST_OK ? buf_append(out, SPAN("\n")) : st;
+	if (s->kind == METRICS_HIST) {
+		put_hist(out, s);
+		return;
+	}
+	put_sample_name(out, s, "", NULL);
+	if (s->kind == METRICS_QUOTIENT)
+		decimal_put_double(out, s->quotient);
+	else
+		decimal_put(out, s->number, s->per);
+	buf_add(out, SPAN("\n"));
 }
 
 enum status
@@ -167,17 +152,16 @@ exposition_put(const struct metrics *m, enum exposition how, struct buf *out)
 	struct metrics_cursor c = {.at = 0};
 	const struct figure *family = NULL;
 	struct metrics_series s;
-	enum status st = ST_OK;
+	size_t start = out->len;
 
-	while (st == ST_OK && metrics_next(m, &c, &s)) {
+	while (metrics_next(m, &c, &s)) {
 		assert(s.family != NULL);
 		if (s.family != family)
-			st = put_head(out, s.family, how);
+			put_family_head(out, s.family, how);
 		family = s.family;
-		if (st == ST_OK)
-			st = put_series(out, &s);
+		put_series(out, &s);
 	}
-	if (st == ST_OK && how == EXPOSITION_OPEN)
-		st = buf_append(out, SPAN("# EOF\n"));
-	return st;
+	if (how == EXPOSITION_OPEN)
+		buf_add(out, SPAN("# EOF\n"));
+	return buf_finish(out, start);
 }

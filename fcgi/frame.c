@@ -12,34 +12,12 @@
 #define PADDING_BYTES 2048
 #define WINDOW_BYTES  256 /* searched at once */
 
-/* Appends while all is well: a chain of these needs one check at its end. */
 static void
-add(struct buf *out, enum status *st, struct span s)
+add_id(struct buf *out, int64_t id)
 {
-	if (*st == ST_OK)
-		*st = buf_append(out, s);
-}
-
-static void
-add_int(struct buf *out, enum status *st, int64_t v)
-{
-	if (*st == ST_OK)
-		*st = buf_put_int64(out, v);
-}
-
-static void
-add_quoted(struct buf *out, enum status *st, struct span s)
-{
-	if (*st == ST_OK)
-		*st = jsontext_quote(out, s);
-}
-
-static void
-add_id(struct buf *out, enum status *st, int64_t id)
-{
-	add(out, st, SPAN("id: "));
-	add_int(out, st, id);
-	add(out, st, SPAN("\n"));
+	buf_add(out, SPAN("id: "));
+	buf_add_int64(out, id);
+	buf_add(out, SPAN("\n"));
 }
 
 /*
@@ -75,26 +53,26 @@ unsendable(struct span s)
 }
 
 static void
-add_data(struct buf *out, enum status *st, struct span s)
+add_data(struct buf *out, struct span s)
 {
-	add(out, st, SPAN("data: "));
-	while (s.len > 0 && *st == ST_OK) {
+	buf_add(out, SPAN("data: "));
+	while (s.len > 0) {
 		size_t n = plain_run(s);
 
-		add(out, st, span_of(s.p, n));
+		buf_add(out, span_of(s.p, n));
 		s = span_skip(s, n);
 		if (s.len == 0)
 			break;
 		n = unsendable(s);
 		if (n > 0) {
-			add(out, st, UTF8_REPLACEMENT);
+			buf_add(out, UTF8_REPLACEMENT);
 			s = span_skip(s, n);
 		} else if (s.p[0] == '\n' || s.p[0] == '\r') {
 			s = span_skip(s, span_starts(s, SPAN("\r\n")) ? 2 : 1);
-			add(out, st, SPAN("\ndata: "));
+			buf_add(out, SPAN("\ndata: "));
 		}
 	}
-	add(out, st, SPAN("\n"));
+	buf_add(out, SPAN("\n"));
 }
 
 /*
@@ -109,99 +87,100 @@ sendable_name(struct span s)
 }
 
 static void
-add_event_line(struct buf *out, enum status *st, struct span event)
+add_event_line(struct buf *out, struct span event)
 {
 	if (event.len == 0 || span_eq(event, SPAN("message")) ||
 	    !sendable_name(event))
 		return;
-	add(out, st, SPAN("event: "));
+	buf_add(out, SPAN("event: "));
 	while (event.len > 0) {
 		size_t good = utf8_run(event, event.len);
 
-		add(out, st, span_of(event.p, good));
+		buf_add(out, span_of(event.p, good));
 		event = span_skip(event, good);
 		if (event.len == 0)
 			break;
-		add(out, st, UTF8_REPLACEMENT);
+		buf_add(out, UTF8_REPLACEMENT);
 		event = span_skip(event, utf8_bad(event));
 	}
-	add(out, st, SPAN("\n"));
+	buf_add(out, SPAN("\n"));
 }
 
 enum status
 frame_event(struct buf *out, const struct store_event *e)
 {
+	size_t start = out->len;
 	enum status st = buf_reserve(out, e->data.len + 192);
 
-	if (st == ST_FULL)
-		st = ST_OK; /* the exact size may still fit */
-	add_id(out, &st, e->id);
-	add_event_line(out, &st, e->event);
-	add_data(out, &st, e->data);
-	add(out, &st, SPAN("\n"));
-	return st;
+	if (st != ST_FULL) /* the exact size may still fit */
+		buf_note(out, st);
+	add_id(out, e->id);
+	add_event_line(out, e->event);
+	add_data(out, e->data);
+	buf_add(out, SPAN("\n"));
+	return buf_finish(out, start);
 }
 
 enum status
 frame_envelope(struct buf *out, const struct store_event *e)
 {
-	enum status st = ST_OK;
+	size_t start = out->len;
 
-	add_id(out, &st, e->id);
-	add_event_line(out, &st, e->event);
-	add(out, &st, SPAN("data: {\"id\":"));
-	add_int(out, &st, e->id);
-	add(out, &st, SPAN(",\"channel\":"));
-	add_quoted(out, &st, e->channel);
-	add(out, &st, SPAN(",\"event\":"));
-	add_quoted(out, &st, e->event);
-	add(out, &st, SPAN(",\"ts\":"));
-	add_int(out, &st, e->ts_ms);
-	add(out, &st, SPAN(",\"trace\":"));
+	add_id(out, e->id);
+	add_event_line(out, e->event);
+	buf_add(out, SPAN("data: {\"id\":"));
+	buf_add_int64(out, e->id);
+	buf_add(out, SPAN(",\"channel\":"));
+	jsontext_add_quoted(out, e->channel);
+	buf_add(out, SPAN(",\"event\":"));
+	jsontext_add_quoted(out, e->event);
+	buf_add(out, SPAN(",\"ts\":"));
+	buf_add_int64(out, e->ts_ms);
+	buf_add(out, SPAN(",\"trace\":"));
 	if (e->trace.len > 0)
-		add_quoted(out, &st, e->trace);
+		jsontext_add_quoted(out, e->trace);
 	else
-		add(out, &st, SPAN("null"));
-	add(out, &st, SPAN(",\"prev\":"));
-	add_int(out, &st, e->prev);
-	add(out, &st, SPAN(",\"data\":"));
+		buf_add(out, SPAN("null"));
+	buf_add(out, SPAN(",\"prev\":"));
+	buf_add_int64(out, e->prev);
+	buf_add(out, SPAN(",\"data\":"));
 	if (!event_is_json(e))
-		add_quoted(out, &st, e->data);
-	else if (st == ST_OK)
-		st = jsontext_compact(out, e->data);
-	add(out, &st, SPAN("}\n\n"));
-	return st;
+		jsontext_add_quoted(out, e->data);
+	else
+		jsontext_add_compact(out, e->data);
+	buf_add(out, SPAN("}\n\n"));
+	return buf_finish(out, start);
 }
 
 enum status
 frame_open(struct buf *out, const struct frame_open *o)
 {
-	enum status st = ST_OK;
+	size_t start = out->len;
 
-	add(out, &st, SPAN("retry: "));
-	add_int(out, &st, o->retry_ms);
-	add(out, &st, SPAN("\n"));
+	buf_add(out, SPAN("retry: "));
+	buf_add_int64(out, o->retry_ms);
+	buf_add(out, SPAN("\n"));
 	if (o->position >= 0)
-		add_id(out, &st, o->position);
-	add(out, &st, SPAN("event: control.open\ndata: {\"stream\":"));
-	add_quoted(out, &st, o->stream);
-	add(out, &st, SPAN(",\"generation\":"));
-	add_quoted(out, &st, o->generation);
-	add(out, &st, SPAN(",\"head\":"));
-	add_int(out, &st, o->head);
-	add(out, &st, SPAN(",\"oldest\":"));
-	add_int(out, &st, o->oldest);
-	add(out, &st, SPAN(",\"resumed_from\":"));
+		add_id(out, o->position);
+	buf_add(out, SPAN("event: control.open\ndata: {\"stream\":"));
+	jsontext_add_quoted(out, o->stream);
+	buf_add(out, SPAN(",\"generation\":"));
+	jsontext_add_quoted(out, o->generation);
+	buf_add(out, SPAN(",\"head\":"));
+	buf_add_int64(out, o->head);
+	buf_add(out, SPAN(",\"oldest\":"));
+	buf_add_int64(out, o->oldest);
+	buf_add(out, SPAN(",\"resumed_from\":"));
 	if (o->resumed_from >= 0)
-		add_int(out, &st, o->resumed_from);
+		buf_add_int64(out, o->resumed_from);
 	else
-		add(out, &st, SPAN("null"));
-	add(out, &st, SPAN(",\"heartbeat_ms\":"));
-	add_int(out, &st, o->heartbeat_ms);
-	add(out, &st, SPAN(",\"server_time_ms\":"));
-	add_int(out, &st, o->server_time_ms);
-	add(out, &st, SPAN("}\n\n"));
-	return st;
+		buf_add(out, SPAN("null"));
+	buf_add(out, SPAN(",\"heartbeat_ms\":"));
+	buf_add_int64(out, o->heartbeat_ms);
+	buf_add(out, SPAN(",\"server_time_ms\":"));
+	buf_add_int64(out, o->server_time_ms);
+	buf_add(out, SPAN("}\n\n"));
+	return buf_finish(out, start);
 }
 
 const char *
@@ -216,27 +195,27 @@ frame_gap_name(enum frame_gap_code code)
 enum status
 frame_gap(struct buf *out, const struct frame_gap *g)
 {
-	enum status st = ST_OK;
+	size_t start = out->len;
 	int64_t number;
 
-	add_id(out, &st, g->position);
-	add(out, &st, SPAN("event: control.gap\ndata: {\"requested\":"));
+	add_id(out, g->position);
+	buf_add(out, SPAN("event: control.gap\ndata: {\"requested\":"));
 	if (g->requested.len == 0)
-		add(out, &st, SPAN("null"));
+		buf_add(out, SPAN("null"));
 	else if (span_to_int64(g->requested, &number))
-		add_int(out, &st, number);
+		buf_add_int64(out, number);
 	else
-		add_quoted(out, &st, g->requested);
-	add(out, &st, SPAN(",\"oldest\":"));
-	add_int(out, &st, g->oldest);
-	add(out, &st, SPAN(",\"newest\":"));
-	add_int(out, &st, g->newest);
-	add(out, &st, SPAN(",\"lost\":"));
-	add_int(out, &st, g->lost);
-	add(out, &st, SPAN(",\"code\":\""));
-	add(out, &st, span_str(frame_gap_name(g->code)));
-	add(out, &st, SPAN("\"}\n\n"));
-	return st;
+		jsontext_add_quoted(out, g->requested);
+	buf_add(out, SPAN(",\"oldest\":"));
+	buf_add_int64(out, g->oldest);
+	buf_add(out, SPAN(",\"newest\":"));
+	buf_add_int64(out, g->newest);
+	buf_add(out, SPAN(",\"lost\":"));
+	buf_add_int64(out, g->lost);
+	buf_add(out, SPAN(",\"code\":\""));
+	buf_add(out, span_str(frame_gap_name(g->code)));
+	buf_add(out, SPAN("\"}\n\n"));
+	return buf_finish(out, start);
 }
 
 const char *
@@ -251,42 +230,42 @@ frame_reason_name(enum frame_reason reason)
 enum status
 frame_close(struct buf *out, enum frame_reason reason, int64_t retry_ms)
 {
-	enum status st = ST_OK;
+	size_t start = out->len;
 
-	add(out, &st, SPAN("retry: "));
-	add_int(out, &st, retry_ms);
-	add(out, &st, SPAN("\nevent: control.close\ndata: {\"reason\":\""));
-	add(out, &st, span_str(frame_reason_name(reason)));
-	add(out, &st, SPAN("\",\"retry_ms\":"));
-	add_int(out, &st, retry_ms);
-	add(out, &st, SPAN("}\n\n"));
-	return st;
+	buf_add(out, SPAN("retry: "));
+	buf_add_int64(out, retry_ms);
+	buf_add(out, SPAN("\nevent: control.close\ndata: {\"reason\":\""));
+	buf_add(out, span_str(frame_reason_name(reason)));
+	buf_add(out, SPAN("\",\"retry_ms\":"));
+	buf_add_int64(out, retry_ms);
+	buf_add(out, SPAN("}\n\n"));
+	return buf_finish(out, start);
 }
 
 enum status
 frame_heartbeat(struct buf *out, int64_t position)
 {
-	enum status st = ST_OK;
+	size_t start = out->len;
 
-	add(out, &st, SPAN(": hb\n"));
-	add_id(out, &st, position);
-	add(out, &st, SPAN("\n"));
-	return st;
+	buf_add(out, SPAN(": hb\n"));
+	add_id(out, position);
+	buf_add(out, SPAN("\n"));
+	return buf_finish(out, start);
 }
 
 enum status
 frame_heartbeat_event(struct buf *out, int64_t position, int64_t head,
     int64_t server_time_ms)
 {
-	enum status st = ST_OK;
+	size_t start = out->len;
 
-	add_id(out, &st, position);
-	add(out, &st, SPAN("event: system.heartbeat\ndata: {\"head\":"));
-	add_int(out, &st, head);
-	add(out, &st, SPAN(",\"server_time_ms\":"));
-	add_int(out, &st, server_time_ms);
-	add(out, &st, SPAN("}\n\n"));
-	return st;
+	add_id(out, position);
+	buf_add(out, SPAN("event: system.heartbeat\ndata: {\"head\":"));
+	buf_add_int64(out, head);
+	buf_add(out, SPAN(",\"server_time_ms\":"));
+	buf_add_int64(out, server_time_ms);
+	buf_add(out, SPAN("}\n\n"));
+	return buf_finish(out, start);
 }
 
 enum status

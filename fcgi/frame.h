@@ -16,8 +16,8 @@
 #include "span.h"
 #include "status.h"
 
-/* All append to `out` and return ST_OK, ST_FULL or ST_NOMEM; on failure the
- * end of `out` holds part of a frame: truncate it. */
+/* All append to `out` and return ST_OK, ST_FULL or ST_NOMEM; on failure
+ * nothing was appended. */
 
 MUST_USE enum status frame_event(struct buf *out, const struct store_event *e);
 

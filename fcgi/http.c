@@ -52,31 +52,16 @@ http_reason(int status)
 	return "Error";
 }
 
-/* The caller's part of a response; on failure `out` is cut back to here. */
-static enum status
-settle(struct buf *out, size_t start, enum status st)
-{
-	if (st != ST_OK)
-		buf_truncate(out, start);
-	return st;
-}
-
 /* Nothing for an empty value. */
-static enum status
-field(struct buf *out, const char *name, struct span value)
+static void
+put_field(struct buf *out, const char *name, struct span value)
 {
-	enum status st;
-
 	if (value.len == 0)
-		return ST_OK;
-	st = buf_append(out, span_str(name));
-	if (st == ST_OK)
-		st = buf_append(out, SPAN(": "));
-	if (st == ST_OK)
-		st = buf_append(out, value);
-	if (st == ST_OK)
-		st = buf_append(out, SPAN("\r\n"));
-	return st;
+		return;
+	buf_add(out, span_str(name));
+	buf_add(out, SPAN(": "));
+	buf_add(out, value);
+	buf_add(out, SPAN("\r\n"));
 }
 
 /*
@@ -85,60 +70,52 @@ field(struct buf *out, const char *name, struct span value)
  * administrator wrote out may bring its visitors' cookies; conf.c takes
  * neither "null", which any sandboxed page can claim to be, nor * beside it.
  */
-enum status
-http_cors(struct buf *out, struct span origin)
+void
+http_add_cors(struct buf *out, struct span origin)
 {
-	size_t start = out->len;
-	enum status st;
-
-	if (span_eq(origin, SPAN("*")))
-		return field(out, "Access-Control-Allow-Origin", origin);
-	st = buf_append(out, SPAN("Vary: Origin\r\n"));
-	if (st == ST_OK)
-		st = field(out, "Access-Control-Allow-Origin", origin);
-	if (st == ST_OK && origin.len > 0)
-		st = buf_append(out,
+	if (span_eq(origin, SPAN("*"))) {
+		put_field(out, "Access-Control-Allow-Origin", origin);
+		return;
+	}
+	buf_add(out, SPAN("Vary: Origin\r\n"));
+	put_field(out, "Access-Control-Allow-Origin", origin);
+	if (origin.len > 0)
+		buf_add(out,
 		    SPAN("Access-Control-Allow-Credentials: true\r\n"));
-	return settle(out, start, st);
 }
 
 /* ... and which headers of the response the page may read. */
-static enum status
-cors(struct buf *out, struct span origin)
+static void
+put_cors(struct buf *out, struct span origin)
 {
-	enum status st = http_cors(out, origin);
-
-	if (st == ST_OK && origin.len > 0)
-		st = field(out, "Access-Control-Expose-Headers",
+	http_add_cors(out, origin);
+	if (origin.len > 0)
+		put_field(out, "Access-Control-Expose-Headers",
 		    SPAN("X-SSE-Stream, Retry-After"));
-	return st;
 }
 
 enum status
 http_stream_head(struct buf *out, struct span stream, struct span origin)
 {
 	size_t start = out->len;
-	enum status st;
 
-	st = buf_append(out,
+	buf_add(out,
 	    SPAN("Status: 200 OK\r\n"
 		 "Content-Type: text/event-stream\r\n"
 		 "Cache-Control: no-store, no-cache, no-transform\r\n"
 		 "X-Accel-Buffering: no\r\n"
 		 "X-Content-Type-Options: nosniff\r\n"));
-	if (st == ST_OK)
-		st = field(out, "X-SSE-Stream", stream);
-	if (st == ST_OK)
-		st = cors(out, origin);
-	if (st == ST_OK)
-		st = buf_append(out, SPAN("\r\n"));
-	return settle(out, start, st);
+	put_field(out, "X-SSE-Stream", stream);
+	put_cors(out, origin);
+	buf_add(out, SPAN("\r\n"));
+	return buf_finish(out, start);
 }
 
-static enum status
-head(struct buf *out, int status, struct span content_type, size_t body_len)
+static void
+put_response_head(struct buf *out, int status, struct span content_type,
+    size_t body_len)
 {
-	return buf_printf(out,
+	buf_addf(out,
 	    "Status: %d %s\r\n"
 	    "Content-Type: %.*s\r\n"
 	    "Content-Length: %zu\r\n"
@@ -148,38 +125,28 @@ head(struct buf *out, int status, struct span content_type, size_t body_len)
 	    body_len);
 }
 
-static enum status
-problem(struct buf *body, const struct http_error *e)
+static void
+put_problem(struct buf *body, const struct http_error *e)
 {
-	enum status st;
-
-	st = buf_printf(body,
+	buf_addf(body,
 	    "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,"
 	    "\"detail\":",
 	    http_reason(e->status), e->status);
-	if (st == ST_OK)
-		st = jsontext_quote(body, e->detail);
-	if (st == ST_OK)
-		st = buf_append(body, SPAN("}\n"));
-	return st;
+	jsontext_add_quoted(body, e->detail);
+	buf_add(body, SPAN("}\n"));
 }
 
-static enum status
-error_head(struct buf *out, const struct http_error *e, struct span origin,
+static void
+put_error_head(struct buf *out, const struct http_error *e, struct span origin,
     size_t body_len)
 {
-	enum status st;
-
-	st = head(out, e->status, SPAN("application/problem+json"), body_len);
-	if (st == ST_OK)
-		st = field(out, "Allow", e->allow);
-	if (st == ST_OK && e->retry_after_s > 0)
-		st = buf_printf(out, "Retry-After: %d\r\n", e->retry_after_s);
-	if (st == ST_OK)
-		st = cors(out, origin);
-	if (st == ST_OK)
-		st = buf_append(out, SPAN("\r\n"));
-	return st;
+	put_response_head(out, e->status, SPAN("application/problem+json"),
+	    body_len);
+	put_field(out, "Allow", e->allow);
+	if (e->retry_after_s > 0)
+		buf_addf(out, "Retry-After: %d\r\n", e->retry_after_s);
+	put_cors(out, origin);
+	buf_add(out, SPAN("\r\n"));
 }
 
 enum status
@@ -188,38 +155,34 @@ http_error(struct buf *out, const struct http_error *e, struct span origin,
 {
 	size_t start = out->len;
 	struct buf body;
-	enum status st;
 
 	buf_init(&body, BODY_MAX);
-	st = problem(&body, e);
-	if (st == ST_OK)
-		st = error_head(out, e, origin, body.len);
-	if (st == ST_OK && !head_only)
-		st = buf_append(out, buf_span(&body));
+	put_problem(&body, e);
+	put_error_head(out, e, origin, body.len);
+	buf_note(out, buf_status(&body));
+	if (!head_only)
+		buf_add_buf(out, &body);
 	buf_fini(&body);
-	return settle(out, start, st);
+	return buf_finish(out, start);
 }
 
 enum status
 http_preflight(struct buf *out, struct span origin)
 {
 	size_t start = out->len;
-	enum status st;
 
-	st = buf_append(out,
+	buf_add(out,
 	    SPAN("Status: 204 No Content\r\n"
 		 "Allow: " CORS_METHODS "\r\n"
 		 "Cache-Control: no-store\r\n"));
-	if (st == ST_OK)
-		st = http_cors(out, origin);
-	if (st == ST_OK && origin.len > 0)
-		st = buf_append(out,
+	http_add_cors(out, origin);
+	if (origin.len > 0)
+		buf_add(out,
 		    SPAN("Access-Control-Allow-Methods: " CORS_METHODS "\r\n"
 			 "Access-Control-Allow-Headers: " CORS_HEADERS "\r\n"
 			 "Access-Control-Max-Age: 7200\r\n"));
-	if (st == ST_OK)
-		st = buf_append(out, SPAN("\r\n"));
-	return settle(out, start, st);
+	buf_add(out, SPAN("\r\n"));
+	return buf_finish(out, start);
 }
 
 enum status
@@ -227,12 +190,10 @@ http_ok(struct buf *out, int status, struct span content_type, struct span body,
     bool head_only)
 {
 	size_t start = out->len;
-	enum status st;
 
-	st = head(out, status, content_type, body.len);
-	if (st == ST_OK)
-		st = buf_append(out, SPAN("\r\n"));
-	if (st == ST_OK && !head_only)
-		st = buf_append(out, body);
-	return settle(out, start, st);
+	put_response_head(out, status, content_type, body.len);
+	buf_add(out, SPAN("\r\n"));
+	if (!head_only)
+		buf_add(out, body);
+	return buf_finish(out, start);
 }

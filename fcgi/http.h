@@ -38,12 +38,13 @@ MUST_USE enum status http_error(struct buf *out, const struct http_error *e,
     struct span origin, bool head_only);
 
 /*
- * Appends to a head what the Fetch standard (section 3.2) asks for: that the
- * origin may read the response, with cookies if it is not "*".
+ * Adds to a head that is being written (buf_finish) what the Fetch standard
+ * (section 3.2) asks for: that the origin may read the response, with cookies
+ * if it is not "*".
  *
  * origin   of origin_allowed; SPAN_NONE: it may not
  */
-MUST_USE enum status http_cors(struct buf *out, struct span origin);
+void http_add_cors(struct buf *out, struct span origin);
 
 /* The answer to a CORS preflight (Fetch standard, section 3.2.2). */
 MUST_USE enum status http_preflight(struct buf *out, struct span origin);

@@ -12,25 +12,23 @@
 /* Made from fcgi/page/ by fcgi/page/embed.awk. */
 extern const char page_text[];
 
-static enum status
+static void
 put_document(struct buf *out, struct span nonce)
 {
 	const char *from = page_text, *mark;
-	enum status st = ST_OK;
 
-	while (st == ST_OK && (mark = strstr(from, MARK)) != NULL) {
-		st = buf_append(out, span_of(from, (size_t)(mark - from)));
-		if (st == ST_OK)
-			st = buf_append(out, nonce);
+	while ((mark = strstr(from, MARK)) != NULL) {
+		buf_add(out, span_of(from, (size_t)(mark - from)));
+		buf_add(out, nonce);
 		from = mark + strlen(MARK);
 	}
-	return st == ST_OK ? buf_append(out, span_str(from)) : st;
+	buf_add(out, span_str(from));
 }
 
-static enum status
+static void
 put_head(struct buf *out, const char *nonce, size_t body_len)
 {
-	return buf_printf(out,
+	buf_addf(out,
 	    "Status: 200 OK\r\n"
 	    "Content-Type: text/html; charset=utf-8\r\n"
 	    "Content-Length: %zu\r\n"
@@ -50,21 +48,18 @@ put_head(struct buf *out, const char *nonce, size_t body_len)
 enum status
 page_put(struct buf *out, const uint64_t nonce[2], bool head_only)
 {
-	size_t before = out->len;
+	size_t start = out->len;
 	char text[NONCE_MAX];
 	struct buf body;
-	enum status st;
 
 	(void)snprintf(text, sizeof(text), "%016llx%016llx",
 	    (unsigned long long)nonce[0], (unsigned long long)nonce[1]);
 	buf_init(&body, PAGE_MAX);
-	st = put_document(&body, span_str(text));
-	if (st == ST_OK)
-		st = put_head(out, text, body.len);
-	if (st == ST_OK && !head_only)
-		st = buf_append(out, buf_span(&body));
-	if (st != ST_OK)
-		buf_truncate(out, before);
+	put_document(&body, span_str(text));
+	put_head(out, text, body.len);
+	buf_note(out, buf_status(&body));
+	if (!head_only)
+		buf_add_buf(out, &body);
 	buf_fini(&body);
-	return st;
+	return buf_finish(out, start);
 }

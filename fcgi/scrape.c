@@ -27,12 +27,10 @@ struct rows {
 	enum status st;
 };
 
-/* Past its bound a list is cut, and the sums go on. */
+/* Past its bound a list ends, and the sums go on. */
 static enum status
-cut(struct buf *list, size_t before, enum status st)
+unless_full(enum status st)
 {
-	if (st != ST_OK)
-		buf_truncate(list, before);
 	return st == ST_FULL ? ST_OK : st;
 }
 
@@ -41,14 +39,12 @@ take_row(void *arg, const struct statusdb_row *row)
 {
 	struct rows *rows = arg;
 	struct scrape *s = rows->scrape;
-	size_t before = s->processes.len;
 
 	if (rows->st != ST_OK)
 		return;
 	if (!span_eq(row->name, SPAN(STATUSDB_TOTALS)))
-		rows->st = cut(&s->processes, before,
-		    metricsjson_process(&s->processes, row,
-			metrics_is_live(s->metrics, row)));
+		rows->st = unless_full(metricsjson_process(&s->processes, row,
+		    metrics_is_live(s->metrics, row)));
 	if (rows->st == ST_OK)
 		rows->st = metrics_add_row(s->metrics, row);
 }
@@ -57,10 +53,10 @@ static void
 take_error(void *arg, const struct statusdb_error *e)
 {
 	struct rows *rows = arg;
-	struct buf *list = &rows->scrape->errors;
 
 	if (rows->st == ST_OK)
-		rows->st = cut(list, list->len, metricsjson_error(list, e));
+		rows->st = unless_full(
+		    metricsjson_error(&rows->scrape->errors, e));
 }
 
 static enum status
@@ -210,30 +206,27 @@ scrape_ready(const struct scrape *s)
 	return s->store_ok && s->status_ok && pubd.alive && pubd.answers;
 }
 
-static enum status
+static void
 put_reason(struct buf *out, const char *part, const char *reason, int *n)
 {
-	enum status st;
-
-	st = buf_printf(out,
-	    "%s{\"part\":\"%s\",\"reason\":", (*n)++ > 0 ? "," : "", part);
-	if (st == ST_OK)
-		st = jsontext_quote(out, span_str(reason));
-	if (st == ST_OK)
-		st = buf_append(out, SPAN("}"));
-	return st;
+	buf_addf(out, "%s{\"part\":\"%s\",\"reason\":", (*n)++ > 0 ? "," : "",
+	    part);
+	jsontext_add_quoted(out, span_str(reason));
+	buf_add(out, SPAN("}"));
 }
 
-static enum status
+static void
 put_pubd_reason(const struct scrape *s, struct buf *out, int *n)
 {
 	struct metrics_pubd pubd = metrics_pubd(s->metrics);
 	struct errmsg why;
 
-	if (!s->status_ok)
-		return put_reason(out, "pubd", s->status_error.text, n);
+	if (!s->status_ok) {
+		put_reason(out, "pubd", s->status_error.text, n);
+		return;
+	}
 	if (pubd.alive && pubd.answers)
-		return ST_OK;
+		return;
 	if (pubd.alive)
 		errmsg_set(&why,
 		    "pubd runs and does not answer on its socket: its last "
@@ -251,33 +244,30 @@ put_pubd_reason(const struct scrape *s, struct buf *out, int *n)
 		    "%lld ms are its lease; see its log",
 		    (long long)(pubd.age_ms / 1000), (int)(pubd.age_ms % 1000),
 		    (long long)pubd.lease_ms);
-	return put_reason(out, "pubd", why.text, n);
+	put_reason(out, "pubd", why.text, n);
 }
 
 /* The elements of the list of reasons; none when all is well. */
-static enum status
+static void
 put_reasons(const struct scrape *s, struct buf *out)
 {
-	enum status st = ST_OK;
 	int n = 0;
 
 	if (!s->store_ok)
-		st = put_reason(out, "store", s->store_error.text, &n);
-	return st == ST_OK ? put_pubd_reason(s, out, &n) : st;
+		put_reason(out, "store", s->store_error.text, &n);
+	put_pubd_reason(s, out, &n);
 }
 
 enum status
 scrape_ready_json(const struct scrape *s, struct buf *out)
 {
-	enum status st;
+	size_t start = out->len;
 
-	st = buf_printf(out, "{\"ready\":%s,\"reasons\":[",
+	buf_addf(out, "{\"ready\":%s,\"reasons\":[",
 	    scrape_ready(s) ? "true" : "false");
-	if (st == ST_OK)
-		st = put_reasons(s, out);
-	if (st == ST_OK)
-		st = buf_append(out, SPAN("]}\n"));
-	return st;
+	put_reasons(s, out);
+	buf_add(out, SPAN("]}\n"));
+	return buf_finish(out, start);
 }
 
 enum status
@@ -287,7 +277,8 @@ scrape_json(const struct scrape *s, struct buf *out)
 	enum status st;
 
 	buf_init(&reasons, REASONS_MAX);
-	st = put_reasons(s, &reasons);
+	put_reasons(s, &reasons);
+	st = buf_status(&reasons);
 	if (st == ST_OK) {
 		const struct metricsjson_lists lists = {
 		    .reasons = buf_span(&reasons),

@@ -30,149 +30,125 @@ static const struct kind_row {
 
 /* ---- attributes --------------------------------------------------------- */
 
-static enum status
-put_text(struct buf *out, const char *key, struct span text)
+static void
+put_text_attribute(struct buf *out, const char *key, struct span text)
 {
-	enum status st = buf_printf(out,
-	    ",{\"key\":\"%s\",\"value\":{\"stringValue\":", key);
-
 	if (text.len > NAME_MAX_BYTES)
 		text.len = NAME_MAX_BYTES;
-	if (st == ST_OK)
-		st = jsontext_quote(out, text);
-	return st == ST_OK ? buf_append(out, SPAN("}}")) : st;
+	buf_addf(out, ",{\"key\":\"%s\",\"value\":{\"stringValue\":", key);
+	jsontext_add_quoted(out, text);
+	buf_add(out, SPAN("}}"));
 }
 
-static enum status
-put_number(struct buf *out, const char *key, uint64_t v)
+static void
+put_number_attribute(struct buf *out, const char *key, uint64_t v)
 {
-	return buf_printf(out,
-	    ",{\"key\":\"%s\",\"value\":{\"intValue\":\"%llu\"}}", key,
-	    (unsigned long long)v);
+	buf_addf(out, ",{\"key\":\"%s\",\"value\":{\"intValue\":\"%llu\"}}",
+	    key, (unsigned long long)v);
 }
 
 /* Names: OpenTelemetry's semantic conventions for messaging, and ours. */
-static enum status
+static void
 put_attributes(struct buf *out, const struct trace_span *s)
 {
-	enum status st = buf_append(out,
+	buf_add(out,
 	    SPAN(",\"attributes\":[{\"key\":\"messaging.system\","
 		 "\"value\":{\"stringValue\":\"walcast\"}}"));
-
-	if (st == ST_OK)
-		st = put_text(out, "messaging.destination.name", s->channel);
-	if (st == ST_OK)
-		st = put_text(out, "walcast.event.type", s->type);
-	if (st == ST_OK)
-		st = put_number(out, "messaging.message.body.size",
-		    s->body_bytes);
-	if (st == ST_OK && s->event_id != 0)
-		st = buf_printf(out,
+	put_text_attribute(out, "messaging.destination.name", s->channel);
+	put_text_attribute(out, "walcast.event.type", s->type);
+	put_number_attribute(out, "messaging.message.body.size", s->body_bytes);
+	if (s->event_id != 0)
+		buf_addf(out,
 		    ",{\"key\":\"messaging.message.id\",\"value\":"
 		    "{\"stringValue\":\"%lld\"}}",
 		    (long long)s->event_id);
-	if (st == ST_OK && s->kind == TRACE_DISPATCH)
-		st = put_number(out, "walcast.streams", s->n_streams);
-	return st == ST_OK ? buf_append(out, SPAN("]")) : st;
+	if (s->kind == TRACE_DISPATCH)
+		put_number_attribute(out, "walcast.streams", s->n_streams);
+	buf_add(out, SPAN("]"));
 }
 
 /* ---- spans -------------------------------------------------------------- */
 
-static enum status
+static void
 put_span(struct buf *out, const struct trace_span *s)
 {
 	const struct kind_row *k = &kinds[s->kind];
-	enum status st = buf_printf(out,
+
+	buf_addf(out,
 	    "{\"traceId\":\"%.*s\",\"spanId\":\"%.*s\","
 	    "\"parentSpanId\":\"%.*s\",\"name\":\"%s\",\"kind\":%d,"
 	    "\"startTimeUnixNano\":\"%llu\",\"endTimeUnixNano\":\"%llu\"",
 	    TRACEPARENT_TRACE_HEX, s->trace_id, TRACEPARENT_SPAN_HEX,
 	    s->span_id, TRACEPARENT_SPAN_HEX, s->parent_id, k->name, k->kind,
 	    (unsigned long long)s->start_ns, (unsigned long long)s->end_ns);
-
-	if (st == ST_OK)
-		st = put_attributes(out, s);
-	if (st == ST_OK && s->failed)
-		st = buf_append(out,
-		    SPAN(",\"status\":{\"code\":" STATUS_ERROR "}"));
-	return st == ST_OK ? buf_append(out, SPAN("}")) : st;
+	put_attributes(out, s);
+	if (s->failed)
+		buf_add(out, SPAN(",\"status\":{\"code\":" STATUS_ERROR "}"));
+	buf_add(out, SPAN("}"));
 }
 
-static enum status
+static void
 put_spans_of(struct buf *out, const struct trace_span *spans, size_t n,
     enum service service)
 {
-	enum status st = ST_OK;
 	bool first = true;
 	size_t i;
 
-	for (i = 0; st == ST_OK && i < n; i++) {
+	for (i = 0; i < n; i++) {
 		if (kinds[spans[i].kind].service != service)
 			continue;
 		if (!first)
-			st = buf_append(out, SPAN(","));
-		if (st == ST_OK)
-			st = put_span(out, &spans[i]);
+			buf_add(out, SPAN(","));
+		put_span(out, &spans[i]);
 		first = false;
 	}
-	return st;
 }
 
-static enum status
+static void
 put_resource(struct buf *out, const struct trace_span *spans, size_t n,
     enum service service)
 {
-	enum status st = buf_printf(out,
+	buf_addf(out,
 	    "{\"resource\":{\"attributes\":[{\"key\":\"service.name\","
 	    "\"value\":{\"stringValue\":\"%s\"}}]},\"scopeSpans\":[{"
 	    "\"scope\":{\"name\":\"walcast\",\"version\":\"%s\"},\"spans\":[",
 	    service_names[service], WALCAST_VERSION);
-
-	if (st == ST_OK)
-		st = put_spans_of(out, spans, n, service);
-	return st == ST_OK ? buf_append(out, SPAN("]}]}")) : st;
+	put_spans_of(out, spans, n, service);
+	buf_add(out, SPAN("]}]}"));
 }
 
 /* One resource for each service that has spans here. */
-static enum status
+static void
 put_resources(struct buf *out, const struct trace_span *spans, size_t n)
 {
 	bool present[N_SERVICES] = {false};
-	enum status st = ST_OK;
 	bool first = true;
 	unsigned service;
 	size_t i;
 
 	for (i = 0; i < n; i++)
 		present[kinds[spans[i].kind].service] = true;
-	for (service = 0; st == ST_OK && service < N_SERVICES; service++) {
+	for (service = 0; service < N_SERVICES; service++) {
 		if (!present[service])
 			continue;
 		if (!first)
-			st = buf_append(out, SPAN(","));
-		if (st == ST_OK)
-			st = put_resource(out, spans, n, service);
+			buf_add(out, SPAN(","));
+		put_resource(out, spans, n, service);
 		first = false;
 	}
-	return st;
 }
 
 enum status
 otlp_encode(struct buf *out, const struct trace_span *spans, size_t n)
 {
-	size_t before = out->len, i;
-	enum status st;
+	size_t start = out->len, i;
 
 	for (i = 0; i < n; i++)
 		assert(spans[i].kind < TRACE_N_KINDS);
-	st = buf_append(out, SPAN("{\"resourceSpans\":["));
-	if (st == ST_OK)
-		st = put_resources(out, spans, n);
-	if (st == ST_OK)
-		st = buf_append(out, SPAN("]}"));
-	if (st != ST_OK)
-		buf_truncate(out, before);
-	return st;
+	buf_add(out, SPAN("{\"resourceSpans\":["));
+	put_resources(out, spans, n);
+	buf_add(out, SPAN("]}"));
+	return buf_finish(out, start);
 }
 
 /* ---- the answer --------------------------------------------------------- */

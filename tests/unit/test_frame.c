@@ -332,6 +332,9 @@ a_bound_that_fits_to_the_byte_is_enough(void **state)
 	for (max = 0; max < 16; max++) {
 		buf_init(&b, max);
 		assert_status(frame_event(&b, &e), ST_FULL);
+		assert_int_equal(b.len, 0); /* no part of a frame is left */
+		assert_status(frame_envelope(&b, &e), ST_FULL);
+		assert_int_equal(b.len, 0);
 		buf_fini(&b);
 	}
 	buf_init(&b, 16);
