@@ -4,11 +4,11 @@
 
 #include <stdlib.h>
 
-#include "bell.h"
 #include "buf.h"
 #include "clock.h"
 #include "log.h"
 #include "proc.h"
+#include "pubd_link.h"
 #include "report.h"
 
 #define REPORT_US    1000000
@@ -17,7 +17,7 @@
 struct self {
 	struct self_options options;
 	struct loop *loop;
-	struct bell *bell;
+	struct pubd_link *link;
 	struct timer timer;
 	int64_t started_ms;
 	struct figures figures;
@@ -44,9 +44,9 @@ report(struct self *s, bool last)
 	if (report_line(&r, &b) != ST_OK)
 		log_warnx("a report did not get the memory that it needs");
 	else if (last)
-		bell_last_report(s->bell, buf_span(&b), LAST_WAIT_MS);
+		pubd_link_send_last(s->link, buf_span(&b), LAST_WAIT_MS);
 	else
-		bell_report(s->bell, buf_span(&b));
+		pubd_link_send(s->link, buf_span(&b));
 	buf_fini(&b);
 }
 
@@ -63,9 +63,9 @@ enum status
 self_new(struct self **out, struct loop *l, const struct self_options *o)
 {
 	/* Commits are nothing to us. */
-	const struct bell_options bell = {.socket = o->socket,
+	const struct pubd_link_options link = {.socket = o->socket,
 	    .role = o->role,
-	    .ring = NULL};
+	    .woken = NULL};
 	struct self *s = calloc(1, sizeof(*s));
 	enum status st;
 
@@ -75,11 +75,11 @@ self_new(struct self **out, struct loop *l, const struct self_options *o)
 	s->loop = l;
 	s->timer.fn = on_timer;
 	s->started_ms = clock_real_ms();
-	st = bell_new(&s->bell, l, &bell);
+	st = pubd_link_new(&s->link, l, &link);
 	if (st == ST_OK)
 		st = timer_set(l, &s->timer, loop_now_us(l));
 	if (st != ST_OK) {
-		bell_free(&s->bell);
+		pubd_link_free(&s->link);
 		free(s);
 		return st;
 	}
@@ -96,7 +96,7 @@ self_free(struct self **sp)
 		return;
 	report(s, true);
 	timer_cancel(s->loop, &s->timer);
-	bell_free(&s->bell);
+	pubd_link_free(&s->link);
 	free(s);
 	*sp = NULL;
 }

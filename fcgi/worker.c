@@ -21,7 +21,6 @@
 #include <unistd.h>
 
 #include "admit.h"
-#include "bell.h"
 #include "cgi.h"
 #include "clock.h"
 #include "hub.h"
@@ -29,6 +28,7 @@
 #include "journal.h"
 #include "log.h"
 #include "loop.h"
+#include "pubd_link.h"
 #include "reply.h"
 #include "report.h"
 #include "signals.h"
@@ -54,7 +54,7 @@ struct worker {
 	struct loop *loop;
 	struct hub *hub;
 	struct tail *tail;
-	struct bell *bell;
+	struct pubd_link *pubd;
 	struct intake *intake; /* NULL: plain CGI */
 	struct reply_set *replies;
 	struct slots *slots;
@@ -149,7 +149,7 @@ parts_of(struct worker *w)
 	    .slots = w->slots,
 	    .n_fds = reply_set_count(w->replies) +
 		(w->intake == NULL ? 0 : intake_waiting(w->intake)) +
-		(bell_connected(w->bell) ? 1 : 0),
+		(pubd_link_connected(w->pubd) ? 1 : 0),
 	};
 }
 
@@ -164,9 +164,9 @@ report(struct worker *w, bool last)
 		log_warnx("no memory for a report to pubd: its figures stay "
 			  "as they were");
 	else if (last)
-		bell_last_report(w->bell, buf_span(&b), LAST_REPORT_MS);
+		pubd_link_send_last(w->pubd, buf_span(&b), LAST_REPORT_MS);
 	else
-		bell_report(w->bell, buf_span(&b));
+		pubd_link_send(w->pubd, buf_span(&b));
 	buf_fini(&b);
 }
 
@@ -199,7 +199,7 @@ send_span(struct worker *w, const struct traced *t, uint64_t end_us)
 	    traced_line(t, end_us, &b) != ST_OK)
 		w->tally.n_spans_dropped++;
 	else
-		bell_report(w->bell, buf_span(&b));
+		pubd_link_send(w->pubd, buf_span(&b));
 	buf_fini(&b);
 }
 
@@ -227,7 +227,7 @@ on_tracing(void *arg, bool on)
  * --------------------------------------------------------------------- */
 
 static void
-on_ring(void *arg, int64_t head, const int64_t *at_us)
+on_woken(void *arg, int64_t head, const int64_t *at_us)
 {
 	struct worker *w = arg;
 	uint64_t now_us;
@@ -296,18 +296,18 @@ new_intake(struct worker *w, int listener)
 }
 
 static enum status
-new_bell(struct worker *w)
+new_pubd_link(struct worker *w)
 {
-	struct bell_options o = {
+	struct pubd_link_options o = {
 	    .socket = w->conf->socket,
 	    .role = w->role,
 	    .timing = w->conf->metrics == CONF_ON,
-	    .ring = on_ring,
+	    .woken = on_woken,
 	    .tracing = on_tracing,
 	    .arg = w,
 	};
 
-	return bell_new(&w->bell, w->loop, &o);
+	return pubd_link_new(&w->pubd, w->loop, &o);
 }
 
 /* Without a file to share, the caps still hold: in this process. */
@@ -345,7 +345,7 @@ set_up(struct worker *w, int listener, struct errmsg *err)
 		st = tail_new(&w->tail, w->loop, w->hub, w->conf, listener >= 0,
 		    err);
 	if (st == ST_OK)
-		st = new_bell(w);
+		st = new_pubd_link(w);
 	if (st == ST_OK && w->conf->metrics == CONF_ON)
 		st = timer_set(w->loop, &w->report, loop_now_us(w->loop));
 	if (st == ST_OK && listener >= 0)
@@ -406,7 +406,7 @@ worker_free(struct worker **wp)
 	if (w == NULL)
 		return;
 	intake_free(&w->intake);
-	bell_free(&w->bell);
+	pubd_link_free(&w->pubd);
 	tail_free(&w->tail);
 	hub_free(&w->hub);
 	reply_set_free(&w->replies);

@@ -68,7 +68,7 @@ requests_flushed(struct requests *rq, uint64_t now_us)
 	rq->n_groups = 0;
 }
 
-/* Workers ask again once a minute (fcgi/bell.c). */
+/* Workers ask again once a minute (lib/pubd_link.c). */
 #define REFUSED_MS 150000
 
 void

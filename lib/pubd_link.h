@@ -4,8 +4,8 @@
  * takes reports of what this process does.  Only a hint: without it the tail
  * polls.
  */
-#ifndef WALCAST_BELL_H
-#define WALCAST_BELL_H
+#ifndef WALCAST_PUBD_LINK_H
+#define WALCAST_PUBD_LINK_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,39 +14,41 @@
 #include "span.h"
 #include "status.h"
 
-struct bell;
+struct pubd_link;
 
-struct bell_options {
+struct pubd_link_options {
 	const char *socket; /* path of pubd's socket */
-	const char *role;   /* as in reports; both outlive the bell */
+	const char *role;   /* as in reports; both outlive the link */
 	bool timing;        /* ask when commits were, and whether to trace */
 	/*
 	 * pubd says that the log's head is `head`, and that the oldest event
 	 * that it had not told of was committed at at_us (monotonic; NULL: it
-	 * does not say).  NULL: never rung, it is there for reports only.
+	 * does not say).  NULL: no news are wanted, it is there for reports
+	 * only.
 	 */
-	void (*ring)(void *arg, int64_t head, const int64_t *at_us);
+	void (*woken)(void *arg, int64_t head, const int64_t *at_us);
 	/* pubd wants spans of traced events, or none any more; or NULL. */
 	void (*tracing)(void *arg, bool on);
 	void *arg;
 };
 
-MUST_USE enum status bell_new(struct bell **out, struct loop *l,
-    const struct bell_options *o);
-void bell_free(struct bell **b);
+MUST_USE enum status pubd_link_new(struct pubd_link **out, struct loop *loop,
+    const struct pubd_link_options *o);
+void pubd_link_free(struct pubd_link **l);
 
-bool bell_connected(const struct bell *b);
+bool pubd_link_connected(const struct pubd_link *l);
 
 /*
  * Sends one line (without its newline).  False: it was dropped; pubd is not
  * there, or does not read.
  */
-bool bell_report(struct bell *b, struct span line);
+bool pubd_link_send(struct pubd_link *l, struct span line);
 
 /*
  * The same for the last line: connects if need be, and waits until it is out,
  * at most so long.
  */
-void bell_last_report(struct bell *b, struct span line, int max_wait_ms);
+void pubd_link_send_last(struct pubd_link *l, struct span line,
+    int max_wait_ms);
 
 #endif

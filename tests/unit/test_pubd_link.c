@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The watch connection, with a socket that stands in for pubd's. */
-#include "bell.h"
+#include "pubd_link.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -26,12 +26,12 @@ struct fixture {
 	char *tmp;
 	char path[PATH_BYTES];
 	struct loop *loop;
-	struct bell *bell;
+	struct pubd_link *link;
 	int listener, pubd; /* pubd's end; -1: none */
 	char got[65536];
 	size_t len;
-	/* what the bell has told */
-	int n_rings, n_tracing;
+	/* what the link has told */
+	int n_woken, n_tracing;
 	int64_t head, at_us;
 	bool dated, tracing;
 };
@@ -76,7 +76,7 @@ teardown(void **state)
 	struct fixture *f = *state;
 	void *tmp = f->tmp;
 
-	bell_free(&f->bell);
+	pubd_link_free(&f->link);
 	loop_free(&f->loop);
 	close_fd(&f->pubd);
 	close_fd(&f->listener);
@@ -85,11 +85,11 @@ teardown(void **state)
 }
 
 static void
-on_ring(void *arg, int64_t head, const int64_t *at_us)
+on_woken(void *arg, int64_t head, const int64_t *at_us)
 {
 	struct fixture *f = arg;
 
-	f->n_rings++;
+	f->n_woken++;
 	f->head = head;
 	f->dated = at_us != NULL;
 	f->at_us = at_us == NULL ? 0 : *at_us;
@@ -107,16 +107,16 @@ on_tracing(void *arg, bool on)
 static void
 start(struct fixture *f, bool timing)
 {
-	struct bell_options o = {
+	struct pubd_link_options o = {
 	    .socket = f->path,
 	    .role = "worker",
 	    .timing = timing,
-	    .ring = on_ring,
+	    .woken = on_woken,
 	    .tracing = on_tracing,
 	    .arg = f,
 	};
 
-	assert_status(bell_new(&f->bell, f->loop, &o), ST_OK);
+	assert_status(pubd_link_new(&f->link, f->loop, &o), ST_OK);
 }
 
 static void
@@ -155,9 +155,9 @@ it_watches_and_asks_for_times_when_told_to(void **state)
 	listen_as_pubd(f);
 	start(f, false);
 	accept_it(f);
-	assert_true(bell_connected(f->bell));
+	assert_true(pubd_link_connected(f->link));
 	assert_span(received(f), SPAN(WATCH));
-	bell_free(&f->bell);
+	pubd_link_free(&f->link);
 	close_fd(&f->pubd);
 	f->len = 0;
 	start(f, true);
@@ -174,7 +174,7 @@ it_rings_with_the_time_when_pubd_says_it(void **state)
 	start(f, true);
 	accept_it(f);
 	say(f, "{\"ok\":true,\"head\":46}\n");
-	assert_int_equal(f->n_rings, 1);
+	assert_int_equal(f->n_woken, 1);
 	assert_int_equal(f->head, 46);
 	assert_false(f->dated);
 	say(f, "{\"head\":47,\"at_us\":123456}\n");
@@ -185,7 +185,7 @@ it_rings_with_the_time_when_pubd_says_it(void **state)
 	assert_int_equal(f->head, 48);
 	assert_false(f->dated);
 	say(f, "{\"ok\":true}\nnot JSON\n[]\n\n{\"head\":\"49\"}\n{\"hea");
-	assert_int_equal(f->n_rings, 3);
+	assert_int_equal(f->n_woken, 3);
 	say(f, "d\":50}\n");
 	assert_int_equal(f->head, 50);
 	assert_int_equal(f->n_tracing, 0);
@@ -195,15 +195,16 @@ static void
 without_a_ring_it_asks_not_to_be_woken(void **state)
 {
 	struct fixture *f = *state;
-	const struct bell_options o = {.socket = f->path, .role = "metrics"};
+	const struct pubd_link_options o = {.socket = f->path,
+	    .role = "metrics"};
 
 	listen_as_pubd(f);
-	assert_status(bell_new(&f->bell, f->loop, &o), ST_OK);
+	assert_status(pubd_link_new(&f->link, f->loop, &o), ST_OK);
 	accept_it(f);
 	assert_span(received(f), SPAN(NO_WAKE));
 	say(f, "{\"ok\":true,\"head\":46}\n{\"head\":47,\"at_us\":5}\n");
-	assert_true(bell_connected(f->bell));
-	assert_true(bell_report(f->bell, SPAN("{}")));
+	assert_true(pubd_link_connected(f->link));
+	assert_true(pubd_link_send(f->link, SPAN("{}")));
 	assert_span(received(f), SPAN(NO_WAKE "{}\n"));
 }
 
@@ -223,7 +224,7 @@ tracing_lasts_until_pubd_is_gone(void **state)
 	assert_status(loop_turn(f->loop, 0), ST_OK);
 	assert_false(f->tracing);
 	assert_int_equal(f->n_tracing, 2);
-	assert_false(bell_connected(f->bell));
+	assert_false(pubd_link_connected(f->link));
 }
 
 /* Its figures are missing then, its events are not late. */
@@ -235,25 +236,25 @@ who_may_not_watch_as_a_worker_listens_as_anybody_may(void **state)
 	listen_as_pubd(f);
 	start(f, true);
 	accept_it(f);
-	assert_true(bell_report(f->bell, SPAN("{}")));
+	assert_true(pubd_link_send(f->link, SPAN("{}")));
 	say(f, FORBIDDEN FORBIDDEN);
 	assert_span(received(f), SPAN(TIMED "{}\n" PLAIN));
-	assert_false(bell_report(f->bell, SPAN("{}")));
+	assert_false(pubd_link_send(f->link, SPAN("{}")));
 	say(f, "{\"ok\":true,\"head\":46}\n{\"head\":47}\n");
-	assert_int_equal(f->n_rings, 2);
+	assert_int_equal(f->n_woken, 2);
 	assert_int_equal(f->head, 47);
-	assert_false(bell_report(f->bell, SPAN("{}")));
-	assert_true(bell_connected(f->bell));
+	assert_false(pubd_link_send(f->link, SPAN("{}")));
+	assert_true(pubd_link_connected(f->link));
 	/* Another pubd may think otherwise. */
 	close_fd(&f->pubd);
 	assert_status(loop_turn(f->loop, 0), ST_OK);
-	while (!bell_connected(f->bell))
+	while (!pubd_link_connected(f->link))
 		assert_status(loop_turn(f->loop, 1000000), ST_OK);
 	accept_it(f);
 	f->len = 0;
 	assert_span(received(f), SPAN(TIMED));
 	say(f, "{\"ok\":true,\"head\":48}\n");
-	assert_true(bell_report(f->bell, SPAN("{}")));
+	assert_true(pubd_link_send(f->link, SPAN("{}")));
 	assert_span(received(f), SPAN(TIMED "{}\n"));
 }
 
@@ -261,15 +262,16 @@ static void
 who_only_reports_and_may_not_stays_silent(void **state)
 {
 	struct fixture *f = *state;
-	const struct bell_options o = {.socket = f->path, .role = "metrics"};
+	const struct pubd_link_options o = {.socket = f->path,
+	    .role = "metrics"};
 
 	listen_as_pubd(f);
-	assert_status(bell_new(&f->bell, f->loop, &o), ST_OK);
+	assert_status(pubd_link_new(&f->link, f->loop, &o), ST_OK);
 	accept_it(f);
 	say(f, FORBIDDEN);
-	assert_false(bell_report(f->bell, SPAN("{}")));
+	assert_false(pubd_link_send(f->link, SPAN("{}")));
 	assert_span(received(f), SPAN(NO_WAKE));
-	assert_true(bell_connected(f->bell));
+	assert_true(pubd_link_connected(f->link));
 }
 
 static void
@@ -278,9 +280,9 @@ a_report_without_pubd_is_dropped_and_told(void **state)
 	struct fixture *f = *state;
 
 	start(f, true);
-	assert_false(bell_report(f->bell, SPAN("{}")));
-	bell_last_report(f->bell, SPAN("{}"), 10);
-	assert_false(bell_connected(f->bell));
+	assert_false(pubd_link_send(f->link, SPAN("{}")));
+	pubd_link_send_last(f->link, SPAN("{}"), 10);
+	assert_false(pubd_link_connected(f->link));
 }
 
 static void
@@ -295,10 +297,11 @@ reports_wait_while_pubd_does_not_read_but_not_without_bound(void **state)
 	listen_as_pubd(f);
 	start(f, false);
 	accept_it(f);
-	while (n < 10000 && bell_report(f->bell, span_of(line, sizeof(line))))
+	while (
+	    n < 10000 && pubd_link_send(f->link, span_of(line, sizeof(line))))
 		n++;
 	assert_true(n < 10000);
-	assert_false(bell_report(f->bell, span_of(line, sizeof(line))));
+	assert_false(pubd_link_send(f->link, span_of(line, sizeof(line))));
 	/* What was taken comes, whole. */
 	for (i = 0; i < 10000 && seen < n; i++) {
 		struct span got;
@@ -309,7 +312,7 @@ reports_wait_while_pubd_does_not_read_but_not_without_bound(void **state)
 			seen += got.p[0] == '\n';
 			got = span_skip(got, 1);
 		}
-		if (bell_report(f->bell, SPAN("y")))
+		if (pubd_link_send(f->link, SPAN("y")))
 			n++;
 	}
 	assert_in_range(seen, n, n + 1); /* the watch is one more */
@@ -351,9 +354,9 @@ the_last_report_is_seen_off(void **state)
 	pid = fork_pubd(f, &n);
 	start(f, false);
 	for (i = 0; i < 1000; i++)
-		assert_true(bell_report(f->bell, span_of(line, 60)));
-	bell_last_report(f->bell, span_of(line, sizeof(line)), 20000);
-	assert_false(bell_connected(f->bell)); /* it has hung up */
+		assert_true(pubd_link_send(f->link, span_of(line, 60)));
+	pubd_link_send_last(f->link, span_of(line, sizeof(line)), 20000);
+	assert_false(pubd_link_connected(f->link)); /* it has hung up */
 	assert_int_equal(waitpid(pid, &wstatus, 0), pid);
 	assert_true(WIFEXITED(wstatus));
 	assert_int_equal(WEXITSTATUS(wstatus), 0);
@@ -365,9 +368,9 @@ the_last_report_finds_a_pubd_that_has_come_back(void **state)
 	struct fixture *f = *state;
 
 	start(f, false);
-	assert_false(bell_connected(f->bell));
+	assert_false(pubd_link_connected(f->link));
 	listen_as_pubd(f);
-	bell_last_report(f->bell, SPAN("last"), 1);
+	pubd_link_send_last(f->link, SPAN("last"), 1);
 	accept_it(f);
 	assert_span(received(f), SPAN(WATCH "last\n"));
 }
@@ -381,24 +384,24 @@ a_pubd_that_hangs_does_not_keep_it(void **state)
 	listen_as_pubd(f);
 	start(f, false);
 	accept_it(f);
-	while (bell_report(f->bell, span_of(line, sizeof(line))))
+	while (pubd_link_send(f->link, span_of(line, sizeof(line))))
 		;
-	bell_last_report(f->bell, SPAN("last"), 5);
-	assert_true(bell_connected(f->bell)); /* it gave up, and ended */
+	pubd_link_send_last(f->link, SPAN("last"), 5);
+	assert_true(pubd_link_connected(f->link)); /* it gave up, and ended */
 }
 
 static void
 making_one_fails_cleanly_without_memory(void **state)
 {
 	struct fixture *f = *state;
-	struct bell_options o = {.socket = f->path,
+	struct pubd_link_options o = {.socket = f->path,
 	    .role = "worker",
-	    .ring = on_ring};
+	    .woken = on_woken};
 
 	fault_alloc_at(1);
-	assert_status(bell_new(&f->bell, f->loop, &o), ST_NOMEM);
+	assert_status(pubd_link_new(&f->link, f->loop, &o), ST_NOMEM);
 	assert_true(fault_hit());
-	assert_null(f->bell);
+	assert_null(f->link);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
