@@ -198,11 +198,21 @@ hub_wrote(struct hub *h, struct stream *s, enum status st)
 	return false;
 }
 
+/* What ends the response, behind what waits. */
+static enum status
+send_end(struct hub *h, struct stream *s)
+{
+	char last[RECORD_END_BYTES];
+
+	record_end(last, s->request_id, 0);
+	return stream_send_raw(s, span_of(last, sizeof(last)),
+	    &h->counters.out);
+}
+
 /* control.close, the empty STDOUT, END_REQUEST, close. */
 static void
 close_stream(struct hub *h, struct stream *s, enum frame_reason reason)
 {
-	char tail[RECORD_END_BYTES];
 	enum status st;
 
 	decide(h, s, reason);
@@ -218,11 +228,8 @@ close_stream(struct hub *h, struct stream *s, enum frame_reason reason)
 	    (int64_t)random_jitter(&h->random, (uint64_t)h->o.retry_ms));
 	if (st == ST_OK)
 		st = stream_send_text(s, buf_span(&h->text), &h->counters.out);
-	if ((st == ST_OK || st == ST_AGAIN) && s->request_id != 0) {
-		record_end(tail, s->request_id, 0);
-		st = stream_send_raw(s, span_of(tail, sizeof(tail)),
-		    &h->counters.out);
-	}
+	if ((st == ST_OK || st == ST_AGAIN) && s->request_id != 0)
+		st = send_end(h, s);
 	(void)hub_wrote(h, s, st);
 }
 
@@ -233,7 +240,6 @@ static void
 on_input(struct hub *h, struct stream *s)
 {
 	char scratch[INPUT_SCRATCH];
-	char tail[RECORD_END_BYTES];
 	ssize_t n = read(s->watch.fd, scratch, sizeof(scratch));
 
 	if (n < 0)
@@ -241,11 +247,8 @@ on_input(struct hub *h, struct stream *s)
 	if (n >= RECORD_HEADER_BYTES &&
 	    record_decode(span_of(scratch, (size_t)n)).type ==
 		RECORD_ABORT_REQUEST &&
-	    stream_at_border(s)) {
-		record_end(tail, s->request_id, 0);
-		status_ignore(stream_send_raw(s, span_of(tail, sizeof(tail)),
-		    &h->counters.out));
-	}
+	    stream_at_border(s))
+		status_ignore(send_end(h, s));
 	hub_end_left(h, s);
 }
 

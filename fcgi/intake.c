@@ -162,17 +162,13 @@ put_refusal(struct buf *out, bool in_params)
 static enum status
 put_refusal_records(struct buf *out, const struct record_scan *scan)
 {
-	char end[RECORD_END_BYTES];
 	struct buf text;
 	enum status st;
 
 	buf_init(&text, REFUSAL_MAX);
 	st = put_refusal(&text, scan->in_params);
 	if (st == ST_OK)
-		st = record_put(out, scan->request_id, buf_span(&text));
-	record_end(end, scan->request_id, 0);
-	if (st == ST_OK)
-		st = buf_append(out, span_of(end, sizeof(end)));
+		st = record_put_last(out, scan->request_id, buf_span(&text));
 	buf_fini(&text);
 	return st;
 }

@@ -44,26 +44,47 @@ record_encode(char out[RECORD_HEADER_BYTES], enum record_type type,
 	out[7] = 0;
 }
 
-enum status
-record_put(struct buf *out, uint16_t request_id, struct span text)
+static void
+add_stdout(struct buf *out, uint16_t request_id, struct span text)
 {
-	size_t before = out->len;
 	char header[RECORD_HEADER_BYTES];
-	enum status st = ST_OK;
 
-	while (st == ST_OK && text.len > 0) {
+	while (text.len > 0) {
 		size_t n = text.len < RECORD_CONTENT_MAX ? text.len
 							 : RECORD_CONTENT_MAX;
 
 		record_encode(header, RECORD_STDOUT, request_id, n);
-		st = buf_append(out, span_of(header, sizeof(header)));
-		if (st == ST_OK)
-			st = buf_append(out, span_of(text.p, n));
+		buf_add(out, span_of(header, sizeof(header)));
+		buf_add(out, span_of(text.p, n));
 		text = span_skip(text, n);
 	}
-	if (st != ST_OK)
-		buf_truncate(out, before);
-	return st;
+}
+
+enum status
+record_put(struct buf *out, uint16_t request_id, struct span text)
+{
+	size_t start = out->len;
+
+	add_stdout(out, request_id, text);
+	return buf_finish(out, start);
+}
+
+enum status
+record_put_last(struct buf *out, uint16_t request_id, struct span text)
+{
+	size_t n_records = (text.len + RECORD_CONTENT_MAX - 1) /
+	    RECORD_CONTENT_MAX;
+	size_t start = out->len;
+	char last[RECORD_END_BYTES];
+
+	/* At once: a long response is not copied each time that it grows. */
+	buf_note(out,
+	    buf_reserve(out,
+		text.len + sizeof(last) + n_records * RECORD_HEADER_BYTES));
+	add_stdout(out, request_id, text);
+	record_end(last, request_id, 0);
+	buf_add(out, span_of(last, sizeof(last)));
+	return buf_finish(out, start);
 }
 
 void

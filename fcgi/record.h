@@ -55,6 +55,14 @@ MUST_USE enum status record_put(struct buf *out, uint16_t request_id,
     struct span text);
 
 /*
+ * Appends what is left of a response, none of it or all: `text` as STDOUT
+ * records, then record_end with the status 0.
+ * Returns  as record_put
+ */
+MUST_USE enum status record_put_last(struct buf *out, uint16_t request_id,
+    struct span text);
+
+/*
  * What ends a response: an empty STDOUT record and END_REQUEST with
  * FCGI_REQUEST_COMPLETE and the given application status.
  */

@@ -110,22 +110,6 @@ reply_set_reap(struct reply_set *rs)
 	}
 }
 
-/* FastCGI: STDOUT records, then the end. */
-static enum status
-wrap(struct buf *out, uint16_t request_id, struct span response)
-{
-	size_t n_records = response.len / RECORD_CONTENT_MAX + 1;
-	char last[RECORD_END_BYTES];
-	enum status st;
-
-	st = buf_reserve(out,
-	    response.len + sizeof(last) + n_records * RECORD_HEADER_BYTES);
-	if (st == ST_OK)
-		st = record_put(out, request_id, response);
-	record_end(last, request_id, 0);
-	return st == ST_OK ? buf_append(out, span_of(last, sizeof(last))) : st;
-}
-
 static enum status
 write_raw(int fd, struct span s, size_t *n)
 {
@@ -262,7 +246,7 @@ reply_send(struct reply_set *rs, int fd, uint16_t request_id,
 	buf_init(&r->out, RESPONSE_MAX);
 	rs->n_live++;
 	st = r->raw ? buf_append(&r->out, response)
-		    : wrap(&r->out, request_id, response);
+		    : record_put_last(&r->out, request_id, response);
 	if (st == ST_OK)
 		st = advance(r, &events);
 	if (st == ST_AGAIN && wait_for(r, events) == ST_OK) {

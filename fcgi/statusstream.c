@@ -139,6 +139,15 @@ put(struct statusstream *s, struct span text)
 				  : record_put(&s->out, s->request_id, text);
 }
 
+/* The same for the last that the stream says. */
+static enum status
+put_last(struct statusstream *s, struct span text)
+{
+	return s->request_id == 0
+	    ? buf_append(&s->out, text)
+	    : record_put_last(&s->out, s->request_id, text);
+}
+
 /* ST_OK: all is out; ST_END: the peer has left. */
 static enum status
 flush(struct statusstream *s)
@@ -206,11 +215,11 @@ look(struct statusstreams *ss, uint64_t now_us)
 		return ST_OK;
 	buf_clear(&ss->tick);
 	ss->looked_us = 0;
-	st = buf_append(&ss->tick, SPAN("event: system.status\ndata: "));
-	if (st == ST_OK)
-		st = ss->options.look(ss->options.arg, &ss->tick, &ss->open);
-	if (st == ST_OK)
-		st = buf_append(&ss->tick, SPAN("\n\n"));
+	buf_add(&ss->tick, SPAN("event: system.status\ndata: "));
+	buf_note(&ss->tick,
+	    ss->options.look(ss->options.arg, &ss->tick, &ss->open));
+	buf_add(&ss->tick, SPAN("\n\n"));
+	st = buf_finish(&ss->tick, 0);
 	if (st == ST_OK)
 		ss->looked_us = now_us;
 	return st;
@@ -263,11 +272,10 @@ put_opening(struct statusstream *s)
 	open.retry_ms = (int64_t)random_jitter(&ss->random,
 	    (uint64_t)ss->options.retry_ms);
 	buf_init(&text, OUT_MAX);
-	st = http_stream_head(&text, open.stream, SPAN_NONE);
-	if (st == ST_OK)
-		st = frame_open(&text, &open);
-	if (st == ST_OK)
-		st = buf_append(&text, buf_span(&ss->tick));
+	buf_note(&text, http_stream_head(&text, open.stream, SPAN_NONE));
+	buf_note(&text, frame_open(&text, &open));
+	buf_add(&text, buf_span(&ss->tick));
+	st = buf_finish(&text, 0);
 	if (st == ST_OK)
 		st = put(s, buf_span(&text));
 	buf_fini(&text);
@@ -326,18 +334,6 @@ statusstreams_open(struct statusstreams *ss, int fd, uint16_t request_id)
 	return ST_OK;
 }
 
-static enum status
-put_end(struct statusstream *s, struct span farewell)
-{
-	char last[RECORD_END_BYTES];
-	enum status st = put(s, farewell);
-
-	if (st != ST_OK || s->request_id == 0)
-		return st;
-	record_end(last, s->request_id, 0);
-	return buf_append(&s->out, span_of(last, sizeof(last)));
-}
-
 void
 statusstreams_drain(struct statusstreams *ss)
 {
@@ -356,7 +352,7 @@ statusstreams_drain(struct statusstreams *ss)
 		    (int64_t)random_jitter(&ss->random,
 			(uint64_t)ss->options.retry_ms));
 		if (st == ST_OK)
-			st = put_end(s, buf_span(&text));
+			st = put_last(s, buf_span(&text));
 		if (st == ST_OK)
 			advance(s);
 		else

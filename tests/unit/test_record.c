@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "buf.h"
+#include "fault.h"
 #include "unit.h"
 
 #define GET_VALUES 9 /* FCGI_GET_VALUES, a management record */
@@ -221,6 +222,41 @@ text_is_put_into_records_or_not_at_all(void **state)
 	assert_status(record_put(&small, 7, SPAN("")), ST_OK);
 	assert_span(buf_span(&small), SPAN("x"));
 	buf_fini(&small);
+	free(text);
+}
+
+static void
+the_last_text_ends_the_response_or_is_not_there(void **state)
+{
+	size_t whole = 2 * RECORD_HEADER_BYTES + RECORD_CONTENT_MAX + 3 +
+	    RECORD_END_BYTES;
+	char *text = calloc(1, RECORD_CONTENT_MAX + 3);
+	char last[RECORD_END_BYTES];
+	struct span s = span_of(text, RECORD_CONTENT_MAX + 3);
+	struct buf b;
+
+	(void)state;
+	assert_non_null(text);
+	record_end(last, 7, 0);
+	buf_init(&b, 1 + whole);
+	assert_status(buf_append(&b, SPAN("x")), ST_OK);
+	assert_status(record_put_last(&b, 7, s), ST_OK);
+	assert_int_equal(b.len, 1 + whole);
+	assert_span(span_skip(buf_span(&b), 1 + whole - sizeof(last)),
+	    span_of(last, sizeof(last)));
+	buf_clear(&b);
+	assert_status(record_put_last(&b, 7, SPAN_NONE), ST_OK);
+	assert_span(buf_span(&b), span_of(last, sizeof(last)));
+	buf_clear(&b);
+	assert_status(buf_append(&b, SPAN("xy")), ST_OK);
+	assert_status(record_put_last(&b, 7, s), ST_FULL);
+	assert_span(buf_span(&b), SPAN("xy"));
+	buf_fini(&b);
+	fault_alloc_at(1);
+	assert_status(record_put_last(&b, 7, s), ST_NOMEM);
+	assert_true(fault_hit());
+	assert_int_equal(b.len, 0);
+	buf_fini(&b);
 	free(text);
 }
 
@@ -612,6 +648,7 @@ main(void)
 	    TEST(a_header_is_written_as_it_is_read),
 	    TEST(the_end_is_an_empty_stdout_and_end_request),
 	    TEST(text_is_put_into_records_or_not_at_all),
+	    TEST(the_last_text_ends_the_response_or_is_not_there),
 	    TEST(a_whole_request_is_found_with_its_length),
 	    TEST(bytes_after_a_request_are_refused),
 	    TEST(every_truncation_of_a_request_waits_for_more),
