@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Publishers' connections: lines in, answers out, each bounded for itself
- * and all together.  What a line means is the business of the function that
- * conns_init is given.
+ * Publishers' connections: requests in, answers out, each bounded for itself
+ * and all together.  What their bytes look like is the business of a codec,
+ * and what a request means that of the functions in struct conns.  A "line" is
+ * a unit of the codec (codec.h).
  *
  * A connection is not read while it does not take its answers and while it has
  * whole lines that wait.  No bound stops the reading of all: the more lines
@@ -19,6 +20,7 @@
 #include <sys/queue.h>
 
 #include "buf.h"
+#include "codec.h"
 #include "log.h"
 #include "loop.h"
 #include "peers.h"
@@ -53,28 +55,28 @@ struct conn {
 	TAILQ_ENTRY(conn) all;
 	TAILQ_ENTRY(conn) held;
 	TAILQ_ENTRY(conn) flush;
-	struct buf in;           /* the unfinished line, or lines that wait */
-	struct buf out;          /* answers that the peer has not taken */
-	unsigned full_round;     /* its next line found no room in this round */
-	size_t scanned;          /* of `in`: bytes without a newline */
-	size_t n_waiting;        /* requests of this one in the batch */
-	uint64_t moved_us;       /* when bytes last went in or out */
-	uint64_t read_us;        /* when they last went in */
-	uint64_t number;         /* counts connections from 1, for the log */
-	int64_t peer_pid;        /* of who connected; 0: not known */
-	int64_t peer_uid;        /* -1: not known */
-	bool is_own;             /* our pulse: neither counted nor logged */
-	bool is_held;            /* in the held list */
-	bool is_flush;           /* in the flush list */
-	bool skipping;           /* to the newline of a line that was refused */
-	bool eof;                /* nothing more comes in */
-	bool cut;                /* because we stop, not the peer */
-	bool lingers;            /* has its answers; is shown the end */
-	size_t left;             /* bytes still to be read, when we stop */
-	bool deaf;               /* the peer takes no more answers */
-	bool dead;               /* reaped at the end of the turn */
-	struct watcher *watcher; /* watchers.c; NULL for a mere publisher */
-	struct peer_place place; /* among those of its user */
+	struct buf in;       /* the unfinished line, or lines that wait */
+	struct buf out;      /* answers that the peer has not taken */
+	unsigned full_round; /* its next line found no room in this round */
+	const struct codec *codec;
+	struct codec_place framing; /* of `in` */
+	size_t n_waiting;           /* requests of this one in the batch */
+	uint64_t moved_us;          /* when bytes last went in or out */
+	uint64_t read_us;           /* when they last went in */
+	uint64_t number;            /* counts connections from 1, for the log */
+	int64_t peer_pid;           /* of who connected; 0: not known */
+	int64_t peer_uid;           /* -1: not known */
+	bool is_own;                /* our pulse: neither counted nor logged */
+	bool is_held;               /* in the held list */
+	bool is_flush;              /* in the flush list */
+	bool eof;                   /* nothing more comes in */
+	bool cut;                   /* because we stop, not the peer */
+	bool lingers;               /* has its answers; is shown the end */
+	size_t left;                /* bytes still to be read, when we stop */
+	bool deaf;                  /* the peer takes no more answers */
+	bool dead;                  /* reaped at the end of the turn */
+	struct watcher *watcher;    /* watchers.c; NULL for a mere publisher */
+	struct peer_place place;    /* among those of its user */
 };
 
 /* Why a connection was closed that had done nothing wrong by itself. */
@@ -122,10 +124,12 @@ void conns_init(struct conns *set, struct loop *l);
 void conns_fini(struct conns *set);
 
 /*
- * Takes a connected socket; closes it when that fails.  With more of them than
- * max_conns another one is closed, see peers_spare.
+ * Takes a connected socket, on which this codec is spoken; closes it when that
+ * fails.  With more of them than max_conns another one is closed, see
+ * peers_spare.
  */
-MUST_USE enum status conns_take_fd(struct conns *set, int fd);
+MUST_USE enum status conns_take_fd(struct conns *set, int fd,
+    const struct codec *codec);
 
 /*
  * Takes lines that were read, a bounded amount of work: by turns of the users

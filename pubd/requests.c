@@ -177,7 +177,7 @@ answer(struct requests *rq, struct conn *c, struct request *r)
 		conn_wrote(c, before);
 		return ST_OK;
 	}
-	st = protocol_answer(out, r, &rq->keeper->bounds);
+	st = c->codec->answer(out, r, &rq->keeper->bounds);
 	conn_wrote(c, before);
 	if (st == ST_OK && publishes(r) && rq->timing)
 		note_answered(rq, r->read_us);
@@ -365,7 +365,7 @@ requests_line(void *arg, struct conn *c, struct span line)
 	size_t paid = 0;
 	enum status st;
 
-	protocol_parse(rq->protocol, line, &r);
+	c->codec->parse(rq->protocol, line, &r);
 	r.read_us = c->read_us;
 	c->set->cost = cost_of(&r, line.len);
 	check_rights(rq, c, &r, &why);

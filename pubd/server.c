@@ -17,6 +17,7 @@
 #include "batch.h"
 #include "beat.h"
 #include "clock.h"
+#include "codec_ndjson.h"
 #include "commit.h"
 #include "conn.h"
 #include "exporter.h"
@@ -110,7 +111,7 @@ accept_some(struct server *s, int budget)
 	while (st == ST_OK && budget-- > 0) {
 		st = sock_accept(s->listen_fd, &fd);
 		if (st == ST_OK)
-			st = conns_take_fd(&s->conns, fd);
+			st = conns_take_fd(&s->conns, fd, &codec_ndjson);
 	}
 	if (st != ST_OK && st != ST_AGAIN)
 		pause_accept(s);

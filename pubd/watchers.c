@@ -11,7 +11,6 @@
 
 #include "conn.h"
 #include "name.h"
-#include "protocol.h"
 
 /* A process reports once a second, and once more when it ends. */
 #define REPORTS_MAX 10
@@ -88,7 +87,7 @@ tell(struct watcher *w, const struct watchers_news *news)
 	struct conn *c = w->conn;
 	size_t before = conn_out(c)->len;
 
-	if (protocol_head(conn_out(c), news->head,
+	if (c->codec->head(conn_out(c), news->head,
 		w->wish.timing ? w->at_us : 0) != ST_OK) {
 		conn_kill(c); /* UNTESTED: no memory: shed it */
 		return;

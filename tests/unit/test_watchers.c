@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "codec_ndjson.h"
 #include "conn.h"
 #include "unit.h"
 
@@ -39,7 +40,7 @@ setup(void **state)
 	for (i = 0; i < N; i++) {
 		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) <
 			0 ||
-		    conns_take_fd(&f.set, pair[0]) != ST_OK)
+		    conns_take_fd(&f.set, pair[0], &codec_ndjson) != ST_OK)
 			return -1;
 		f.peer[i] = pair[1];
 		f.c[i] = TAILQ_LAST(&f.set.all, conn_list);
