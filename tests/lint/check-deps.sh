@@ -5,6 +5,7 @@
 # each header compiles alone.  Prints what breaks a rule; exit status 1.
 set -u
 bad=0
+PRIVATE='(_private|parts)$'
 
 say() {
 	echo "check-deps: $*" >&2
@@ -42,29 +43,31 @@ only_in 'uthash\.h' lib/hashtable.h
 only_in 'curl/.*' pubd/exporter.c
 only_in 'fcgiapp\.h|fcgi_stdio\.h' fcgi/fcgx.c
 
-# A module in several files has a header fooparts.h that only foo*.c include.
+# A module in several files has a header foo_private.h (or fooparts.h) that only
+# foo*.c include.
 for file in lib/*.[ch] fcgi/*.[ch] pubd/*.[ch]; do
-	for inc in $(includes "$file" | grep 'parts$'); do
+	for inc in $(includes "$file" | grep -E "$PRIVATE"); do
+		whole=$(echo "$inc" | sed -E "s/$PRIVATE//")
 		case ${file##*/} in
-		"${inc%parts}"*) ;;
-		*) say "$file includes $inc.h, which is private to ${inc%parts}" ;;
+		"$whole"*) ;;
+		*) say "$file includes $inc.h, which is private to $whole" ;;
 		esac
 	done
 done
 
 # The module that a file belongs to.
 module() {
-	whole=$(includes "$1" | sed -n 's/parts$//p')
+	whole=$(includes "$1" | sed -nE "s/$PRIVATE//p")
 	name=${1##*/}
 	name=${name%.[ch]}
-	echo "${whole:-${name%parts}}"
+	echo "${whole:-$(echo "$name" | sed -E "s/$PRIVATE//")}"
 }
 
-# Module foo is foo.c and foo.h, or what fooparts.h joins; tsort tells circles.
+# Module foo is foo.c and foo.h, or what its private header joins; tsort tells circles.
 for dir in lib fcgi pubd; do
 	loops=$(for file in $dir/*.[ch]; do
 		name=$(module "$file")
-		for inc in $(includes "$file" | sed 's/parts$//'); do
+		for inc in $(includes "$file" | sed -E "s/$PRIVATE//"); do
 			[ -e "$dir/$inc.h" ] && [ "$inc" != "$name" ] &&
 				echo "$name $inc"
 		done
