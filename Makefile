@@ -38,6 +38,15 @@ endif
 CPPFLAGS += -D_GNU_SOURCE -DWALCAST_VERSION='"$(VERSION)"' -Ilib -I$(B)/gen
 override CFLAGS += -std=c11 -fstack-protector-strong $(HARDEN) $(WARN)
 
+# A short line for each file; `make V=1` shows the commands, `make -s` neither.
+SILENT := $(findstring s,$(filter-out --%,$(firstword -$(MAKEFLAGS))))
+short   = $(if $(filter-out 0,$(V)),,@$(if $(SILENT),,printf '%-4s %s\n' $1 $2;))
+
+# For what builds much: as many jobs as the machine has cores, unless whoever
+# called make has said how many.
+JOBS    = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell \
+            nproc 2>/dev/null || getconf _NPROCESSORS_ONLN))
+
 LIB_SRC  := $(wildcard lib/*.c)
 PUBD_SRC := $(filter-out pubd/main.c pubd/walcast.c pubd/cli_%,\
               $(wildcard pubd/*.c))
@@ -56,7 +65,9 @@ LDLIBS   := -lsqlite3 -ljson-c
 PROGRAMS := $(addprefix $(B)/bin/,pubd walcast sse.fcgi sse-metrics.fcgi)
 
 .PHONY: all
-all: deps-build
+all:
+	@CC="$(CC)" INCLUDES="$(filter -I%,$(CPPFLAGS) $(CFLAGS))" \
+	    tests/deps.sh --missing build
 	@$(MAKE) --no-print-directory programs
 
 .PHONY: programs
@@ -71,32 +82,33 @@ $(B)/bin/sse.fcgi $(B)/bin/sse-metrics.fcgi: LDLIBS += -lfcgi
 $(B)/bin/pubd: LDLIBS += -lcurl -pthread
 $(PROGRAMS):
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LDLIBS)
+	$(call short,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ \
+	    $(filter %.o %.a,$^) $(LDLIBS)
 
 $(LIB_A): $(LIB_OBJ)
 $(PUBD_A): $(PUBD_OBJ)
 $(FCGI_A): $(FCGI_OBJ)
 %.a:
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call short,AR,$@)$(AR) rcs $@ $^
 
 $(B)/%.o: %.c $(B)/gen/sql_text.h
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call short,CC,$<)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 $(B)/gen/%.o: $(B)/gen/%.c
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call short,CC,$<)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 SQL := $(sort $(wildcard sql/*.sql))
 $(B)/gen/sql_text.h: $(SQL) sql/embed.awk
 	@mkdir -p $(@D)
-	awk -v header=1 -f sql/embed.awk $(SQL) >$@
+	$(call short,GEN,$@)awk -v header=1 -f sql/embed.awk $(SQL) >$@
 $(B)/gen/sql_text.c: $(SQL) sql/embed.awk $(B)/gen/sql_text.h
-	awk -v header=0 -f sql/embed.awk $(SQL) >$@
+	$(call short,GEN,$@)awk -v header=0 -f sql/embed.awk $(SQL) >$@
 
 PAGE := $(wildcard fcgi/page/status.*)
 $(B)/gen/page_text.c: $(PAGE) fcgi/page/embed.awk
 	@mkdir -p $(@D)
-	awk -f fcgi/page/embed.awk fcgi/page/status.html >$@.new
+	$(call short,GEN,$@)awk -f fcgi/page/embed.awk fcgi/page/status.html >$@.new
 	@mv $@.new $@
 
 -include $(wildcard $(B)/*/*.d $(B)/*/*/*.d)
@@ -108,20 +120,22 @@ $(B)/gen/page_text.c: $(PAGE) fcgi/page/embed.awk
 # Each part says what it does; the first that fails ends it.
 
 .PHONY: check
-check: deps-build deps-check
+check:
+	@tests/deps.sh build check
 	@echo "== programs, plain and with ASan+UBSan"
-	@$(MAKE) --no-print-directory -j2 programs load-tools
-	@$(MAKE) --no-print-directory -j2 SAN=1 programs
+	@$(MAKE) --no-print-directory $(JOBS) programs load-tools $(DEMO_HOLD)
+	@$(MAKE) --no-print-directory $(JOBS) SAN=1 programs
 	@$(MAKE) --no-print-directory check-deps
 	@echo "== unit tests, with ASan+UBSan"
-	@$(MAKE) --no-print-directory -j2 SAN=1 unit
+	@$(MAKE) --no-print-directory $(JOBS) SAN=1 unit
 	@echo "== what fuzzing found and covers, once more"
-	@$(MAKE) --no-print-directory -j2 SAN=1 fuzz-replay
+	@$(MAKE) --no-print-directory $(JOBS) SAN=1 fuzz-replay
 	@echo "== the load tools catch what they should"
 	@$(PYTHON) tests/load/selftest.py
 	@tests/check-conf-docs.sh
 	@tests/check-metrics-docs.sh
 	@tests/check-units.py
+	@tests/check-missing.sh
 	@tests/lint/check-hardening.sh $(PROGRAMS)
 	@echo "== the JavaScript client, in Node"
 	@$(MAKE) --no-print-directory client
@@ -193,15 +207,15 @@ check-deps:
 	@CC="$(CC)" tests/lint/check-deps.sh
 
 .PHONY: lint
-lint: deps-build deps-lint $(B)/gen/sql_text.h
+lint: $(B)/gen/sql_text.h
 	@tests/lint/lint.sh $(B)
 
 SOURCES := $(wildcard lib/*.[ch] fcgi/*.[ch] pubd/*.[ch] tests/*/*.[ch] \
              tests/fault/shim/*.[ch])
 .PHONY: format format-check
-format: deps-lint
+format:
 	clang-format -i $(SOURCES)
-format-check: deps-lint
+format-check:
 	@clang-format --dry-run --Werror $(SOURCES)
 	@echo "format-check: all as .clang-format says"
 
@@ -248,6 +262,7 @@ dist:
 	@echo build/walcast-$(VERSION).tar.gz
 
 # Installs what is missing of a group; says so; nothing when all is there.
+# Only this, `make demo` and what runs tests install anything.
 .PHONY: deps-%
 deps-%:
 	@tests/deps.sh $*
@@ -258,7 +273,8 @@ clean:
 
 .PHONY: help
 help:
-	@echo "make            build the four programs into build/bin/"
+	@echo "make            build the four programs into build/bin/ (V=1: show how)"
+	@echo "make deps-build install what that needs"
 	@echo "make demo       everything on loopback, with a live page"
 	@echo "make check      install what is missing and run all tests"
 	@echo "make soak       the same in longer rounds"

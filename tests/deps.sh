@@ -5,12 +5,19 @@
 #
 #       tests/deps.sh build check
 #
+#       tests/deps.sh --missing build
+#
 # Groups: build demo check lint fuzz bench valgrind (all: every one).
+# --missing installs nothing: it says on one line which commands and headers of
+# `build` or `lint` are not there, wherever they may come from, and what would
+# install them.
+#
 # Only what is missing is installed, and it says what.  Nothing is started: a
 # web server that comes in by this does not take port 80.  One that ran before
 # is left alone.
 #
-# Exit: 0 all there; 1 cannot install (the command to run is printed); 2 usage.
+# Exit: 0 all there; 1 something is missing, or cannot be installed (the command
+# to run is printed); 2 usage.
 
 set -eu
 
@@ -38,6 +45,47 @@ packages() {
 	esac
 }
 
+# What can be seen of a group: PACKAGE:COMMAND, PACKAGE:HEADER.h.
+things() {
+	case $1 in
+	build)	echo "gcc:${CC%% *} libc6-dev:stdio.h libfcgi-dev:fcgiapp.h" \
+		    "libsqlite3-dev:sqlite3.h libjson-c-dev:json-c/json.h" \
+		    "libcurl4-openssl-dev:curl/curl.h uthash-dev:uthash.h" ;;
+	lint)	for tool in $(packages lint); do
+			echo "$tool:$tool"
+		done ;;
+	*)	echo "deps.sh: --missing knows build and lint, not '$1'" >&2
+		return 2 ;;
+	esac
+}
+
+there() {
+	case $1 in
+	# shellcheck disable=SC2086
+	*.h)	echo "#include <$1>" |
+		    $CC ${INCLUDES:-} -E -x c - >/dev/null 2>&1 ;;
+	*)	command -v "$1" >/dev/null ;;
+	esac
+}
+
+say_missing() {
+	CC=${CC:-cc}
+	list=
+	needed=$(things "$1") || exit 2
+	for thing in $needed; do
+		package=${thing%%:*}
+		thing=${thing#*:}
+		there "$thing" && continue
+		list="$list, $package"
+		[ "$package" = "$thing" ] || list="$list ($thing)"
+		# Without a compiler nobody can tell what headers there are.
+		[ "$package" != gcc ] || break
+	done
+	[ -n "$list" ] || exit 0
+	echo "walcast: missing:${list#,}; \`make deps-$1\` installs it" >&2
+	exit 1
+}
+
 installed() {
 	case $(dpkg-query -W -f '${Status}' "$1" 2>/dev/null) in
 	"install ok installed") return 0 ;;
@@ -51,7 +99,10 @@ installed() {
 	esac
 }
 
-[ $# -gt 0 ] || { echo "usage: deps.sh group ..." >&2; exit 2; }
+if [ $# -eq 2 ] && [ "$1" = --missing ]; then
+	say_missing "$2"
+fi
+[ $# -gt 0 ] || { echo "usage: deps.sh [--missing] group ..." >&2; exit 2; }
 
 wanted=
 for group; do

@@ -20,10 +20,10 @@ $(BENCH_OUT)/bare_read: $(BENCH_OUT)/bare_read.o $(BENCH_SHARED)
 $(BENCH_OUT)/fcgiread: $(BENCH_OUT)/fcgiread.o build/load/ssewire.o \
 	build/load/order.o $(BENCH_SHARED)
 $(BENCH_BINS):
-	$(CC) $(BENCH_CFLAGS) -o $@ $^ -lsqlite3
+	$(call short,LD,$@)$(CC) $(BENCH_CFLAGS) -o $@ $^ -lsqlite3
 
 $(BENCH_OUT)/%.o: $(BENCH_DIR)%.c
 	@mkdir -p $(BENCH_OUT)
-	$(CC) -D_GNU_SOURCE $(BENCH_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call short,CC,$<)$(CC) -D_GNU_SOURCE $(BENCH_CFLAGS) -MMD -MP -c -o $@ $<
 
 -include $(wildcard $(BENCH_OUT)/*.d)

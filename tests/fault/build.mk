@@ -17,9 +17,9 @@ $(B)/fault/libnth.so $(B)/fault/libvfs.so: $(B)/fault/control.o
 # These are file systems of SQLite.
 $(B)/fault/libvfs.so $(B)/fault/libpower.so: FAULT_LIBS := -lsqlite3
 $(B)/fault/lib%.so: $(B)/fault/%.o
-	$(CC) -shared -pthread -o $@ $(filter %.o,$^) $(FAULT_LIBS)
+	$(call short,LD,$@)$(CC) -shared -pthread -o $@ $(filter %.o,$^) $(FAULT_LIBS)
 $(B)/fault/%.o: tests/fault/shim/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(FAULT_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call short,CC,$<)$(CC) $(CPPFLAGS) $(FAULT_CFLAGS) -MMD -MP -c -o $@ $<
 
 .PRECIOUS: $(B)/fault/%.o

@@ -49,19 +49,19 @@ $(foreach t,$(FUZZ_BIN),$(eval \
 
 $(FUZZ_BIN):
 	@mkdir -p $(@D)
-	$(FUZZ_CC) $(FUZZ_SAN) -fsanitize=fuzzer -o $@ \
+	$(call short,LD,$@)$(FUZZ_CC) $(FUZZ_SAN) -fsanitize=fuzzer -o $@ \
 	    $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
 
 # Coverage is counted of what is tested, not of what judges it.
 $(FUZZ_B)/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
-	$(FUZZ_CC) $(FUZZ_FLAGS) -MMD -MP -c -o $@ $<
+	$(call short,CC,$<)$(FUZZ_CC) $(FUZZ_FLAGS) -MMD -MP -c -o $@ $<
 $(FUZZ_B)/%.o: %.c $(B)/gen/sql_text.h
 	@mkdir -p $(@D)
-	$(FUZZ_CC) $(FUZZ_FLAGS) $(FUZZ_COVER) -MMD -MP -c -o $@ $<
+	$(call short,CC,$<)$(FUZZ_CC) $(FUZZ_FLAGS) $(FUZZ_COVER) -MMD -MP -c -o $@ $<
 $(FUZZ_B)/gen/sql_text.o: $(B)/gen/sql_text.c
 	@mkdir -p $(@D)
-	$(FUZZ_CC) $(FUZZ_FLAGS) -MMD -MP -c -o $@ $<
+	$(call short,CC,$<)$(FUZZ_CC) $(FUZZ_FLAGS) -MMD -MP -c -o $@ $<
 
 # ---- without libFuzzer -------------------------------------------------------
 
@@ -83,7 +83,7 @@ $(foreach t,$(REPLAY_BIN),$(eval \
     $(call REPLAY_RULE,$t,$(patsubst replay_%,%,$(notdir $t)))))
 
 $(REPLAY_BIN):
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ \
+	$(call short,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ \
 	    $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
 
 $(B)/tests/fuzz/%.o: CPPFLAGS += -Ipubd -Ifcgi

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# clang-tidy, cppcheck and mandoc over the tree; quiet when all is well.
+# clang-tidy, cppcheck and mandoc over the tree; quiet when all is well.  Fails
+# when one of them is not there, or does not get to its end.
 # Usage: lint.sh BUILD_DIR
 set -u
 gen=$1/gen
@@ -8,16 +9,20 @@ flags="-std=c11 -D_GNU_SOURCE -DWALCAST_VERSION=\"lint\" -Ilib -Ifcgi -Ipubd -I$
 bad=0
 jobs=$(nproc)
 
+"${0%/*}"/../deps.sh --missing lint || exit 1
+
 echo "lint: clang-tidy"
+# shellcheck disable=SC2086
 find lib fcgi pubd -name '*.c' -print0 |
 	xargs -0 -n 4 -P "$jobs" sh -c \
-	    'flags=$1; shift; clang-tidy --quiet --warnings-as-errors="*" "$@" -- $flags 2>&1 |
-	     grep -vE "^[0-9]+ warnings? generated|^$|^Suppressed|Use -header-filter" ; true' \
-	    sh "$flags" >"$1/clang-tidy.out"
-if grep -qE '(warning|error):' "$1/clang-tidy.out"; then
-	cat "$1/clang-tidy.out"
+	    'flags=$1; shift
+	     exec clang-tidy --quiet --warnings-as-errors="*" "$@" -- $flags' \
+	    sh "$flags" >"$1/clang-tidy.out" 2>&1 || {
+	grep -vE '^[0-9]+ warnings? generated|^$|^Suppressed|Use -header-filter' \
+	    "$1/clang-tidy.out"
+	echo "lint: clang-tidy has failed"
 	bad=1
-fi
+}
 
 echo "lint: cppcheck"
 cppcheck --quiet -j "$jobs" --std=c11 --enable=warning,performance,portability \

@@ -24,10 +24,10 @@ $(LOAD_OUT)/sseload: $(SSELOAD_OBJS)
 $(LOAD_OUT)/pubload: $(PUBLOAD_OBJS)
 $(LOAD_OUT)/nchanpub: $(NCHANPUB_OBJS)
 $(LOAD_BINS):
-	$(CC) $(LOAD_CFLAGS) -o $@ $^
+	$(call short,LD,$@)$(CC) $(LOAD_CFLAGS) -o $@ $^
 
 $(LOAD_OUT)/%.o: $(LOAD_DIR)%.c
 	@mkdir -p $(LOAD_OUT)
-	$(CC) -D_GNU_SOURCE $(LOAD_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call short,CC,$<)$(CC) -D_GNU_SOURCE $(LOAD_CFLAGS) -MMD -MP -c -o $@ $<
 
 -include $(wildcard $(LOAD_OUT)/*.d)

@@ -38,7 +38,7 @@ $(foreach t,$(UNIT_BIN),$(eval \
     $(call UNIT_RULE,$t,$(patsubst test_%,%,$(notdir $t)))))
 
 $(UNIT_BIN):
-	$(CC) $(CFLAGS) $(LDFLAGS) $(UNIT_WRAP) -o $@ \
+	$(call short,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $(UNIT_WRAP) -o $@ \
 	    $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(LDLIBS)
 
 $(B)/tests/unit/%.o: CPPFLAGS += -Itests/unit -Ipubd -Ifcgi
