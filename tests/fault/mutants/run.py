@@ -13,6 +13,7 @@ A patch begins with lines of its own:
     Breaks: what is wrong with it
     Unseen: why neither the compiler nor a good day shows it
     Caught-by: SCENARIO=KIND [rounds=N]     a kind of violation; any number
+                                            (KIND|KIND: whichever comes first)
 
 Exit status 0: the sources are green and all mutants were caught by each of
 their scenarios; 1: one was not, or no longer applies; 2: it cannot be tried.
@@ -47,7 +48,7 @@ class Catcher:
     """A scenario that is to find a mutant, and what it is to say."""
 
     def __init__(self, text):
-        m = re.fullmatch(r"([\w-]+)=(\w+)(?: rounds=(\d+))?", text.strip())
+        m = re.fullmatch(r"([\w-]+)=([\w|]+)(?: rounds=(\d+))?", text.strip())
         if not m:
             raise Broken("not a catcher: %r" % text)
         self.scenario, self.kind, self.rounds = m.groups()
@@ -152,7 +153,7 @@ def is_caught(tree, mutant, seed):
     for c in mutant.catchers:
         code, result = run_scenario(tree, c.args, seed)
         kinds = [v["kind"] for v in result["violations"]]
-        found = code == 1 and c.kind in kinds
+        found = code == 1 and any(k in kinds for k in c.kind.split("|"))
         say("caught" if found else "SURVIVES" if code == 0 else "NOT CAUGHT",
             mutant.name, c.args, result["seconds"],
             "" if found else "%s, not %s: %s" % (
@@ -177,7 +178,8 @@ def table(mutants):
         rows.append("| [%s](%s) | %d | %s | %s | %s |" % (
             m.name, m.path.name, m.promise, m.breaks,
             ", ".join("`%s`" % c.scenario for c in m.catchers),
-            ", ".join(dict.fromkeys(c.kind for c in m.catchers))))
+            ", ".join(dict.fromkeys(c.kind.replace("|", " or ")
+                                    for c in m.catchers))))
     return "\n".join(rows)
 
 
