@@ -21,13 +21,15 @@
 #include "cli_link.h"
 #include "clock.h"
 #include "name.h"
+#include "store_keep.h"
 
 #define PAGE_ROWS    1000
 #define PAGE_BYTES   1048576      /* a page is written when it has that */
 #define MAX_BYTES    (128u << 20) /* more than one event can take */
 #define MAX_PATTERNS 64
 #define DEFAULT_N    10
-#define RECONNECT_US UINT64_C(1000000) /* pubd, and a log that went away */
+#define RECONNECT_US UINT64_C(1000000) /* to pubd */
+#define REOPEN_US    UINT64_C(250000)  /* a log that went away */
 #define BUSY_WAIT_US UINT64_C(10000000)
 #define FROM_NEWEST  (-1)
 #define FROM_NOW     (-2)
@@ -40,7 +42,7 @@ struct tail {
 	int64_t from; /* a position, or FROM_* */
 	int64_t left; /* so many events are still to be shown; -1: no end */
 	bool follow, json;
-	struct store_reader *reader; /* NULL while the log is away */
+	struct store_keep log;
 	char generation[STORE_GENERATION_BYTES];
 	int64_t position; /* everything up to here was considered */
 	struct buf out;
@@ -74,8 +76,7 @@ static const struct option options[] = {
     {NULL, 0, NULL, 0},
 };
 
-/* ---- pages -----------------------------------------------------------------
- */
+/* ---- pages ------------------------------------------------------------- */
 
 static enum store_verdict
 want(void *arg, const struct store_event *e)
@@ -129,7 +130,7 @@ static enum status
 check_bounds(struct tail *t)
 {
 	struct store_bounds b;
-	enum status st = store_reader_bounds(t->reader, &b);
+	enum status st = store_reader_bounds(t->log.reader, &b);
 
 	if (st == ST_OK && b.oldest > t->position + 1) {
 		tell_gap(t, b.oldest);
@@ -151,7 +152,7 @@ read_page(struct tail *t, bool *end)
 	enum status st;
 
 	buf_clear(&t->out);
-	st = store_read(t->reader, &page);
+	st = store_read(t->log.reader, &page);
 	*end = page.end || t->left == 0;
 	if (page.first_id > t->position + 1)
 		tell_gap(t, page.first_id);
@@ -183,8 +184,7 @@ drain(struct tail *t)
 	return st;
 }
 
-/* ---- the log
- * ----------------------------------------------------------------- */
+/* ---- the log ----------------------------------------------------------- */
 
 static enum status
 newest(struct tail *t, const struct store_bounds *b, int n)
@@ -200,14 +200,14 @@ newest(struct tail *t, const struct store_bounds *b, int n)
 		t->position = b->head;
 		return ST_OK;
 	}
-	return store_newest(t->reader, &page, n, &t->position);
+	return store_newest(t->log.reader, &page, n, &t->position);
 }
 
 static enum status
 start(struct tail *t, int n)
 {
 	struct store_bounds b;
-	enum status st = store_reader_bounds(t->reader, &b);
+	enum status st = store_reader_bounds(t->log.reader, &b);
 
 	if (st != ST_OK)
 		return st;
@@ -236,39 +236,24 @@ start(struct tail *t, int n)
 	return ST_OK;
 }
 
-/* The log is there again: is it the same one? */
-static enum status
-resume(struct tail *t)
+/* The log is there again, with these ends: is it the same one? */
+static void
+resume(struct tail *t, const struct store_bounds *b)
 {
-	struct store_bounds b;
-	enum status st = store_reader_bounds(t->reader, &b);
-
-	if (st != ST_OK)
-		return st;
-	if (strcmp(t->generation, b.generation) != 0 || t->position > b.head) {
+	if (strcmp(t->generation, b->generation) != 0 ||
+	    t->position > b->head) {
 		cli_say("this is another log (generation %s, it was %s); going "
 			"on from %" PRId64,
-		    b.generation, t->generation, b.oldest);
-		memcpy(t->generation, b.generation, sizeof(t->generation));
-		t->position = b.oldest - 1;
+		    b->generation, t->generation, b->oldest);
+		memcpy(t->generation, b->generation, sizeof(t->generation));
+		t->position = b->oldest - 1;
 	} else {
 		cli_say("the log is back; going on from position %" PRId64,
 		    t->position);
 	}
-	return ST_OK;
 }
 
-/* Says why the log cannot be read, once, and lets go of it. */
-static void
-lose_log(struct tail *t, enum status st)
-{
-	cli_say("lost the log %s: %s; trying again", t->cli->conf.database,
-	    st == ST_MOVED ? "it was replaced" : store_reader_error(t->reader));
-	store_reader_close(&t->reader);
-}
-
-/* ---- following
- * ----------------------------------------------------------------- */
+/* ---- following --------------------------------------------------------- */
 
 static void
 connect_pubd(struct tail *t)
@@ -318,19 +303,15 @@ wait_a_while(struct tail *t)
 	return ST_OK;
 }
 
-/* Opens the log again when it can. */
-static enum status
+/* Opens the log again when it can; why it cannot was said when it was lost. */
+static void
 reopen(struct tail *t)
 {
-	struct store_options o = cli_store(t->cli);
+	struct store_bounds b;
 	struct errmsg err;
-	enum status st;
 
-	cli_pause_us(RECONNECT_US / 4);
-	st = store_reader_open(&t->reader, &o, &err);
-	if (st == ST_OK && resume(t) != ST_OK)
-		store_reader_close(&t->reader);
-	return ST_OK;
+	if (store_keep_retry(&t->log, clock_mono_us(), &b, &err) == ST_OK)
+		resume(t, &b);
 }
 
 /* Shows what is new, if anything is; a log that goes away is waited for. */
@@ -338,25 +319,25 @@ static enum status
 look(struct tail *t)
 {
 	bool changed = false;
+	struct errmsg why;
 	enum status st;
 
-	if (t->reader == NULL)
-		return reopen(t);
-	st = store_reader_check(t->reader);
-	if (st == ST_OK)
-		st = store_reader_changed(t->reader, &changed);
+	if (t->log.reader == NULL) {
+		reopen(t);
+		return ST_OK;
+	}
+	st = store_keep_look(&t->log, &changed);
 	t->behind = t->behind || changed;
 	if (st == ST_OK && t->behind) {
 		st = drain(t);
 		t->behind = st != ST_OK;
 	}
-	if (st == ST_BUSY)
-		return ST_OK;
-	if (st != ST_OK && st != ST_END && st != ST_FULL) {
-		lose_log(t, st);
-		return ST_OK;
-	}
-	return st;
+	if (st == ST_END || st == ST_FULL)
+		return st;
+	if (store_keep_failed(&t->log, st, clock_mono_us(), &why))
+		cli_say("lost the log %s: %s; trying again",
+		    t->cli->conf.database, why.text);
+	return ST_OK;
 }
 
 static enum status
@@ -372,8 +353,7 @@ follow(struct tail *t)
 	return st;
 }
 
-/* ---- the command
- * ----------------------------------------------------------------- */
+/* ---- the command ------------------------------------------------------- */
 
 static enum cli_exit
 end(struct tail *t, enum status st)
@@ -385,7 +365,7 @@ end(struct tail *t, enum status st)
 	else if (st == ST_IO || st == ST_FULL || st == ST_NOMEM)
 		code = CLI_FAILED;
 	cli_link_close(&t->link);
-	store_reader_close(&t->reader);
+	store_keep_fini(&t->log);
 	buf_fini(&t->out);
 	return code;
 }
@@ -406,7 +386,7 @@ show(struct tail *t, int n)
 	}
 	if (st != ST_OK && st != ST_END && st != ST_FULL) {
 		cli_say("cannot read the log %s: %s", t->cli->conf.database,
-		    store_reader_error(t->reader));
+		    store_reader_error(t->log.reader));
 		return ST_IO;
 	}
 	return st;
@@ -415,10 +395,11 @@ show(struct tail *t, int n)
 static enum cli_exit
 tail(struct tail *t, int n)
 {
-	struct store_options o = cli_store(t->cli);
 	struct errmsg err = {""};
-	enum status st = store_reader_open(&t->reader, &o, &err);
+	enum status st;
 
+	t->log = STORE_KEEP(cli_store(t->cli), REOPEN_US, REOPEN_US);
+	st = store_keep_start(&t->log, NULL, BUSY_WAIT_US, &err);
 	if (st != ST_OK) {
 		cli_say("%s", err.text);
 		return CLI_FAILED;
@@ -427,7 +408,7 @@ tail(struct tail *t, int n)
 		bool changed;
 
 		/* From here on, changes are noticed. */
-		status_ignore(store_reader_changed(t->reader, &changed));
+		status_ignore(store_reader_changed(t->log.reader, &changed));
 	}
 	st = show(t, n);
 	if (st == ST_OK && t->follow)
