@@ -33,13 +33,14 @@ static enum status
 put_form(const struct scrape *s, enum form form, struct buf *body,
     struct span *type)
 {
-	enum status st;
+	size_t start = body->len;
 
 	switch (form) {
 	case FORM_JSON:
 		*type = SPAN(JSON_TYPE);
-		st = scrape_json(s, body);
-		return st == ST_OK ? buf_append(body, SPAN("\n")) : st;
+		buf_note(body, scrape_json(s, body));
+		buf_add(body, SPAN("\n"));
+		return buf_finish(body, start);
 	case FORM_OPENMETRICS:
 		*type = SPAN(EXPOSITION_OPEN_TYPE);
 		return exposition_put(s->metrics, EXPOSITION_OPEN, body);

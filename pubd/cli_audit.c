@@ -130,7 +130,7 @@ find_channel(struct audit *a, struct span name)
 }
 
 static struct channel *
-add_channel(struct audit *a, struct span name)
+remember_channel(struct audit *a, struct span name)
 {
 	struct channel *c = calloc(1, sizeof(*c));
 
@@ -156,7 +156,7 @@ check_link(struct audit *a, const struct store_event *e)
 		/* What it names was deleted, or nothing was retained then. */
 		if (e->prev < 0 || e->prev >= a->first_id)
 			wrong_prev(a, e, 0);
-		c = add_channel(a, e->channel);
+		c = remember_channel(a, e->channel);
 		if (c == NULL)
 			return ST_NOMEM;
 	} else if (e->prev != c->last_id) {
@@ -185,7 +185,7 @@ check_time(struct audit *a, const struct store_event *e)
 }
 
 static enum status
-take(void *arg, const struct store_event *e)
+audit_event(void *arg, const struct store_event *e)
 {
 	struct audit *a = arg;
 	size_t at;
@@ -255,7 +255,7 @@ open_log(struct audit *a, const struct store_options *o, struct errmsg *err)
 }
 
 static enum status
-read_events(struct audit *a)
+audit_events(struct audit *a)
 {
 	uint64_t deadline = clock_mono_us() + BUSY_WAIT_US;
 	enum status st = ST_OK;
@@ -264,7 +264,7 @@ read_events(struct audit *a)
 		struct store_page page = {
 		    .upto_id = a->b.head,
 		    .max_rows = PAGE_ROWS,
-		    .take = take,
+		    .take = audit_event,
 		    .arg = a,
 		};
 		int64_t before = a->expected_id;
@@ -347,7 +347,7 @@ audit_log(struct audit *a)
 	a->expected_id = a->b.oldest;
 	a->max_ts_ms = clock_real_ms() + DAY_MS;
 	check_generation(a);
-	st = read_events(a);
+	st = audit_events(a);
 	if (st == ST_OK && a->expected_id <= a->b.head) {
 		wrong_id(a, a->b.head + 1);
 		a->expected_id = a->b.head + 1;
@@ -358,7 +358,7 @@ audit_log(struct audit *a)
 }
 
 static enum cli_exit
-report(const struct audit *a)
+audit_report(const struct audit *a)
 {
 	if (a->n_faults > SHOW_FAULTS)
 		(void)printf("... and %" PRId64 " more\n",
@@ -395,7 +395,7 @@ forget_channels(struct audit *a)
 }
 
 static enum cli_exit
-run(const struct cli *cli, int argc, char **argv)
+audit_run(const struct cli *cli, int argc, char **argv)
 {
 	struct store_options o = cli_store(cli);
 	struct audit a = {.cli = cli};
@@ -414,7 +414,7 @@ run(const struct cli *cli, int argc, char **argv)
 	}
 	st = audit_log(&a);
 	if (st == ST_OK)
-		code = report(&a);
+		code = audit_report(&a);
 	else
 		cli_say("cannot audit %s beyond id %" PRId64 ": %s",
 		    cli->conf.database, a.expected_id - 1,
@@ -429,5 +429,5 @@ const struct cli_command cli_audit = {
     .name = "audit",
     .summary = "prove that the log is whole",
     .help = help_text,
-    .run = run,
+    .run = audit_run,
 };

@@ -32,31 +32,41 @@ static const struct option options[] = {
     {NULL, 0, NULL, 0},
 };
 
+static void
+add_text(struct buf *out, struct span name, int64_t last_id)
+{
+	buf_addf(out, "%12" PRId64 "  ", last_id);
+	buf_note(out, cli_put_visible(out, name));
+}
+
+static void
+add_json(struct buf *out, struct span name, int64_t last_id)
+{
+	size_t from = out->len;
+
+	buf_add(out, SPAN("{\"channel\":"));
+	jsontext_add_quoted(out, name);
+	buf_addf(out, ",\"last_id\":%" PRId64 "}", last_id);
+	if (buf_status(out) == ST_OK)
+		buf_note(out, cli_escape_json(out, from));
+}
+
 static enum status
-add(void *arg, struct span name, int64_t last_id)
+add_listed(void *arg, struct span name, int64_t last_id)
 {
 	struct list *l = arg;
-	size_t from = l->out.len;
-	enum status st;
+	size_t start = l->out.len;
 
 	if (last_id < l->oldest)
 		return ST_OK; /* retention will forget it */
 	if (l->pattern.p != NULL && !name_pattern_match(l->pattern, name))
 		return ST_OK;
-	if (!l->json) {
-		st = buf_printf(&l->out, "%12" PRId64 "  ", last_id);
-		if (st == ST_OK)
-			st = cli_put_visible(&l->out, name);
-		return st == ST_OK ? buf_append(&l->out, SPAN("\n")) : st;
-	}
-	st = buf_append(&l->out, SPAN("{\"channel\":"));
-	if (st == ST_OK)
-		st = jsontext_quote(&l->out, name);
-	if (st == ST_OK)
-		st = buf_printf(&l->out, ",\"last_id\":%" PRId64 "}", last_id);
-	if (st == ST_OK)
-		st = cli_escape_json(&l->out, from);
-	return st == ST_OK ? buf_append(&l->out, SPAN("\n")) : st;
+	if (l->json)
+		add_json(&l->out, name, last_id);
+	else
+		add_text(&l->out, name, last_id);
+	buf_add(&l->out, SPAN("\n"));
+	return buf_finish(&l->out, start);
 }
 
 static enum status
@@ -72,7 +82,7 @@ read_list(const struct cli *cli, struct list *l, struct errmsg *err)
 	st = store_reader_bounds(r, &b);
 	if (st == ST_OK) {
 		l->oldest = b.oldest;
-		st = store_channels(r, add, l);
+		st = store_channels(r, add_listed, l);
 	}
 	if (st != ST_OK)
 		errmsg_set(err, "cannot read the channels of %s: %s",
@@ -84,7 +94,7 @@ read_list(const struct cli *cli, struct list *l, struct errmsg *err)
 }
 
 static enum cli_exit
-list(const struct cli *cli, struct list *l)
+channels_list(const struct cli *cli, struct list *l)
 {
 	struct errmsg err = {""};
 	enum cli_exit code = CLI_OK;
@@ -105,7 +115,7 @@ list(const struct cli *cli, struct list *l)
 }
 
 static enum cli_exit
-run(const struct cli *cli, int argc, char **argv)
+channels_run(const struct cli *cli, int argc, char **argv)
 {
 	struct list l = {.pattern = SPAN_NONE};
 	int o;
@@ -124,12 +134,12 @@ run(const struct cli *cli, int argc, char **argv)
 		    argv[argc - 1]);
 		return cli_usage('?');
 	}
-	return list(cli, &l);
+	return channels_list(cli, &l);
 }
 
 const struct cli_command cli_channels = {
     .name = "channels",
     .summary = "list the channels that hold events",
     .help = help_text,
-    .run = run,
+    .run = channels_run,
 };

@@ -109,7 +109,7 @@ is_past(const struct check *c, int f, enum check_level level)
 }
 
 static void
-judge(struct check *c, int f)
+judge_figure(struct check *c, int f)
 {
 	const struct row *row = &rows[f];
 	char text[CLI_SIZE_BYTES];
@@ -129,51 +129,46 @@ judge(struct check *c, int f)
 }
 
 /* Those of one level, in the order in which they were found. */
-static enum status
+static void
 put_problems(const struct check *c, enum check_level level, bool *first,
     struct buf *out)
 {
-	enum status st = ST_OK;
 	int i;
 
-	for (i = 0; st == ST_OK && i < c->n_problems; i++) {
+	for (i = 0; i < c->n_problems; i++) {
 		if (c->problem[i].level != level)
 			continue;
 		if (!*first)
-			st = buf_append(out, SPAN("; "));
-		if (st == ST_OK)
-			st = cli_put_visible(out, span_str(c->problem[i].text));
+			buf_add(out, SPAN("; "));
+		buf_note(out,
+		    cli_put_visible(out, span_str(c->problem[i].text)));
 		*first = false;
 	}
-	return st;
 }
 
 /* One limit: "N" alerts above it, "N:" below it. */
-static enum status
+static void
 put_limit(const struct check *c, int f, enum check_level level, struct buf *out)
 {
 	int64_t limit = c->limit[f][level - CHECK_WARNING];
 
 	if (limit == 0)
-		return buf_append(out, SPAN(";"));
-	return buf_printf(out, ";%" PRId64 "%s", limit * rows[f].per,
-	    rows[f].below ? ":" : "");
+		buf_add(out, SPAN(";"));
+	else
+		buf_addf(out, ";%" PRId64 "%s", limit * rows[f].per,
+		    rows[f].below ? ":" : "");
 }
 
-static enum status
+static void
 put_figure(const struct check *c, int f, struct buf *out)
 {
-	enum status st;
-
 	if (!c->known[f])
-		return ST_OK;
-	st = buf_printf(out, " %s=%" PRId64 "%s", rows[f].name, c->value[f],
+		return;
+	buf_addf(out, " %s=%" PRId64 "%s", rows[f].name, c->value[f],
 	    rows[f].uom);
-	if (st == ST_OK)
-		st = put_limit(c, f, CHECK_WARNING, out);
-	if (st == ST_OK)
-		st = put_limit(c, f, CHECK_CRITICAL, out);
-	return st == ST_OK ? buf_append(out, SPAN(";0")) : st;
+	put_limit(c, f, CHECK_WARNING, out);
+	put_limit(c, f, CHECK_CRITICAL, out);
+	buf_add(out, SPAN(";0"));
 }
 
 static enum check_level
@@ -199,22 +194,21 @@ check_put(struct check *c, const char *well, const char *more, struct buf *out,
 	    "UNKNOWN"};
 	static const enum check_level order[] = {CHECK_CRITICAL, CHECK_UNKNOWN,
 	    CHECK_WARNING};
+	size_t i, start = out->len;
 	bool first = true;
-	enum status st;
-	size_t i;
 	int f;
 
 	for (f = 0; f < CHECK_FIGURES; f++)
-		judge(c, f);
+		judge_figure(c, f);
 	*level = worst(c);
-	st = buf_printf(out, "WALCAST %s - ", names[*level]);
-	for (i = 0; st == ST_OK && i < sizeof(order) / sizeof(order[0]); i++)
-		st = put_problems(c, order[i], &first, out);
-	if (st == ST_OK && first)
-		st = cli_put_visible(out, span_str(well));
-	if (st == ST_OK)
-		st = buf_append(out, SPAN(" |"));
-	for (f = 0; st == ST_OK && f < CHECK_FIGURES; f++)
-		st = put_figure(c, f, out);
-	return st == ST_OK ? buf_printf(out, " %s", more) : st;
+	buf_addf(out, "WALCAST %s - ", names[*level]);
+	for (i = 0; i < sizeof(order) / sizeof(order[0]); i++)
+		put_problems(c, order[i], &first, out);
+	if (first)
+		buf_note(out, cli_put_visible(out, span_str(well)));
+	buf_add(out, SPAN(" |"));
+	for (f = 0; f < CHECK_FIGURES; f++)
+		put_figure(c, f, out);
+	buf_addf(out, " %s", more);
+	return buf_finish(out, start);
 }

@@ -13,48 +13,36 @@ enum status
 cli_event_text(struct buf *out, const struct store_event *e)
 {
 	char when[CLI_TIME_BYTES];
-	enum status st;
+	size_t start = out->len;
 
-	st = buf_printf(out, "%" PRId64 " %s ", e->id,
-	    cli_time(when, e->ts_ms));
-	if (st == ST_OK)
-		st = cli_put_visible(out, e->channel);
-	if (st == ST_OK)
-		st = buf_append(out, SPAN(" "));
-	if (st == ST_OK)
-		st = cli_put_visible(out, e->event);
-	if (st == ST_OK)
-		st = buf_append(out, SPAN(" "));
-	if (st == ST_OK)
-		st = cli_put_visible(out, e->data);
-	return st == ST_OK ? buf_append(out, SPAN("\n")) : st;
+	buf_addf(out, "%" PRId64 " %s ", e->id, cli_time(when, e->ts_ms));
+	buf_note(out, cli_put_visible(out, e->channel));
+	buf_add(out, SPAN(" "));
+	buf_note(out, cli_put_visible(out, e->event));
+	buf_add(out, SPAN(" "));
+	buf_note(out, cli_put_visible(out, e->data));
+	buf_add(out, SPAN("\n"));
+	return buf_finish(out, start);
 }
 
 enum status
 cli_event_json(struct buf *out, const struct store_event *e)
 {
-	size_t from = out->len;
-	enum status st;
+	size_t start = out->len;
 
-	st = buf_printf(out, "{\"id\":%" PRId64 ",\"ts\":%" PRId64, e->id,
-	    e->ts_ms);
-	if (st == ST_OK)
-		st = cli_put_member(out, "channel", e->channel);
-	if (st == ST_OK)
-		st = cli_put_member(out, "event", e->event);
-	if (st == ST_OK)
-		st = cli_put_member(out, "key", e->key);
-	if (st == ST_OK)
-		st = cli_put_member(out, "trace", e->trace);
-	if (st == ST_OK)
-		st = buf_printf(out,
-		    ",\"prev\":%" PRId64 ",\"data\":", e->prev);
-	if (st == ST_OK)
-		st = event_is_json(e) ? jsontext_compact(out, e->data)
-				      : jsontext_quote(out, e->data);
-	if (st == ST_OK)
-		st = buf_append(out, SPAN("}"));
-	if (st == ST_OK)
-		st = cli_escape_json(out, from);
-	return st == ST_OK ? buf_append(out, SPAN("\n")) : st;
+	buf_addf(out, "{\"id\":%" PRId64 ",\"ts\":%" PRId64, e->id, e->ts_ms);
+	buf_note(out, cli_put_member(out, "channel", e->channel));
+	buf_note(out, cli_put_member(out, "event", e->event));
+	buf_note(out, cli_put_member(out, "key", e->key));
+	buf_note(out, cli_put_member(out, "trace", e->trace));
+	buf_addf(out, ",\"prev\":%" PRId64 ",\"data\":", e->prev);
+	if (event_is_json(e))
+		jsontext_add_compact(out, e->data);
+	else
+		jsontext_add_quoted(out, e->data);
+	buf_add(out, SPAN("}"));
+	if (buf_status(out) == ST_OK)
+		buf_note(out, cli_escape_json(out, start));
+	buf_add(out, SPAN("\n"));
+	return buf_finish(out, start);
 }

@@ -20,7 +20,7 @@
 
 #define MAX_BYTES (64u << 20)
 
-struct report {
+struct status_report {
 	bool json, checking;
 	struct check check;
 	int64_t now_ms;
@@ -30,7 +30,6 @@ struct report {
 	struct errmsg log_err, status_err;
 	struct buf rows;   /* the processes, as they are to be shown */
 	struct buf totals; /* counters of those that are gone, JSON */
-	enum status rows_st;
 	int64_t n_pubd, n_workers, n_dead, streams; /* live ones, by role */
 };
 
@@ -87,7 +86,7 @@ file_bytes(const char *path, const char *suffix)
 }
 
 static void
-gather_log(struct report *r, const struct cli *cli)
+gather_log(struct status_report *r, const struct cli *cli)
 {
 	struct store_options o = cli_store(cli);
 	struct store_reader *reader = NULL;
@@ -144,7 +143,7 @@ note_ping(struct check *c, const struct statusdb_row *row, int64_t age_ms)
 
 /* The age is that of the freshest, alive or not. */
 static void
-count_pubd(struct report *r, const struct statusdb_row *row)
+count_pubd(struct status_report *r, const struct statusdb_row *row)
 {
 	struct check *c = &r->check;
 	int64_t age_ms = statusdb_age_ms(row, r->now_ms);
@@ -157,7 +156,7 @@ count_pubd(struct report *r, const struct statusdb_row *row)
 }
 
 static void
-count(struct report *r, const struct statusdb_row *row)
+count_row(struct status_report *r, const struct statusdb_row *row)
 {
 	if (span_eq(row->role, SPAN("pubd")))
 		count_pubd(r, row);
@@ -178,14 +177,13 @@ shown(struct span s, int n)
 	return s.len > (size_t)n ? n : (int)s.len;
 }
 
-static enum status
-put_text(struct report *r, const struct statusdb_row *row)
+static void
+add_row_text(struct status_report *r, const struct statusdb_row *row)
 {
 	char up[CLI_SIZE_BYTES], seen[CLI_SIZE_BYTES], line[160];
-	enum status st = ST_OK;
 
 	if (r->rows.len == 0)
-		st = buf_append(&r->rows,
+		buf_add(&r->rows,
 		    SPAN("\nROLE         PID  VERSION         UP   SEEN AGO"
 			 "  STREAMS        HEAD      CURSOR\n"));
 	(void)snprintf(line, sizeof(line),
@@ -196,70 +194,59 @@ put_text(struct report *r, const struct statusdb_row *row)
 	    cli_age(seen, statusdb_age_ms(row, r->now_ms)), row->streams,
 	    row->head, row->cursor,
 	    statusdb_is_live(row, r->now_ms) ? "" : "  DEAD");
-	if (st == ST_OK)
-		st = cli_put_visible(&r->rows, span_str(line));
-	return st == ST_OK ? buf_append(&r->rows, SPAN("\n")) : st;
+	buf_note(&r->rows, cli_put_visible(&r->rows, span_str(line)));
+	buf_add(&r->rows, SPAN("\n"));
 }
 
-static enum status
-put_json(struct report *r, const struct statusdb_row *row)
+static void
+add_row_json(struct status_report *r, const struct statusdb_row *row)
 {
 	struct buf *out = &r->rows;
 	size_t from = out->len;
-	enum status st = ST_OK;
 
 	if (out->len > 0)
-		st = buf_append(out, SPAN(","));
-	if (st == ST_OK)
-		st = buf_append(out, SPAN("{\"name\":"));
-	if (st == ST_OK)
-		st = jsontext_quote(out, row->name);
-	if (st == ST_OK)
-		st = buf_append(out, SPAN(",\"role\":"));
-	if (st == ST_OK)
-		st = jsontext_quote(out, row->role);
-	if (st == ST_OK)
-		st = buf_append(out, SPAN(",\"version\":"));
-	if (st == ST_OK)
-		st = jsontext_quote(out, row->version);
-	if (st == ST_OK)
-		st = buf_printf(out,
-		    ",\"pid\":%" PRId64 ",\"started_ms\":%" PRId64
-		    ",\"seen_ms\":%" PRId64 ",\"age_ms\":%" PRId64
-		    ",\"alive\":%s,\"head\":%" PRId64 ",\"cursor\":%" PRId64
-		    ",\"streams\":%" PRId64 ",\"counters\":",
-		    row->pid, row->started_ms, row->seen_ms,
-		    statusdb_age_ms(row, r->now_ms),
-		    statusdb_is_live(row, r->now_ms) ? "true" : "false",
-		    row->head, row->cursor, row->streams);
-	if (st == ST_OK)
-		st = buf_append(out, row->counters);
-	if (st == ST_OK)
-		st = buf_append(out, SPAN(",\"gauges\":"));
-	if (st == ST_OK)
-		st = buf_append(out, row->gauges);
-	if (st == ST_OK)
-		st = buf_append(out, SPAN("}"));
-	return st == ST_OK ? cli_escape_json(out, from) : st;
+		buf_add(out, SPAN(","));
+	buf_add(out, SPAN("{\"name\":"));
+	jsontext_add_quoted(out, row->name);
+	buf_add(out, SPAN(",\"role\":"));
+	jsontext_add_quoted(out, row->role);
+	buf_add(out, SPAN(",\"version\":"));
+	jsontext_add_quoted(out, row->version);
+	buf_addf(out,
+	    ",\"pid\":%" PRId64 ",\"started_ms\":%" PRId64
+	    ",\"seen_ms\":%" PRId64 ",\"age_ms\":%" PRId64
+	    ",\"alive\":%s,\"head\":%" PRId64 ",\"cursor\":%" PRId64
+	    ",\"streams\":%" PRId64 ",\"counters\":",
+	    row->pid, row->started_ms, row->seen_ms,
+	    statusdb_age_ms(row, r->now_ms),
+	    statusdb_is_live(row, r->now_ms) ? "true" : "false", row->head,
+	    row->cursor, row->streams);
+	buf_add(out, row->counters);
+	buf_add(out, SPAN(",\"gauges\":"));
+	buf_add(out, row->gauges);
+	buf_add(out, SPAN("}"));
+	if (buf_status(out) == ST_OK)
+		buf_note(out, cli_escape_json(out, from));
 }
 
 static void
 add_row(void *arg, const struct statusdb_row *row)
 {
-	struct report *r = arg;
+	struct status_report *r = arg;
 
 	if (span_eq(row->name, SPAN(STATUSDB_TOTALS))) {
-		if (r->rows_st == ST_OK)
-			r->rows_st = buf_append(&r->totals, row->counters);
+		buf_add(&r->totals, row->counters);
 		return;
 	}
-	count(r, row);
-	if (r->rows_st == ST_OK)
-		r->rows_st = r->json ? put_json(r, row) : put_text(r, row);
+	count_row(r, row);
+	if (r->json)
+		add_row_json(r, row);
+	else
+		add_row_text(r, row);
 }
 
 static void
-gather_status(struct report *r, const struct cli *cli)
+gather_status(struct status_report *r, const struct cli *cli)
 {
 	struct statusdb *s = NULL;
 
@@ -278,14 +265,14 @@ gather_status(struct report *r, const struct cli *cli)
 /* ---- showing ------------------------------------------------------------ */
 
 static void
-show_rows(const struct report *r)
+show_rows(const struct status_report *r)
 {
 	if (r->rows.len > 0)
 		(void)fwrite(buf_span(&r->rows).p, 1, r->rows.len, stdout);
 }
 
 static void
-show_text(const struct report *r, const struct cli *cli)
+show_text(const struct status_report *r, const struct cli *cli)
 {
 	char db[CLI_SIZE_BYTES], wal[CLI_SIZE_BYTES];
 
@@ -306,7 +293,7 @@ show_text(const struct report *r, const struct cli *cli)
 }
 
 static void
-show_json(const struct report *r)
+show_json(const struct status_report *r)
 {
 	(void)printf("{\"generation\":\"%s\",\"head\":%" PRId64
 		     ",\"oldest\":%" PRId64 ",\"events\":%" PRId64
@@ -322,15 +309,19 @@ show_json(const struct report *r)
 }
 
 static enum cli_exit
-show(const struct report *r, const struct cli *cli)
+status_show(const struct status_report *r, const struct cli *cli)
 {
+	enum status st;
+
 	if (r->log_st != ST_OK) {
 		cli_say("%s", r->log_err.text);
 		return CLI_FAILED;
 	}
-	if (r->rows_st != ST_OK) {
-		cli_say("too many processes to show: %s",
-		    status_name(r->rows_st));
+	st = buf_status(&r->rows);
+	if (st == ST_OK)
+		st = buf_status(&r->totals);
+	if (st != ST_OK) {
+		cli_say("too many processes to show: %s", status_name(st));
 		return CLI_FAILED;
 	}
 	if (r->json)
@@ -353,7 +344,7 @@ level_of(enum status st, const char *database)
 }
 
 static void
-judge_state(struct report *r, const struct conf *c)
+judge_state(struct status_report *r, const struct conf *c)
 {
 	struct check *ck = &r->check;
 	char size[CLI_SIZE_BYTES];
@@ -380,7 +371,7 @@ judge_state(struct report *r, const struct conf *c)
 }
 
 static void
-set_figures(struct report *r, const struct conf *c)
+set_figures(struct status_report *r, const struct conf *c)
 {
 	int64_t free_bytes;
 
@@ -394,7 +385,7 @@ set_figures(struct report *r, const struct conf *c)
 }
 
 static enum cli_exit
-put_check(struct report *r, const char *well, const char *more)
+put_check(struct status_report *r, const char *well, const char *more)
 {
 	enum check_level level = CHECK_UNKNOWN;
 	struct buf line;
@@ -409,7 +400,7 @@ put_check(struct report *r, const char *well, const char *more)
 }
 
 static enum cli_exit
-check(struct report *r, const struct cli *cli)
+status_check(struct status_report *r, const struct cli *cli)
 {
 	char well[160], more[160], age[CLI_SIZE_BYTES];
 
@@ -430,7 +421,7 @@ check(struct report *r, const struct cli *cli)
 
 /* Returns 0, 'h' when help is asked for, '?' when something is wrong (said). */
 static int
-parse(struct report *r, int argc, char **argv)
+parse(struct status_report *r, int argc, char **argv)
 {
 	int o, i = 0, result = 0;
 
@@ -459,14 +450,14 @@ parse(struct report *r, int argc, char **argv)
 
 /* A monitoring system takes any other exit status as critical. */
 static enum cli_exit
-give_up(struct report *r, const char *why)
+give_up(struct status_report *r, const char *why)
 {
 	check_problem(&r->check, CHECK_UNKNOWN, "%s", why);
 	return put_check(r, "", "");
 }
 
 static enum cli_exit
-look(struct report *r, const struct cli *cli)
+status_look(struct status_report *r, const struct cli *cli)
 {
 	enum cli_exit code;
 
@@ -474,16 +465,16 @@ look(struct report *r, const struct cli *cli)
 	buf_init(&r->totals, MAX_BYTES);
 	gather_log(r, cli);
 	gather_status(r, cli);
-	code = r->checking ? check(r, cli) : show(r, cli);
+	code = r->checking ? status_check(r, cli) : status_show(r, cli);
 	buf_fini(&r->rows);
 	buf_fini(&r->totals);
 	return code;
 }
 
 static enum cli_exit
-run(const struct cli *cli, int argc, char **argv)
+status_run(const struct cli *cli, int argc, char **argv)
 {
-	struct report r = {.now_ms = clock_real_ms()};
+	struct status_report r = {.now_ms = clock_real_ms()};
 	int wrong;
 
 	check_init(&r.check);
@@ -494,7 +485,7 @@ run(const struct cli *cli, int argc, char **argv)
 	if (wrong != 0)
 		return cli_usage(wrong);
 	if (cli->conf_st == ST_OK)
-		return look(&r, cli);
+		return status_look(&r, cli);
 	if (r.checking)
 		return give_up(&r, cli->conf_err.text);
 	cli_say("%s", cli->conf_err.text);
@@ -506,5 +497,5 @@ const struct cli_command cli_status = {
     .summary = "what the log holds, who serves it",
     .help = help_text,
     .any_conf = true,
-    .run = run,
+    .run = status_run,
 };
