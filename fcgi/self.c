@@ -9,7 +9,7 @@
 #include "log.h"
 #include "proc.h"
 #include "pubd_link.h"
-#include "report.h"
+#include "wire.h"
 
 #define REPORT_US    1000000
 #define LAST_WAIT_MS 200
@@ -34,14 +34,15 @@ static void
 report(struct self *s, bool last)
 {
 	/* It holds no streams and has no place in the log. */
-	const struct report r = {.role = s->options.role,
+	struct wire_report r = {.role = span_str(s->options.role),
 	    .started_ms = s->started_ms,
 	    .figures = &s->figures};
 	struct buf b;
 
 	fill(s);
-	buf_init(&b, REPORT_BYTES_MAX);
-	if (report_line(&r, &b) != ST_OK)
+	proc_report(&r);
+	buf_init(&b, WIRE_MAX_REPORT);
+	if (wire_put_report(&b, &r) != ST_OK)
 		log_warnx("a report did not get the memory that it needs");
 	else if (last)
 		pubd_link_send_last(s->link, buf_span(&b), LAST_WAIT_MS);

@@ -4,7 +4,7 @@
 
 #include "clock.h"
 #include "proc.h"
-#include "report.h"
+#include "wire.h"
 
 #define SHORT_SECONDS 5
 #define SLOTS_US      1000 /* of one report to count slots */
@@ -207,12 +207,12 @@ tally_report(struct tally *t, const struct tally_parts *p, struct buf *out)
 {
 	const struct hub_counters *h = hub_counters(p->hub);
 	struct figures *f = &t->figures;
-	const struct report r = {
-	    .role = t->role,
+	struct wire_report r = {
+	    .role = span_str(t->role),
 	    .started_ms = t->started_ms,
 	    .head = hub_bounds(p->hub)->head,
 	    .cursor = hub_head(p->hub),
-	    .n_streams = hub_n_streams(p->hub),
+	    .streams = (int64_t)hub_n_streams(p->hub),
 	    .figures = f,
 	};
 
@@ -224,5 +224,6 @@ tally_report(struct tally *t, const struct tally_parts *p, struct buf *out)
 	set_slots(f, p);
 	set_process(t, p);
 	set_windows(t, p);
-	return report_line(&r, out);
+	proc_report(&r);
+	return wire_put_report(out, &r);
 }

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "jsontext.h"
+#include "wire.h"
 
 static struct span
 copy(char *to, size_t max, struct span from)
@@ -41,24 +41,16 @@ traced_add(struct traced_set *t, const struct store_event *e, size_t n_streams,
 enum status
 traced_line(const struct traced *t, uint64_t end_us, struct buf *out)
 {
-	enum status st = buf_append(out,
-	    SPAN("{\"op\":\"span\",\"name\":\"dispatch\",\"trace\":"));
+	const struct wire_span s = {
+	    .trace = t->trace,
+	    .channel = t->channel,
+	    .type = t->type,
+	    .start_us = (int64_t)t->start_us,
+	    .end_us = (int64_t)end_us,
+	    .id = t->id,
+	    .bytes = (int64_t)t->n_bytes,
+	    .streams = (int64_t)t->n_streams,
+	};
 
-	if (st == ST_OK)
-		st = jsontext_quote(out, t->trace);
-	if (st == ST_OK)
-		st = buf_append(out, SPAN(",\"channel\":"));
-	if (st == ST_OK)
-		st = jsontext_quote(out, t->channel);
-	if (st == ST_OK)
-		st = buf_append(out, SPAN(",\"type\":"));
-	if (st == ST_OK)
-		st = jsontext_quote(out, t->type);
-	if (st != ST_OK)
-		return st;
-	return buf_printf(out,
-	    ",\"start_us\":%llu,\"end_us\":%llu,\"id\":%lld,"
-	    "\"bytes\":%zu,\"streams\":%zu}",
-	    (unsigned long long)t->start_us, (unsigned long long)end_us,
-	    (long long)t->id, t->n_bytes, t->n_streams);
+	return wire_put_span(out, &s);
 }

@@ -30,13 +30,13 @@
 #include "loop.h"
 #include "pubd_link.h"
 #include "reply.h"
-#include "report.h"
 #include "signals.h"
 #include "slots.h"
 #include "sock.h"
 #include "tail.h"
 #include "tally.h"
 #include "traceparent.h"
+#include "wire.h"
 
 #define REPORT_US      1000000
 #define DRAIN_STEP_US  50000
@@ -159,7 +159,7 @@ report(struct worker *w, bool last)
 	struct tally_parts p = parts_of(w);
 	struct buf b;
 
-	buf_init(&b, REPORT_BYTES_MAX);
+	buf_init(&b, WIRE_MAX_REPORT);
 	if (tally_report(&w->tally, &p, &b) != ST_OK)
 		log_warnx("no memory for a report to pubd: its figures stay "
 			  "as they were");

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "wire.h"
 
 uint64_t
 proc_rss_bytes(void)
@@ -67,4 +68,15 @@ proc_figures(struct figures *f, uint64_t n_fds, uint64_t fds_limit)
 		figures_set(f, FIG_FDS_PERMILLE, n_fds * 1000 / fds_limit);
 	set_known(f, FIG_RSS, proc_rss_bytes());
 	figures_set(f, FIG_LOG_LINES_DROPPED, log_n_dropped());
+}
+
+void
+proc_report(struct wire_report *r)
+{
+	const struct log_last *last = log_last_error();
+
+	r->pid = getpid();
+	r->version = SPAN(WALCAST_VERSION);
+	r->error_ms = last->ts_ms;
+	r->error = span_str(last->text);
 }

@@ -11,6 +11,8 @@
 
 #include "figures.h"
 
+struct wire_report;
+
 /* Resident memory, bytes. */
 uint64_t proc_rss_bytes(void);
 
@@ -25,5 +27,8 @@ uint64_t proc_fds_limit(void);
  * out.  n_fds and fds_limit may be 0: not known, and then not told.
  */
 void proc_figures(struct figures *f, uint64_t n_fds, uint64_t fds_limit);
+
+/* Sets what every process says of itself: its id, version and last error. */
+void proc_report(struct wire_report *r);
 
 #endif

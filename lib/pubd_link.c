@@ -16,11 +16,12 @@
 
 #include "buf.h"
 #include "clock.h"
-#include "jsontext.h"
 #include "linesplit.h"
 #include "log.h"
 #include "random.h"
 #include "sock.h"
+#include "value.h"
+#include "wire.h"
 
 #define RETRY_MIN_US  100000
 #define RETRY_MAX_US  2000000
@@ -35,6 +36,7 @@ struct pubd_link {
 	struct pubd_link_options o;
 	struct buf in, out;
 	struct linesplit lines; /* of `in` */
+	struct values values;   /* of the line at hand */
 	uint64_t back_off_us;
 	uint64_t random;
 	bool told;    /* that pubd is not there */
@@ -96,62 +98,54 @@ link_flush(struct pubd_link *l)
 	return st == ST_OK || st == ST_AGAIN;
 }
 
-static bool
-link_get_number(struct span line, struct span name, int64_t *out)
+static enum status
+link_add_watch(struct pubd_link *l, const struct wire_watch *w)
 {
-	struct span value;
+	size_t start = l->out.len;
 
-	return jsontext_member(line, name, &value) == ST_OK &&
-	    span_to_int64(value, out);
-}
-
-static bool
-link_is_member(struct span line, struct span name, struct span value)
-{
-	struct span raw;
-
-	return jsontext_member(line, name, &raw) == ST_OK &&
-	    span_eq(raw, value);
+	buf_note(&l->out, wire_put_watch(&l->out, w));
+	buf_add(&l->out, SPAN("\n"));
+	return buf_finish(&l->out, start);
 }
 
 static enum status
 link_ask_to_watch(struct pubd_link *l)
 {
+	const struct wire_watch w = {.role = span_str(l->o.role),
+	    .timing = l->o.timing,
+	    .wake = l->o.woken != NULL};
+
 	l->asked = true;
-	return buf_printf(&l->out, "{\"op\":\"watch\",\"role\":\"%s\"%s%s}\n",
-	    l->o.role, l->o.timing ? ",\"timing\":true" : "",
-	    l->o.woken == NULL ? ",\"wake\":false" : "");
+	return link_add_watch(l, &w);
 }
 
 /* Our user may not watch as what we are. */
 static void
-link_take_refusal(struct pubd_link *l, struct span line)
+link_take_refusal(struct pubd_link *l, struct span message)
 {
-	struct span message = SPAN("\"\"");
+	const struct wire_watch anybody = {.wake = true};
+	int n = (int)(message.len > 300 ? 300 : message.len);
 
-	if (!l->refused) {
-		status_ignore(jsontext_member(line, SPAN("message"), &message));
+	if (!l->refused)
 		log_warnx("pubd takes no reports of this process, its figures "
-			  "are missing: %.*s",
-		    (int)(message.len > 300 ? 300 : message.len), message.p);
-	}
+			  "are missing: \"%.*s\"",
+		    n, message.p == NULL ? "" : message.p);
 	l->asked = false;
 	l->refused = true;
 	link_set_tracing(l, false);
 	/* When there is no room for it the tail polls. */
 	if (l->o.woken != NULL)
-		status_ignore(
-		    buf_append(&l->out, SPAN("{\"op\":\"watch\"}\n")));
+		status_ignore(link_add_watch(l, &anybody));
 	status_ignore(
 	    timer_set(l->loop, &l->retry, loop_now_us(l->loop) + ASK_AGAIN_US));
 }
 
 static void
-link_take_answer(struct pubd_link *l, struct span line)
+link_take_answer(struct pubd_link *l, const struct wire_answer *a)
 {
-	if (link_is_member(line, SPAN("ok"), SPAN("false"))) {
-		if (link_is_member(line, SPAN("error"), SPAN("\"forbidden\"")))
-			link_take_refusal(l, line);
+	if (a->ok == WIRE_FAILED) {
+		if (span_eq(a->error, SPAN("forbidden")))
+			link_take_refusal(l, a->message);
 		return;
 	}
 	if (l->refused)
@@ -159,26 +153,22 @@ link_take_answer(struct pubd_link *l, struct span line)
 	l->asked = l->refused = false;
 }
 
+/* What is no answer of pubd's is passed over: the tail polls. */
 static void
 link_take_line(struct pubd_link *l, struct span line)
 {
-	struct span value;
-	int64_t head, at_us;
-	size_t at;
+	struct wire_answer a;
 
-	if (jsontext_check(line, &at) != ST_OK || line.len == 0 ||
-	    line.p[0] != '{')
+	if (wire_get_answer(&l->values, line, &a) != ST_OK)
 		return;
-	if (l->asked && jsontext_member(line, SPAN("ok"), &value) == ST_OK)
-		link_take_answer(l, line);
-	if (!link_get_number(line, SPAN("head"), &head))
+	if (l->asked && a.ok != WIRE_NEWS)
+		link_take_answer(l, &a);
+	if (a.head < 0)
 		return;
-	if (jsontext_member(line, SPAN("trace"), &value) == ST_OK)
-		link_set_tracing(l, span_eq(value, SPAN("true")));
+	if (a.trace >= 0)
+		link_set_tracing(l, a.trace > 0);
 	if (l->o.woken != NULL)
-		l->o.woken(l->o.arg, head,
-		    link_get_number(line, SPAN("at_us"), &at_us) ? &at_us
-								 : NULL);
+		l->o.woken(l->o.arg, a.head, a.at_us < 0 ? NULL : &a.at_us);
 }
 
 static void
@@ -260,8 +250,10 @@ pubd_link_new(struct pubd_link **out, struct loop *loop,
 {
 	struct pubd_link *l = calloc(1, sizeof(*l));
 
-	if (l == NULL)
+	if (l == NULL || values_init(&l->values) != ST_OK) {
+		free(l);
 		return ST_NOMEM;
+	}
 	l->watch = (struct watch){.fd = -1, .fn = link_on_pubd};
 	l->retry.fn = link_on_retry;
 	l->loop = loop;
@@ -286,6 +278,7 @@ pubd_link_free(struct pubd_link **lp)
 	timer_cancel(l->loop, &l->retry);
 	buf_fini(&l->in);
 	buf_fini(&l->out);
+	values_fini(&l->values);
 	free(l);
 	*lp = NULL;
 }
@@ -299,15 +292,14 @@ pubd_link_connected(const struct pubd_link *l)
 bool
 pubd_link_send(struct pubd_link *l, struct span line)
 {
-	size_t before = l->out.len;
+	size_t start = l->out.len;
 	bool taken;
 
 	if (l->watch.fd < 0 || l->refused)
 		return false;
-	taken = buf_append(&l->out, line) == ST_OK &&
-	    buf_append(&l->out, SPAN("\n")) == ST_OK;
-	if (!taken)
-		buf_truncate(&l->out, before); /* those before still wait */
+	buf_add(&l->out, line);
+	buf_add(&l->out, SPAN("\n"));
+	taken = buf_finish(&l->out, start) == ST_OK; /* those before stay */
 	if (!link_flush(l)) {
 		link_hang_up(l);
 		return false;

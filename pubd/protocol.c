@@ -25,8 +25,8 @@ struct protocol {
 	struct values values;
 	struct request_event *events;
 	size_t cap_events;
-	struct report report;
-	struct report_span span;
+	struct wire_reported report;
+	struct wire_span span;
 	struct errmsg message;
 };
 
@@ -385,32 +385,22 @@ take_ref(struct protocol *p, struct span raw, struct request *r)
 /* ---- lines ------------------------------------------------------------------
  */
 
-static bool
-member_is(struct span line, struct span name, struct span value)
-{
-	struct span raw;
-
-	return jsontext_member(line, name, &raw) == ST_OK &&
-	    span_eq(raw, value);
-}
-
-/* A role written with escapes is none of ours, and has no rights. */
 static enum status
-take_watch(struct span line, struct request *r)
+protocol_take_watch(struct span line, struct request *r)
 {
-	struct span role;
+	struct wire_watch w;
 
+	wire_get_watch(line, &w);
 	r->kind = REQUEST_WATCH;
-	r->ours = jsontext_member(line, SPAN("role"), &role) == ST_OK &&
-	    role.len > 2 && report_role_ok(span_of(role.p + 1, role.len - 2));
-	r->timing = member_is(line, SPAN("timing"), SPAN("true"));
-	r->wake = !member_is(line, SPAN("wake"), SPAN("false"));
+	r->ours = wire_role_ok(w.role);
+	r->timing = w.timing;
+	r->wake = w.wake;
 	return ST_OK;
 }
 
 /* What st says of a line between us and a worker. */
 static enum status
-take_told(struct protocol *p, enum status st, struct request *r,
+protocol_take_told(struct protocol *p, enum status st, struct request *r,
     enum request_kind kind)
 {
 	if (st == ST_NOMEM)
@@ -422,28 +412,27 @@ take_told(struct protocol *p, enum status st, struct request *r,
 }
 
 static enum status
-take_report(struct protocol *p, struct span line, struct request *r)
+protocol_take_report(struct protocol *p, struct span line, struct request *r)
 {
-	enum status st = report_parse(&p->values, line, &p->report,
+	enum status st = wire_get_report(&p->values, line, &p->report,
 	    &p->message);
 
 	r->report = &p->report;
 	r->of_report = st == ST_INVALID;
-	return take_told(p, st, r, REQUEST_REPORT);
+	return protocol_take_told(p, st, r, REQUEST_REPORT);
 }
 
 static enum status
-take_span(struct protocol *p, struct span line, struct request *r)
+protocol_take_span(struct protocol *p, struct span line, struct request *r)
 {
-	enum status st = report_span_parse(&p->values, line, &p->span,
-	    &p->message);
+	enum status st = wire_get_span(&p->values, line, &p->span, &p->message);
 
 	r->span = &p->span;
-	return take_told(p, st, r, REQUEST_SPAN);
+	return protocol_take_told(p, st, r, REQUEST_SPAN);
 }
 
 static enum status
-take_op(struct protocol *p, struct span line, struct span raw,
+protocol_take_op(struct protocol *p, struct span line, struct span raw,
     struct request *r)
 {
 	if (span_eq(raw, SPAN("\"ping\""))) {
@@ -451,11 +440,11 @@ take_op(struct protocol *p, struct span line, struct span raw,
 		return ST_OK;
 	}
 	if (span_eq(raw, SPAN("\"watch\"")))
-		return take_watch(line, r);
+		return protocol_take_watch(line, r);
 	if (span_eq(raw, SPAN("\"report\"")))
-		return take_report(p, line, r);
+		return protocol_take_report(p, line, r);
 	if (span_eq(raw, SPAN("\"span\"")))
-		return take_span(p, line, r);
+		return protocol_take_span(p, line, r);
 	if (span_eq(raw, SPAN("\"reset_counters\""))) {
 		r->kind = REQUEST_RESET;
 		return ST_OK;
@@ -476,7 +465,7 @@ parse_object(struct protocol *p, struct span line, struct request *r)
 	if (take_ref(p, f.ref, r) != ST_OK)
 		return ST_INVALID;
 	if (f.op.p != NULL)
-		return take_op(p, line, f.op, r);
+		return protocol_take_op(p, line, f.op, r);
 	r->kind = REQUEST_PUBLISH;
 	r->events = p->events;
 	r->n_events = 1;
@@ -635,109 +624,123 @@ protocol_parse(struct protocol *p, struct span line, struct request *r)
 /* ---- answers ----------------------------------------------------------------
  */
 
+/* Ends a text that began at `start`: nothing of it stays when it failed. */
 static enum status
-put_ref(struct buf *out, struct span ref)
+end_line(struct buf *out, size_t start)
 {
-	enum status st = ST_OK;
+	buf_add(out, SPAN("\n"));
+	return buf_finish(out, start);
+}
 
-	if (ref.len > 0) {
-		st = buf_append(out, SPAN(",\"ref\":"));
-		if (st == ST_OK)
-			st = buf_append(out, ref);
-	}
-	return st == ST_OK ? buf_append(out, SPAN("}\n")) : st;
+static enum status
+put_line(struct buf *out, const struct wire_answer *a)
+{
+	size_t start = out->len;
+
+	buf_note(out, wire_put_answer(out, a));
+	return end_line(out, start);
+}
+
+static enum status
+put_answer(struct buf *out, const struct request *r, struct wire_answer *a)
+{
+	a->ref = r->ref;
+	return put_line(out, a);
 }
 
 static enum status
 answer_one(struct buf *out, const struct request *r)
 {
-	enum status st = buf_append(out, SPAN("{\"ok\":true,\"id\":"));
+	struct wire_answer a = WIRE_ANSWER_NONE;
 
-	if (st == ST_OK)
-		st = buf_put_int64(out, r->events[0].e.id);
-	if (st == ST_OK && r->events[0].duplicate)
-		st = buf_append(out, SPAN(",\"duplicate\":true"));
-	return st == ST_OK ? put_ref(out, r->ref) : st;
+	a.ok = WIRE_OK;
+	a.id = r->events[0].e.id;
+	a.duplicate = r->events[0].duplicate;
+	return put_answer(out, r, &a);
 }
 
-static enum status
-put_duplicates(struct buf *out, const struct request *r)
+static void
+add_duplicates(struct buf *out, const struct request *r)
 {
-	enum status st = ST_OK;
 	bool any = false;
 	size_t i;
 
-	for (i = 0; st == ST_OK && i < r->n_events; i++) {
+	for (i = 0; i < r->n_events; i++) {
 		if (!r->events[i].duplicate)
 			continue;
-		st = buf_append(out,
-		    any ? SPAN(",") : SPAN(",\"duplicates\":["));
-		if (st == ST_OK)
-			st = buf_put_int64(out, (int64_t)i);
+		buf_add(out, any ? SPAN(",") : SPAN(",\"duplicates\":["));
+		buf_add_int64(out, (int64_t)i);
 		any = true;
 	}
-	return st == ST_OK && any ? buf_append(out, SPAN("]")) : st;
+	if (any)
+		buf_add(out, SPAN("]"));
 }
 
 static enum status
 answer_array(struct buf *out, const struct request *r)
 {
-	enum status st = buf_append(out, SPAN("{\"ok\":true,\"ids\":["));
-	size_t i;
+	size_t i, start = out->len;
 
-	for (i = 0; st == ST_OK && i < r->n_events; i++) {
+	buf_add(out, SPAN("{\"ok\":true,\"ids\":["));
+	for (i = 0; i < r->n_events; i++) {
 		if (i > 0)
-			st = buf_append(out, SPAN(","));
-		if (st == ST_OK)
-			st = buf_put_int64(out, r->events[i].e.id);
+			buf_add(out, SPAN(","));
+		buf_add_int64(out, r->events[i].e.id);
 	}
-	if (st == ST_OK)
-		st = buf_append(out, SPAN("]"));
-	if (st == ST_OK)
-		st = put_duplicates(out, r);
-	return st == ST_OK ? put_ref(out, r->ref) : st;
+	buf_add(out, SPAN("]"));
+	add_duplicates(out, r);
+	if (r->ref.len > 0) {
+		buf_add(out, SPAN(",\"ref\":"));
+		buf_add(out, r->ref);
+	}
+	buf_add(out, SPAN("}"));
+	return end_line(out, start);
 }
 
 static enum status
 answer_error(struct buf *out, const struct request *r)
 {
-	enum status st = buf_printf(out,
-	    "{\"ok\":false,\"error\":\"%s\",\"message\":",
-	    protocol_error_name(r->failure.code));
+	struct wire_answer a = WIRE_ANSWER_NONE;
 
-	if (st == ST_OK)
-		st = jsontext_quote(out, r->failure.message);
-	if (st == ST_OK && r->failure.index >= 0)
-		st = buf_printf(out, ",\"index\":%lld",
-		    (long long)r->failure.index);
-	if (st == ST_OK && r->failure.retry_ms > 0)
-		st = buf_printf(out, ",\"retry_ms\":%lld",
-		    (long long)r->failure.retry_ms);
-	return st == ST_OK ? put_ref(out, r->ref) : st;
+	a.ok = WIRE_FAILED;
+	a.error = span_str(protocol_error_name(r->failure.code));
+	a.message = r->failure.message;
+	a.index = r->failure.index;
+	if (r->failure.retry_ms > 0)
+		a.retry_ms = r->failure.retry_ms;
+	return put_answer(out, r, &a);
 }
 
 static enum status
 answer_head(struct buf *out, const struct request *r,
     const struct store_bounds *b)
 {
-	enum status st = buf_append(out, SPAN("{\"ok\":true,\"head\":"));
+	struct wire_answer a = WIRE_ANSWER_NONE;
 
-	if (st == ST_OK)
-		st = buf_put_int64(out, b->head);
-	if (st == ST_OK && r->kind == REQUEST_PING)
-		st = buf_printf(out, ",\"oldest\":%lld,\"generation\":\"%s\"",
-		    (long long)b->oldest, b->generation);
-	if (st == ST_OK && r->traces)
-		st = buf_append(out, SPAN(",\"trace\":true"));
-	return st == ST_OK ? put_ref(out, r->ref) : st;
+	a.ok = WIRE_OK;
+	a.head = b->head;
+	if (r->kind == REQUEST_PING) {
+		a.oldest = b->oldest;
+		a.generation = span_str(b->generation);
+	}
+	if (r->traces)
+		a.trace = 1;
+	return put_answer(out, r, &a);
+}
+
+static enum status
+answer_done(struct buf *out, const struct request *r)
+{
+	struct wire_answer a = WIRE_ANSWER_NONE;
+
+	a.ok = WIRE_OK;
+	return put_answer(out, r, &a);
 }
 
 enum status
 protocol_answer(struct buf *out, const struct request *r,
     const struct store_bounds *b)
 {
-	enum status st;
-
 	switch (r->kind) {
 	case REQUEST_PUBLISH:
 		return answer_one(out, r);
@@ -749,8 +752,7 @@ protocol_answer(struct buf *out, const struct request *r,
 	case REQUEST_ERROR:
 		return answer_error(out, r);
 	case REQUEST_RESET:
-		st = buf_append(out, SPAN("{\"ok\":true"));
-		return st == ST_OK ? put_ref(out, r->ref) : st;
+		return answer_done(out, r);
 	case REQUEST_REPORT:
 	case REQUEST_SPAN:
 		break;
@@ -761,12 +763,10 @@ protocol_answer(struct buf *out, const struct request *r,
 enum status
 protocol_head(struct buf *out, int64_t head, uint64_t at_us)
 {
-	enum status st = buf_append(out, SPAN("{\"head\":"));
+	struct wire_answer a = WIRE_ANSWER_NONE;
 
-	if (st == ST_OK)
-		st = buf_put_int64(out, head);
-	if (st == ST_OK && at_us > 0)
-		st = buf_printf(out, ",\"at_us\":%llu",
-		    (unsigned long long)at_us);
-	return st == ST_OK ? buf_append(out, SPAN("}\n")) : st;
+	a.head = head;
+	if (at_us > 0)
+		a.at_us = (int64_t)at_us;
+	return put_line(out, &a);
 }

@@ -15,7 +15,8 @@
  *   anything else           {"ok":false,"error":CODE,"message":TEXT}
  *
  * Of members with the same name the last counts; unknown ones are ignored.
- * timing and wake of watch, report and span are between our own processes.
+ * timing and wake of watch, report and span are between our own processes:
+ * lib/wire.h specifies them, and writes the answers but for ids.
  */
 #ifndef WALCAST_PROTOCOL_H
 #define WALCAST_PROTOCOL_H
@@ -25,10 +26,10 @@
 #include <stdint.h>
 
 #include "buf.h"
-#include "report.h"
 #include "span.h"
 #include "status.h"
 #include "store.h"
+#include "wire.h"
 
 #define PROTOCOL_MAX_EVENTS 10000 /* in one array */
 #define PROTOCOL_MAX_REF    256   /* bytes, as written */
@@ -88,8 +89,8 @@ struct request {
 	size_t n_events;
 	struct request_failure failure; /* of ERROR */
 	/* Of REPORT and SPAN; in memory of the protocol. */
-	struct report *report;
-	struct report_span *span;
+	struct wire_reported *report;
+	struct wire_span *span;
 };
 
 struct protocol_limits {

@@ -73,7 +73,7 @@ trace_stored(struct trail *t, const struct store_event *e, uint64_t read_us)
 }
 
 void
-trail_dispatched(struct trail *t, const struct report_span *told)
+trail_dispatched(struct trail *t, const struct wire_span *told)
 {
 	struct trace_span s;
 

@@ -14,7 +14,7 @@
 struct beat;
 struct exporter;
 struct request;
-struct report_span;
+struct wire_span;
 
 struct trail {
 	struct beat *beat;
@@ -33,6 +33,6 @@ void trail_commit(struct trail *t, uint64_t begin_us, uint64_t end_us,
 void trail_stored(struct trail *t, const struct request *r);
 
 /* A worker tells what it did with an event. */
-void trail_dispatched(struct trail *t, const struct report_span *s);
+void trail_dispatched(struct trail *t, const struct wire_span *s);
 
 #endif

@@ -146,12 +146,12 @@ check_figures(enum figures_part part, struct span text)
 	size_t i, at;
 	struct buf again;
 
-	MUST(text.len <= REPORT_MAX_FIGURES);
+	MUST(text.len <= WIRE_MAX_FIGURES);
 	MUST(jsontext_check(text, &at) == ST_OK);
 	MUST(figures_read(&f, part, text, &n_unknown) == ST_OK);
 	MUST(n_unknown == 0);
 	for (i = 0; i < FIGURES_N_CELLS; i++)
-		MUST(f.cell[i] <= REPORT_MAX_FIGURE);
+		MUST(f.cell[i] <= WIRE_MAX_FIGURE);
 	buf_init(&again, 1 << 20);
 	MUST(figures_write(&f, part, &again) == ST_OK);
 	MUST(span_eq(buf_span(&again), text));
@@ -167,13 +167,13 @@ check_report(const struct statusdb_row *row)
 	    row->cursor >= 0 && row->streams >= 0 && row->error_ms >= 0);
 	check_figures(FIGURES_COUNTERS, row->counters);
 	check_figures(FIGURES_GAUGES, row->gauges);
-	MUST(row->error.len <= REPORT_MAX_ERROR && utf8_ok(row->error));
+	MUST(row->error.len <= WIRE_MAX_ERROR && utf8_ok(row->error));
 	MUST(row->error.len == 0 ||
 	    memchr(row->error.p, '\0', row->error.len) == NULL);
 }
 
 static void
-check_span(const struct report_span *s)
+check_span(const struct wire_span *s)
 {
 	MUST(name_trace_ok(s->trace) && name_channel_ok(s->channel) &&
 	    name_event_ok(s->type));

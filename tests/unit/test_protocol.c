@@ -664,8 +664,8 @@ a_long_error_is_cut_between_characters(void **state)
 	r = parse(line);
 	assert_int_equal(r.kind, REQUEST_REPORT);
 	assert_span(r.report->row.error, span_of(text, 254));
-	text[REPORT_MAX_ERROR - 1] = 'x';
-	text[REPORT_MAX_ERROR] = '\0';
+	text[WIRE_MAX_ERROR - 1] = 'x';
+	text[WIRE_MAX_ERROR] = '\0';
 	(void)snprintf(line, sizeof(line),
 	    "%s,\"error_ms\":1,\"error\":\"%s\"}", REPORT, text);
 	assert_span(parse(line).report->row.error, span_str(text));
