@@ -61,9 +61,9 @@ main(void)
 	(void)printf("#\n");
 	comment("Every key stands here with its default; report_users names "
 		"the user of the package's workers. `pubd -n` checks this "
-		"file. pubd rereads it on reload; the workers read it when "
-		"they start: systemctl reload walcast; systemctl restart "
-		"walcast-sse walcast-metrics");
+		"file. All read it again on reload, and name in the log what "
+		"needs a restart: systemctl reload walcast walcast-sse "
+		"walcast-metrics");
 	for (row = conf_rows; row->key != NULL; row++) {
 		(void)printf("\n");
 		comment(row->sentence);

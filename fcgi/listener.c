@@ -55,3 +55,13 @@ listener_find(const char *address, unsigned mode, int *fd, struct errmsg *err)
 	}
 	return ST_OK;
 }
+
+void
+listener_end(const char *address, int fd)
+{
+	if (address == NULL || fd < 0)
+		return;
+	(void)close(fd);
+	if (strchr(address, '/') != NULL)
+		(void)unlink(address);
+}

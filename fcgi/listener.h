@@ -9,6 +9,17 @@
 
 #include "status.h"
 
+/* What a FastCGI program says of it (program.h): the option and the help. */
+#define LISTENER_OPTION(address)                                               \
+	{                                                                      \
+		.letter = 'l', .name = "listen", .argument = "PATH|HOST:PORT", \
+		.sentence = "stand alone on a Unix socket or TCP address",     \
+		.value = (address)                                             \
+	}
+#define LISTENER_NOTE                                                          \
+	"Without --listen: FastCGI when standard input is a listening "        \
+	"socket,\nelse one request as plain CGI.\n"
+
 /* Is this descriptor a listening socket? */
 bool listener_is(int fd);
 
@@ -22,5 +33,11 @@ bool listener_is(int fd);
  */
 MUST_USE enum status listener_find(const char *address, unsigned mode, int *fd,
     struct errmsg *err);
+
+/*
+ * Closes the socket that listener_find made on `address`, and removes its file;
+ * one that was passed to us stays as it is.
+ */
+void listener_end(const char *address, int fd);
 
 #endif

@@ -1,83 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sse.fcgi: one binary, three ways to run.  With --listen it stands alone;
+ * sse.fcgi(8): one binary, three ways to run.  With --listen it stands alone;
  * else fd 0 decides: a listening socket is FastCGI, as web servers start it;
- * anything else is plain CGI.
+ * anything else is plain CGI.  Its life is that of all programs (program.h).
  */
-#include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "cgi.h"
-#include "conf.h"
+#include "fcgx.h"
 #include "listener.h"
-#include "log.h"
 #include "owner.h"
-#include "store.h"
+#include "program.h"
 #include "worker.h"
 
-#define EX_USAGE_ 64 /* sysexits(3) */
-
-struct options {
-	const char *conf_path;
-	const char *listen;
-	bool check_only;
-};
-
-static const char usage[] =
-    "usage: sse.fcgi [-nVh] [-c FILE] [--listen PATH|HOST:PORT]\n"
-    "  -c FILE          configuration (else $WALCAST_CONF, else\n"
-    "                   " CONF_DEFAULT_PATH ")\n"
-    "  --listen ADDRESS stand alone on a Unix socket or TCP address\n"
-    "  -n               check configuration and log, then exit\n"
-    "  -V               print the version\n"
-    "  -h               print this\n"
-    "Without --listen: FastCGI when standard input is a listening socket,\n"
-    "else one request as plain CGI.  See sse.fcgi(8).\n";
-
-/* Returns -1 to go on, else the exit status. */
-static int
-read_options(int argc, char **argv, struct options *o)
-{
-	static const struct option longs[] = {
-	    {"listen", required_argument, NULL, 'l'},
-	    {"config", required_argument, NULL, 'c'},
-	    {"version", no_argument, NULL, 'V'},
-	    {"help", no_argument, NULL, 'h'},
-	    {NULL, 0, NULL, 0},
-	};
-	int c;
-
-	while ((c = getopt_long(argc, argv, "c:l:nVh", longs, NULL)) != -1) {
-		switch (c) {
-		case 'c':
-			o->conf_path = optarg;
-			break;
-		case 'l':
-			o->listen = optarg;
-			break;
-		case 'n':
-			o->check_only = true;
-			break;
-		case 'V':
-			(void)puts("sse.fcgi " WALCAST_VERSION);
-			return 0;
-		case 'h':
-			(void)fputs(usage, stdout);
-			return 0;
-		default:
-			(void)fputs(usage, stderr);
-			return EX_USAGE_;
-		}
-	}
-	if (optind == argc)
-		return -1;
-	(void)fprintf(stderr, "sse.fcgi: what is \"%s\"?\n%s", argv[optind],
-	    usage);
-	return EX_USAGE_;
-}
+static const char *sse_address; /* NULL: fd 0 */
 
 /* What a web server shows for a CGI program that cannot run. */
 static void
@@ -93,67 +29,57 @@ say_unavailable(void)
 	(void)fflush(stdout);
 }
 
-static int
-serve(const struct options *o, const struct conf *c)
+/* *fd is -1 for plain CGI, and as long as there is no listener. */
+static enum status
+open_worker(struct worker **w, struct program *p, int *fd, struct errmsg *err)
 {
-	struct worker *w = NULL;
-	struct errmsg err = {""};
-	int fd = -1;
-	enum status st = owner_check(c->database, &err);
+	enum status st = owner_check(p->conf.database, err);
 
+	*fd = -1;
 	if (st == ST_OK)
-		st = listener_find(o->listen, (unsigned)c->socket_mode, &fd,
-		    &err);
+		st = listener_find(sse_address, (unsigned)p->conf.socket_mode,
+		    fd, err);
 	if (st == ST_OK)
-		st = worker_new(&w, c, fd, &err);
-	if (st != ST_OK) {
-		log_error("%s", err.text);
-		if (fd < 0 && o->listen == NULL)
-			say_unavailable();
-		return EXIT_FAILURE;
-	}
-	st = worker_run(w, o->listen == NULL ? "standard input" : o->listen);
-	worker_free(&w);
-	if (o->listen != NULL && strchr(o->listen, '/') != NULL)
-		(void)unlink(o->listen);
-	return st == ST_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+		st = fcgx_init();
+	if (st == ST_OK)
+		st = worker_new(w, p, *fd, err);
+	return st;
 }
 
-static int
-check(const struct conf *c)
+static enum status
+serve_streams(struct program *p, struct errmsg *err)
 {
-	struct store_options o = {.path = c->database};
-	struct store_reader *r = NULL;
-	struct errmsg err = {""};
-	enum status st = store_check_modes(c->database, &err);
+	struct worker *w = NULL;
+	int fd;
+	enum status st = open_worker(&w, p, &fd, err);
 
-	if (st == ST_OK)
-		st = store_reader_open(&r, &o, &err);
 	if (st != ST_OK) {
-		log_error("%s", err.text);
-		return CONF_EXIT;
+		if (fd < 0 && sse_address == NULL)
+			say_unavailable();
+	} else {
+		st = worker_run(w,
+		    sse_address == NULL ? "standard input" : sse_address);
+		errmsg_set(err, "the worker ended: %s", status_name(st));
 	}
-	store_reader_close(&r);
-	conf_dump(c, stdout);
-	return EXIT_SUCCESS;
+	worker_free(&w);
+	listener_end(sse_address, fd);
+	return st;
 }
 
 int
 main(int argc, char **argv)
 {
-	struct options o = {0};
-	struct errmsg err = {""};
-	struct conf c;
-	int rc = read_options(cgi_arguments(argc), argv, &o);
+	static const struct program_option options[] = {
+	    LISTENER_OPTION(&sse_address)};
+	static struct program sse = {
+	    .name = "sse.fcgi",
+	    .conf_user = CONF_WORKER,
+	    .options = options,
+	    .n_options = sizeof(options) / sizeof(options[0]),
+	    .note = LISTENER_NOTE,
+	    .check = program_check_reading,
+	    .serve = serve_streams,
+	};
 
-	if (rc >= 0)
-		return rc;
-	log_init("sse.fcgi", LOG_TEXT, LOG_INFO_);
-	if (conf_load(&c, o.conf_path, &err) != ST_OK) {
-		log_error("%s", err.text);
-		return CONF_EXIT;
-	}
-	log_init("sse.fcgi", (enum log_format)c.log_format,
-	    (enum log_level)c.log_level);
-	return o.check_only ? check(&c) : serve(&o, &c);
+	return program_main(&sse, cgi_arguments(argc), argv);
 }

@@ -14,10 +14,8 @@
 #include "worker.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "admit.h"
@@ -28,6 +26,7 @@
 #include "journal.h"
 #include "log.h"
 #include "loop.h"
+#include "program.h"
 #include "pubd_link.h"
 #include "reply.h"
 #include "signals.h"
@@ -49,7 +48,8 @@
 #define SPAN_BYTES_MAX 4096
 
 struct worker {
-	const struct conf *conf;
+	struct program *program;
+	const struct conf *conf; /* the program's */
 	const char *role;
 	struct loop *loop;
 	struct hub *hub;
@@ -118,17 +118,25 @@ begin_drain(struct worker *w)
 	on_drain(&w->drain, now);
 }
 
+/* Nothing is copied out of *conf that may change, but for this. */
+static void
+worker_reload(struct worker *w)
+{
+	if (program_reload(w->program))
+		hub_set_tracing(w->hub,
+		    w->sends_spans || log_wants(LOG_DEBUG_));
+}
+
 static void
 on_signal(struct watch *watch, uint32_t events)
 {
 	struct worker *w = OWNER_OF(watch, struct worker, signals);
-	struct signalfd_siginfo si;
+	enum signals_request asked;
 
 	(void)events;
-	while (read(watch->fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
-		if (si.ssi_signo == SIGHUP)
-			log_info("configuration is read at start: restart to "
-				 "change it");
+	while ((asked = signals_next(watch)) != SIGNALS_NONE) {
+		if (asked == SIGNALS_RELOAD)
+			worker_reload(w);
 		else if (w->stopping)
 			w->stop = true; /* told twice */
 		else
@@ -371,7 +379,7 @@ set_up_rest(struct worker *w, unsigned long fd_limit)
 }
 
 enum status
-worker_new(struct worker **out, const struct conf *conf, int listener,
+worker_new(struct worker **out, struct program *p, int listener,
     struct errmsg *err)
 {
 	struct worker *w = calloc(1, sizeof(*w));
@@ -380,12 +388,12 @@ worker_new(struct worker **out, const struct conf *conf, int listener,
 
 	if (w == NULL)
 		return ST_NOMEM;
-	w->conf = conf;
+	w->program = p;
+	w->conf = &p->conf;
 	w->role = listener < 0 ? "cgi" : "worker";
 	w->signals = (struct watch){.fd = -1, .fn = on_signal};
 	w->report.fn = on_report;
 	w->drain.fn = on_drain;
-	log_limit((unsigned)conf->log_rate);
 	fd_limit = sock_raise_fd_limit();
 	st = set_up(w, listener, err);
 	if (st != ST_OK) {
@@ -401,7 +409,6 @@ void
 worker_free(struct worker **wp)
 {
 	struct worker *w = *wp;
-	int fd;
 
 	if (w == NULL)
 		return;
@@ -411,11 +418,7 @@ worker_free(struct worker **wp)
 	hub_free(&w->hub);
 	reply_set_free(&w->replies);
 	slots_close(&w->slots);
-	fd = w->signals.fd;
-	if (w->loop != NULL)
-		loop_del(w->loop, &w->signals);
-	if (fd >= 0)
-		(void)close(fd);
+	signals_unwatch(w->loop, &w->signals);
 	loop_free(&w->loop);
 	free(w);
 	*wp = NULL;

@@ -5,19 +5,20 @@
 #ifndef WALCAST_WORKER_H
 #define WALCAST_WORKER_H
 
-#include "conf.h"
 #include "status.h"
 
+struct program;
 struct worker;
 
 /*
- * Opens the log and sets everything up.  conf must outlive the worker.
+ * Opens the log and sets everything up.
  *
+ * p         outlives the worker, which reads its configuration again on HUP
  * listener  a listening socket, non-blocking; -1: plain CGI, one stream on
  *           fd 1 with the environment's variables
  * Returns   ST_OK, or why it cannot run: err names the remedy
  */
-MUST_USE enum status worker_new(struct worker **out, const struct conf *conf,
+MUST_USE enum status worker_new(struct worker **out, struct program *p,
     int listener, struct errmsg *err);
 
 /*

@@ -41,143 +41,158 @@ static_assert(CONF_SYNC_FULL == 0 && CONF_SYNC_NORMAL == 1 &&
 	LOG_DEBUG_ == 3,
     "an enum value is its index in the list of names");
 
+#define ALL_USERS (CONF_PUBD | CONF_WORKER | CONF_METRICS)
+
 #define MEMBER(name)                                                           \
 	.key = #name, .offset = offsetof(struct conf, name),                   \
 	.size = sizeof(((struct conf *)0)->name)
 
 const struct conf_row conf_rows[] = {
     {MEMBER(database), .type = CONF_PATH,
-	.initial = "/var/lib/walcast/events.db", .unit = "",
+	.initial = "/var/lib/walcast/events.db", .unit = "", .users = ALL_USERS,
 	.sentence = "The log: a SQLite database made by `walcast init`."},
     {MEMBER(socket), .type = CONF_PATH, .initial = "/run/walcast/pubd.sock",
-	.unit = "", .sentence = "The Unix socket on which pubd takes events."},
+	.unit = "", .users = ALL_USERS,
+	.sentence = "The Unix socket on which pubd takes events."},
     {MEMBER(socket_mode), .type = CONF_MODE, .initial = "0660", .min = 0,
-	.max = 0777, .unit = "octal",
+	.max = 0777, .unit = "octal", .users = ALL_USERS,
 	.sentence = "Permission bits of the socket: who may publish."},
     {MEMBER(synchronous), .type = CONF_ENUM, .initial = "full",
-	.values = sync_values, .unit = "",
+	.values = sync_values, .unit = "", .users = CONF_PUBD,
 	.sentence = "Whether an acknowledged event survives a power loss "
 		    "(full), or only a crash of the programs (normal)."},
     {MEMBER(retain_events), .type = CONF_INT, .initial = "1000000", .min = 0,
-	.max = MAX_EVENTS, .unit = "events", .reload = true,
+	.max = MAX_EVENTS, .unit = "events", .users = CONF_PUBD, .reload = true,
 	.sentence = "The newest so many events are kept; 0: no limit."},
     {MEMBER(retain_age_s), .type = CONF_INT, .initial = "604800", .min = 0,
-	.max = 100 * YEAR_S, .unit = "seconds", .reload = true,
+	.max = 100 * YEAR_S, .unit = "seconds", .users = CONF_PUBD,
+	.reload = true,
 	.sentence = "Events older than this are deleted; 0: no limit."},
     {MEMBER(retain_bytes), .type = CONF_INT, .initial = "1073741824", .min = 0,
-	.max = MAX_BYTES, .unit = "bytes", .reload = true,
+	.max = MAX_BYTES, .unit = "bytes", .users = CONF_PUBD, .reload = true,
 	.sentence = "The oldest events are deleted while the log is larger; "
 		    "0: no limit."},
     {MEMBER(max_data_bytes), .type = CONF_INT, .initial = "65536", .min = 1,
-	.max = MIB, .unit = "bytes", .reload = true,
+	.max = MIB, .unit = "bytes", .users = CONF_PUBD, .reload = true,
 	.sentence = "The most data that one event may carry."},
     {MEMBER(max_line_bytes), .type = CONF_INT, .initial = "1048576",
-	.min = 1024, .max = 64 * MIB, .unit = "bytes", .reload = true,
+	.min = 1024, .max = 64 * MIB, .unit = "bytes", .users = CONF_PUBD,
+	.reload = true,
 	.sentence = "The longest line that pubd reads from a publisher."},
     {MEMBER(idle_timeout_s), .type = CONF_INT, .initial = "300", .min = 0,
-	.max = YEAR_S, .unit = "seconds", .reload = true,
+	.max = YEAR_S, .unit = "seconds", .users = CONF_PUBD, .reload = true,
 	.sentence = "A connection to pubd that has not published and is "
 		    "silent, or that does not end its line, is closed after "
 		    "so long; 0: never."},
     {MEMBER(lock_timeout_ms), .type = CONF_INT, .initial = "5000", .min = 0,
-	.max = 600000, .unit = "milliseconds", .reload = true,
+	.max = 600000, .unit = "milliseconds", .users = CONF_PUBD,
+	.reload = true,
 	.sentence = "How long a commit waits for the log while another "
 		    "program has it locked, before it answers `busy`."},
     {MEMBER(publish_rate), .type = CONF_INT, .initial = "0", .min = 0,
-	.max = 1000000000, .unit = "events", .reload = true,
+	.max = 1000000000, .unit = "events", .users = CONF_PUBD, .reload = true,
 	.sentence = "The most events that one user may publish on the socket "
 		    "in a second; 0: no limit."},
     {MEMBER(publish_burst), .type = CONF_INT, .initial = "0", .min = 0,
-	.max = 1000000000, .unit = "events", .reload = true,
+	.max = 1000000000, .unit = "events", .users = CONF_PUBD, .reload = true,
 	.sentence = "So many of them may come at once after a rest; 0: as "
 		    "many as publish_rate says."},
     {MEMBER(default_channel), .type = CONF_TEXT, .initial = "", .unit = "",
-	.reload = true,
+	.users = CONF_WORKER, .reload = true,
 	.sentence = "The channels, separated by commas, of a stream that "
 		    "names none; empty: such a request is refused."},
     {MEMBER(heartbeat_ms), .type = CONF_INT, .initial = "15000", .min = 50,
-	.max = 3600000, .unit = "milliseconds", .reload = true,
+	.max = 3600000, .unit = "milliseconds", .users = CONF_WORKER,
 	.sentence = "A quiet stream gets a heartbeat this often."},
     {MEMBER(retry_ms), .type = CONF_INT, .initial = "3000", .min = 1,
-	.max = 3600000, .unit = "milliseconds", .reload = true,
+	.max = 3600000, .unit = "milliseconds",
+	.users = CONF_WORKER | CONF_METRICS,
 	.sentence = "How long a client waits before it connects again; sent "
 		    "with jitter of a quarter either way."},
     {MEMBER(ring_bytes), .type = CONF_INT, .initial = "33554432", .min = 65536,
-	.max = 65536 * MIB, .unit = "bytes",
+	.max = 65536 * MIB, .unit = "bytes", .users = CONF_WORKER,
 	.sentence = "Memory of a worker for its newest encoded events."},
     {MEMBER(tail_poll_ms), .type = CONF_INT, .initial = "50", .min = 1,
-	.max = 10000, .unit = "milliseconds", .reload = true,
+	.max = 10000, .unit = "milliseconds", .users = CONF_WORKER,
+	.reload = true,
 	.sentence = "How often a worker looks for events that nobody "
 		    "announced."},
     {MEMBER(max_streams), .type = CONF_INT, .initial = "20000", .min = 1,
-	.max = 10000000, .unit = "streams", .reload = true,
+	.max = 10000000, .unit = "streams", .users = CONF_WORKER,
+	.reload = true,
 	.sentence = "The most streams that one worker process holds."},
     {MEMBER(max_streams_per_address), .type = CONF_INT, .initial = "0",
-	.min = 0, .max = 10000000, .unit = "streams", .reload = true,
+	.min = 0, .max = 10000000, .unit = "streams", .users = CONF_WORKER,
+	.reload = true,
 	.sentence = "The most streams of one client address, over all "
 		    "workers of one user; 0: no limit."},
     {MEMBER(max_age_s), .type = CONF_INT, .initial = "0", .min = 0,
-	.max = YEAR_S, .unit = "seconds", .reload = true,
+	.max = YEAR_S, .unit = "seconds", .users = CONF_WORKER, .reload = true,
 	.sentence = "A stream ends at about this age and resumes; 0: never."},
     {MEMBER(max_lag_events), .type = CONF_INT, .initial = "0", .min = 0,
-	.max = MAX_EVENTS, .unit = "events", .reload = true,
+	.max = MAX_EVENTS, .unit = "events", .users = CONF_WORKER,
 	.sentence = "A stream that is further behind is closed, to resume; "
 		    "0: never."},
     {MEMBER(max_lag_s), .type = CONF_INT, .initial = "0", .min = 0,
-	.max = YEAR_S, .unit = "seconds", .reload = true,
+	.max = YEAR_S, .unit = "seconds", .users = CONF_WORKER,
 	.sentence = "A stream that is behind for longer is closed, to "
 		    "resume; 0: never."},
     {MEMBER(request_timeout_ms), .type = CONF_INT, .initial = "10000",
-	.min = 10, .max = 600000, .unit = "milliseconds", .reload = true,
+	.min = 10, .max = 600000, .unit = "milliseconds",
+	.users = CONF_WORKER | CONF_METRICS,
 	.sentence = "A request that is not whole by then is dropped."},
     {MEMBER(reject), .type = CONF_ENUM, .initial = "soft",
-	.values = reject_values, .unit = "", .reload = true,
+	.values = reject_values, .unit = "", .users = CONF_WORKER,
+	.reload = true,
 	.sentence = "How a limit is told: in the stream, so that an "
 		    "EventSource comes back (soft), or by 503 and 429 "
 		    "(hard)."},
     {MEMBER(drain_ms), .type = CONF_INT, .initial = "5000", .min = 0,
-	.max = 600000, .unit = "milliseconds", .reload = true,
+	.max = 600000, .unit = "milliseconds", .users = CONF_WORKER,
+	.reload = true,
 	.sentence = "Over how long a worker that is told to end spreads the "
 		    "closing of its streams."},
     {MEMBER(allow_origin), .type = CONF_TEXT, .initial = "", .unit = "",
-	.reload = true,
+	.users = CONF_WORKER | CONF_METRICS, .reload = true,
 	.sentence = "Origins whose pages may read streams, or `*` for all; "
 		    "empty: the same origin only."},
     {MEMBER(log_format), .type = CONF_ENUM, .initial = "text",
-	.values = format_values, .unit = "", .reload = true,
+	.values = format_values, .unit = "", .users = ALL_USERS, .reload = true,
 	.sentence = "The form of log lines: text, or one JSON object each."},
     {MEMBER(log_level), .type = CONF_ENUM, .initial = "info",
-	.values = level_values, .unit = "", .reload = true,
+	.values = level_values, .unit = "", .users = ALL_USERS, .reload = true,
 	.sentence = "The least weighty lines that are logged."},
     {MEMBER(log_rate), .type = CONF_INT, .initial = "50", .min = 0,
-	.max = 1000000, .unit = "lines", .reload = true,
+	.max = 1000000, .unit = "lines", .users = ALL_USERS, .reload = true,
 	.sentence = "The most log lines in a second, of each kind that a "
 		    "peer can cause; 0: all of them."},
     {MEMBER(metrics), .type = CONF_ENUM, .initial = "on",
-	.values = switch_values, .unit = "", .reload = false,
+	.values = switch_values, .unit = "", .users = ALL_USERS,
 	.sentence = "Whether processes measure times and report their "
 		    "figures to pubd."},
     {MEMBER(metrics_channels), .type = CONF_TEXT, .initial = "", .unit = "",
-	.reload = true,
+	.users = CONF_PUBD, .reload = true,
 	.sentence = "Channels whose events are counted by name, at most 32; "
 		    "empty: none."},
     {MEMBER(report_users), .type = CONF_TEXT, .initial = "", .unit = "",
-	.reload = true,
+	.users = CONF_PUBD, .reload = true,
 	.sentence = "Users, by name or number, whose processes may report to "
 		    "pubd, besides root and the owner of the log."},
     {MEMBER(beacon), .type = CONF_ENUM, .initial = "off",
-	.values = switch_values, .unit = "", .reload = true,
+	.values = switch_values, .unit = "", .users = CONF_METRICS,
+	.reload = true,
 	.sentence = "Whether browsers may report what they see, at "
 		    "`/sse-metrics.fcgi/beacon`."},
     {MEMBER(beacon_sample), .type = CONF_INT, .initial = "100", .min = 0,
-	.max = 100, .unit = "percent", .reload = true,
+	.max = 100, .unit = "percent", .users = CONF_METRICS, .reload = true,
 	.sentence = "How many of the browsers' reports are counted."},
     {MEMBER(beacon_rate), .type = CONF_INT, .initial = "30", .min = 0,
-	.max = 1000000, .unit = "reports", .reload = true,
+	.max = 1000000, .unit = "reports", .users = CONF_METRICS,
+	.reload = true,
 	.sentence = "The most reports that one client address may send in a "
 		    "minute; 0: no limit."},
     {MEMBER(otlp_endpoint), .type = CONF_TEXT, .initial = "", .unit = "",
-	.reload = false,
+	.users = CONF_PUBD,
 	.sentence = "Where pubd sends trace spans (OTLP over HTTP, JSON), "
 		    "such as `http://127.0.0.1:4318/v1/traces`; empty: "
 		    "nowhere."},
@@ -766,27 +781,82 @@ load_file(struct conf *c, const char *path, bool named, struct errmsg *err)
 	return st;
 }
 
+/* NULL: nobody has named a file. */
+static const char *
+named_file(const char *path)
+{
+	if (path == NULL)
+		path = getenv("WALCAST_CONF");
+	return path == NULL || path[0] == '\0' ? NULL : path;
+}
+
+const char *
+conf_file(const char *path)
+{
+	const char *named = named_file(path);
+
+	return named == NULL ? CONF_DEFAULT_PATH : named;
+}
+
 enum status
 conf_load(struct conf *c, const char *path, struct errmsg *err)
 {
 	struct conf loaded;
-	bool named = true;
 	enum status st;
 
 	conf_defaults(&loaded);
-	if (path == NULL)
-		path = getenv("WALCAST_CONF");
-	if (path == NULL || path[0] == '\0') {
-		path = CONF_DEFAULT_PATH;
-		named = false;
-	}
-	st = load_file(&loaded, path, named, err);
+	st = load_file(&loaded, conf_file(path), named_file(path) != NULL, err);
 	if (st == ST_OK)
 		st = conf_environment(&loaded, environ, err);
 	if (st == ST_OK)
 		*c = loaded;
 	return st;
 }
+
+/* ---- while running ------------------------------------------------------ */
+
+/* A text may have remains of a longer one behind its end. */
+static bool
+is_same(const struct conf_row *row, const char *a, const char *b)
+{
+	if (row->type == CONF_TEXT || row->type == CONF_PATH)
+		return strcmp(a, b) == 0;
+	return memcmp(a, b, row->size) == 0;
+}
+
+/* Does this user of the key see another value in *fresh? */
+static bool
+has_changed(const struct conf_row *row, const struct conf *now,
+    const struct conf *fresh, enum conf_user user)
+{
+	return (row->users & user) != 0 &&
+	    !is_same(row, (const char *)now + row->offset,
+		(const char *)fresh + row->offset);
+}
+
+void
+conf_merge(struct conf *now, const struct conf *fresh, enum conf_user user)
+{
+	const struct conf_row *row;
+
+	for (row = conf_rows; row->key != NULL; row++)
+		if (row->reload && has_changed(row, now, fresh, user))
+			memcpy((char *)now + row->offset,
+			    (const char *)fresh + row->offset, row->size);
+}
+
+const struct conf_row *
+conf_unmerged(const struct conf *now, const struct conf *fresh,
+    enum conf_user user, const struct conf_row *after)
+{
+	const struct conf_row *row = after == NULL ? conf_rows : after + 1;
+
+	while (row->key != NULL && !has_changed(row, now, fresh, user))
+		row++;
+	return row->key == NULL ? NULL : row;
+}
+
+/* ---- printing ----------------------------------------------------------- */
 
 /* What a text says, but no secret: people send this to each other. */
 static void

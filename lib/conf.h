@@ -21,7 +21,6 @@
 #include "status.h"
 
 #define CONF_DEFAULT_PATH "/etc/walcast/walcast.conf"
-#define CONF_EXIT         78 /* EX_CONFIG of sysexits(3) */
 #define CONF_PATH_MAX     256
 
 enum conf_synchronous { CONF_SYNC_FULL, CONF_SYNC_NORMAL };
@@ -68,6 +67,9 @@ struct conf {
 	char otlp_endpoint[1024];    /* a URL; "" off */
 };
 
+/* The programs that run on and read it; the command line is none of them. */
+enum conf_user { CONF_PUBD = 1, CONF_WORKER = 2, CONF_METRICS = 4 };
+
 /* One row of the table; conf_rows ends with a row whose key is NULL. */
 enum conf_type { CONF_INT, CONF_MODE, CONF_TEXT, CONF_PATH, CONF_ENUM };
 
@@ -80,7 +82,13 @@ struct conf_row {
 	int64_t min, max;          /* CONF_INT and CONF_MODE */
 	const char *const *values; /* CONF_ENUM, in order, NULL at the end */
 	const char *unit;          /* "" when it has none */
-	bool reload;               /* takes effect on HUP */
+	unsigned users;            /* a bit for each enum conf_user */
+	/*
+	 * HUP changes it in all of its users: each asks for it where it stands
+	 * whenever it needs it, or copies it again.  A key that one of them
+	 * copies once is not of this kind.
+	 */
+	bool reload;
 	const char *sentence;
 };
 
@@ -112,6 +120,27 @@ MUST_USE enum status conf_environment(struct conf *c, char *const *env,
  */
 MUST_USE enum status conf_load(struct conf *c, const char *path,
     struct errmsg *err);
+
+/*
+ * What conf_load reads, as people call it: `path`, else $WALCAST_CONF, else
+ * CONF_DEFAULT_PATH.
+ */
+const char *conf_file(const char *path);
+
+/*
+ * Takes those keys of *fresh over into *now that the program reads and that
+ * may change while it runs.
+ */
+void conf_merge(struct conf *now, const struct conf *fresh,
+    enum conf_user user);
+
+/*
+ * The next key behind `after` (NULL: the first) that the program reads and that
+ * has changed, but was not taken over: it needs a restart.  NULL: no more.
+ */
+const struct conf_row *conf_unmerged(const struct conf *now,
+    const struct conf *fresh, enum conf_user user,
+    const struct conf_row *after);
 
 /*
  * Writes every key with its value, as a file that conf_parse reads; a user, a

@@ -12,17 +12,18 @@
 
 #include "buf.h"
 #include "conf.h"
+#include "program.h"
 #include "span.h"
 #include "status.h"
 #include "store.h"
 
 enum cli_exit {
-	CLI_OK = 0,
-	CLI_FAILED = 1,       /* it was tried and did not work */
-	CLI_NOTHING = 2,      /* nothing was found */
-	CLI_USAGE = 64,       /* EX_USAGE: the command line is wrong */
+	CLI_OK = PROGRAM_OK,
+	CLI_FAILED = PROGRAM_FAILED,
+	CLI_NOTHING = 2, /* nothing was found */
+	CLI_USAGE = PROGRAM_USAGE,
 	CLI_UNAVAILABLE = 69, /* EX_UNAVAILABLE: pubd does not answer */
-	CLI_CONFIG = CONF_EXIT
+	CLI_CONFIG = PROGRAM_CONFIG
 };
 
 /* What a command is given besides its arguments. */

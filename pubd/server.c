@@ -8,10 +8,8 @@
 #include "server.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "batch.h"
@@ -27,11 +25,13 @@
 #include "loop.h"
 #include "notify.h"
 #include "proc.h"
+#include "program.h"
 #include "protocol.h"
 #include "pulse.h"
 #include "random.h"
 #include "requests.h"
 #include "retain.h"
+#include "signals.h"
 #include "sock.h"
 #include "trail.h"
 #include "watchers.h"
@@ -51,11 +51,11 @@
 #define SLOW_US          1000000 /* a commit that takes longer is logged */
 
 struct server {
-	struct conf conf;
-	const char *conf_path;
+	struct program *program;
+	struct conf conf; /* a copy of its own */
 	struct loop *loop;
 	struct watch listener, signals;
-	int listen_fd, signal_fd;
+	int listen_fd;
 	struct timer look, beat_timer, accept_pause, watchdog;
 	uint64_t watchdog_us; /* 0: none */
 	struct conns conns;
@@ -162,26 +162,6 @@ stop(struct server *s)
 	conns_stop(&s->conns);
 }
 
-/* Takes over what may change while running; tells what may not. */
-static void
-merge_conf(struct conf *now, const struct conf *fresh)
-{
-	const struct conf_row *row;
-
-	for (row = conf_rows; row->key != NULL; row++) {
-		char *to = (char *)now + row->offset;
-		const char *from = (const char *)fresh + row->offset;
-
-		if (memcmp(to, from, row->size) == 0)
-			continue;
-		if (row->reload)
-			memcpy(to, from, row->size);
-		else
-			log_warnx("%s has changed: restart pubd for it",
-			    row->key);
-	}
-}
-
 static void
 apply_conf(struct server *s)
 {
@@ -189,9 +169,6 @@ apply_conf(struct server *s)
 	struct protocol_limits limits = {
 	    .max_data_bytes = (size_t)c->max_data_bytes};
 
-	log_init("pubd", (enum log_format)c->log_format,
-	    (enum log_level)c->log_level);
-	log_limit((unsigned)c->log_rate);
 	if (counted_name(&s->beat.channels, span_str(c->metrics_channels)) !=
 	    ST_OK)
 		log_warnx("metrics_channels: more than %d channels were named "
@@ -221,32 +198,24 @@ rate_of(const void *arg, int64_t uid)
 static void
 reload(struct server *s)
 {
-	struct errmsg err = {""};
-	struct conf fresh;
-
-	memset(&fresh, 0, sizeof(fresh));
-	if (conf_load(&fresh, s->conf_path, &err) != ST_OK) {
-		log_warnx("keeping the old configuration: %s", err.text);
+	if (!program_reload(s->program))
 		return;
-	}
-	merge_conf(&s->conf, &fresh);
+	s->conf = s->program->conf; /* others have pointers to ours */
 	apply_conf(s);
-	log_info("configuration read again");
 }
 
 static void
 on_signal(struct watch *w, uint32_t events)
 {
 	struct server *s = SERVER_OF(w, signals);
-	struct signalfd_siginfo si;
+	enum signals_request asked;
 
 	(void)events;
-	while (read(s->signal_fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
-		if (si.ssi_signo == SIGHUP)
+	while ((asked = signals_next(w)) != SIGNALS_NONE)
+		if (asked == SIGNALS_RELOAD)
 			reload(s);
 		else
 			stop(s);
-	}
 }
 
 /* ---- timers ------------------------------------------------------------- */
@@ -482,25 +451,6 @@ server_run(struct server *s)
 /* ---- start and end ------------------------------------------------------ */
 
 static enum status
-catch_signals(struct server *s)
-{
-	sigset_t set;
-
-	(void)signal(SIGPIPE, SIG_IGN);
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGTERM);
-	(void)sigaddset(&set, SIGINT);
-	(void)sigaddset(&set, SIGHUP);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return ST_IO;
-	s->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-	if (s->signal_fd < 0)
-		return ST_IO;
-	s->signals = (struct watch){.fd = s->signal_fd, .fn = on_signal};
-	return loop_add(s->loop, &s->signals, EPOLLIN);
-}
-
-static enum status
 make_parts(struct server *s)
 {
 	const struct batch_limits limits = {.max_events = PROTOCOL_MAX_EVENTS,
@@ -535,7 +485,7 @@ make_parts(struct server *s)
 	s->conns.gone = on_gone;
 	s->conns.arg = &s->requests;
 	apply_conf(s);
-	return catch_signals(s);
+	return signals_watch(s->loop, &s->signals);
 }
 
 static enum status
@@ -640,8 +590,7 @@ start(struct server *s, struct errmsg *err)
 }
 
 enum status
-server_new(struct server **out, const struct conf *conf, const char *conf_path,
-    struct errmsg *err)
+server_new(struct server **out, struct program *p, struct errmsg *err)
 {
 	struct server *s = calloc(1, sizeof(*s));
 	enum status st;
@@ -650,10 +599,10 @@ server_new(struct server **out, const struct conf *conf, const char *conf_path,
 		errmsg_set(err, "out of memory");
 		return ST_NOMEM;
 	}
-	s->conf = *conf;
-	s->conf_path = conf_path;
-	s->listen_fd = s->signal_fd = -1;
-	s->listener.fd = s->signals.fd = -1;
+	s->program = p;
+	s->conf = p->conf;
+	s->listen_fd = s->listener.fd = -1;
+	s->signals = (struct watch){.fd = -1, .fn = on_signal};
 	(void)sock_raise_fd_limit();
 	st = start(s, err);
 	if (st != ST_OK) {
@@ -685,8 +634,7 @@ server_free(struct server **sp)
 	keeper_fini(&s->keeper);
 	batch_free(&s->batch);
 	protocol_free(&s->protocol);
-	if (s->signal_fd >= 0)
-		(void)close(s->signal_fd);
+	signals_unwatch(s->loop, &s->signals);
 	loop_free(&s->loop);
 	free(s);
 	*sp = NULL;

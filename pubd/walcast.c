@@ -3,19 +3,13 @@
  * walcast(1): the command line for people, cron and scripts.  Reads the
  * configuration and hands over to one of the commands (cli_*.c).
  */
-#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli_commands.h"
-
-#ifndef WALCAST_VERSION
-#define WALCAST_VERSION "unknown"
-#endif
+#include "program.h"
 
 static const struct cli_command *const commands[] = {
     &cli_init,
@@ -31,7 +25,7 @@ static const struct cli_command *const commands[] = {
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
-static const struct option options[] = {
+static const struct option walcast_options[] = {
     {"config", required_argument, NULL, 'C'},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'V'},
@@ -88,18 +82,12 @@ help(const char *name)
 static void
 load(struct cli *cli, const char *path)
 {
-	const char *env = getenv("WALCAST_CONF");
-
-	cli->conf_name = path;
-	if (path == NULL)
-		cli->conf_name = env != NULL && env[0] != '\0'
-		    ? env
-		    : CONF_DEFAULT_PATH;
+	cli->conf_name = conf_file(path);
 	cli->conf_st = conf_load(&cli->conf, path, &cli->conf_err);
 }
 
 static enum cli_exit
-run(const char *conf_path, int argc, char **argv)
+walcast_run(const char *conf_path, int argc, char **argv)
 {
 	static struct cli cli;
 	static char program[64];
@@ -126,28 +114,16 @@ run(const char *conf_path, int argc, char **argv)
 	return c->run(&cli, argc, argv);
 }
 
-/* Where one of the first three is closed, a file of ours would take it. */
-static void
-fill_std_fds(void)
-{
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd > STDERR_FILENO)
-		(void)close(fd);
-}
-
 int
 main(int argc, char **argv)
 {
 	const char *conf_path = NULL;
 	int o;
 
-	fill_std_fds();
+	program_fill_std_fds();
 	(void)signal(SIGPIPE, SIG_IGN);
-	while ((o = getopt_long(argc, argv, "+C:hV", options, NULL)) != -1) {
+	while ((o = getopt_long(argc, argv, "+C:hV", walcast_options, NULL)) !=
+	    -1) {
 		switch (o) {
 		case 'C':
 			conf_path = optarg;
@@ -155,7 +131,7 @@ main(int argc, char **argv)
 		case 'h':
 			return help(NULL);
 		case 'V':
-			(void)printf("walcast " WALCAST_VERSION "\n");
+			program_print_version("walcast");
 			return cli_finish(CLI_OK);
 		default:
 			print_help(stderr);
@@ -166,5 +142,5 @@ main(int argc, char **argv)
 		print_help(stderr);
 		return CLI_USAGE;
 	}
-	return run(conf_path, argc - optind, argv + optind);
+	return walcast_run(conf_path, argc - optind, argv + optind);
 }

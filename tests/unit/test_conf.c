@@ -107,6 +107,7 @@ the_table_covers_the_struct(void **state)
 			assert_true(row->max > row->min);
 		assert_non_null(row->unit);
 		assert_true(row->sentence[strlen(row->sentence) - 1] == '.');
+		assert_true(row->users != 0); /* else nobody reads it */
 	}
 	for (i = 0; i < sizeof(seen); i++)
 		assert_int_equal(seen[i], 1);
@@ -588,6 +589,74 @@ a_file_that_cannot_be_used_is_told(void **state)
 	assert_status(conf_load(&c, path, &err), ST_OK);
 }
 
+/* ---- while running ------------------------------------------------------ */
+
+static char refused[256]; /* the keys, a blank behind each */
+
+static void
+merge(struct conf *now, struct span text, enum conf_user user)
+{
+	const struct conf fresh = parsed(text);
+	const struct conf_row *row = NULL;
+
+	refused[0] = '\0';
+	conf_merge(now, &fresh, user);
+	while ((row = conf_unmerged(now, &fresh, user, row)) != NULL)
+		(void)strcat(strcat(refused, row->key), " ");
+}
+
+static void
+what_may_change_is_taken_and_the_rest_is_named(void **state)
+{
+	struct conf now;
+
+	(void)state;
+	conf_defaults(&now);
+	merge(&now,
+	    SPAN("database = /x\nlog_level = debug\nretain_events = 5\n"
+		 "ring_bytes = 70000\nallow_origin = *\nmetrics = off\n"),
+	    CONF_PUBD);
+	assert_string_equal(refused, "database metrics ");
+	assert_int_equal(now.log_level, LOG_DEBUG_);
+	assert_int_equal(now.retain_events, 5);
+	assert_string_equal(now.database, "/var/lib/walcast/events.db");
+	assert_string_equal(now.allow_origin, ""); /* it does not read it */
+	merge(&now, SPAN("ring_bytes = 70000\nallow_origin = *\n"),
+	    CONF_WORKER);
+	assert_string_equal(refused, "ring_bytes ");
+	assert_string_equal(now.allow_origin, "*");
+	assert_int_equal(now.log_level, LOG_INFO_); /* back to its default */
+	merge(&now, SPAN("beacon = on\nretry_ms = 9\nring_bytes = 70000\n"),
+	    CONF_METRICS);
+	assert_string_equal(refused, "retry_ms ");
+	assert_int_equal(now.beacon, CONF_ON);
+}
+
+/* Behind the end of a text lies what was there before. */
+static void
+a_text_that_is_the_same_has_not_changed(void **state)
+{
+	struct conf now = parsed(SPAN("socket = /a\n"));
+
+	(void)state;
+	memset(now.socket + 3, 'x', 9);
+	merge(&now, SPAN("socket = /a\n"), CONF_PUBD);
+	assert_string_equal(refused, "");
+}
+
+static void
+the_file_that_is_read_has_a_name(void **state)
+{
+	(void)state;
+	assert_string_equal(conf_file(NULL), CONF_DEFAULT_PATH);
+	assert_string_equal(conf_file("x"), "x");
+	assert_int_equal(setenv("WALCAST_CONF", "/y", 1), 0);
+	assert_string_equal(conf_file(NULL), "/y");
+	assert_string_equal(conf_file("x"), "x");
+	assert_int_equal(setenv("WALCAST_CONF", "", 1), 0);
+	assert_string_equal(conf_file(NULL), CONF_DEFAULT_PATH);
+}
+
 static int
 load_setup(void **state)
 {
@@ -631,6 +700,9 @@ main(void)
 	    L(a_named_file_is_read),
 	    L(a_named_file_must_be_there),
 	    L(a_file_that_cannot_be_used_is_told),
+	    T(what_may_change_is_taken_and_the_rest_is_named),
+	    T(a_text_that_is_the_same_has_not_changed),
+	    L(the_file_that_is_read_has_a_name),
 	};
 
 	return RUN(tests);

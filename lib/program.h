@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The life of a program that serves, the same for all: its command line, its
+ * configuration, -n, the log, signals, HUP, its exit status.  A main.c says
+ * in a struct program what is its own and calls program_main().
+ *
+ *   1. descriptors 0 to 2 that are closed are filled
+ *   2. options; what is wrong, an argument left over too, ends it with 64
+ *   3. the configuration; what is wrong ends it with 78
+ *   4. the log is as the configuration says
+ *   5. with -n: all keys are printed, the log is checked (0 or 78), the end
+ *   6. signals are held back (signals.h), and `serve` runs until the end
+ *
+ * walcast(1), a command line with subcommands, shares the parts.
+ */
+#ifndef WALCAST_PROGRAM_H
+#define WALCAST_PROGRAM_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "conf.h"
+#include "status.h"
+
+/* Of sysexits(3), where they have a meaning of their own. */
+enum program_exit {
+	PROGRAM_OK = 0,
+	PROGRAM_FAILED = 1,  /* it was tried and did not work */
+	PROGRAM_USAGE = 64,  /* EX_USAGE: the command line is wrong */
+	PROGRAM_CONFIG = 78, /* EX_CONFIG: the configuration, or the log's */
+};
+
+#define PROGRAM_OWN_OPTIONS 4
+
+/* An option beyond those of all; exactly one of value and act is there. */
+struct program_option {
+	char letter; /* '\0': it has a name only */
+	const char *name;
+	const char *argument; /* as the help calls it; NULL: it has none */
+	const char *sentence; /* for the help, 50 characters at most */
+	const char **value;   /* where the argument goes */
+	int (*act)(void);     /* done at once; its exit status is ours */
+};
+
+struct program {
+	const char *name; /* in the log, in the help, of its manual */
+	enum conf_user conf_user;
+	const struct program_option *options; /* PROGRAM_OWN_OPTIONS */
+	size_t n_options;
+	const char *note; /* more lines for the help, or NULL */
+	/* -n: can it work with this log? */
+	enum status (*check)(const struct conf *c, struct errmsg *err);
+	/* Until it is told to end; err may stay empty. */
+	enum status (*serve)(struct program *p, struct errmsg *err);
+
+	/* The rest is set by program_main. */
+	struct conf conf; /* changes in program_reload only */
+	const char *conf_path;
+	bool check_only;
+};
+
+/* Returns the exit status.  argc: what of the arguments may be believed. */
+int program_main(struct program *p, int argc, char **argv);
+
+/*
+ * HUP: reads the configuration again.  Keys that may change while running are
+ * taken into p->conf (the log's are in force at once); others that this
+ * program reads are named in the log.  A file with an error changes nothing.
+ *
+ * Returns  whether it was read: then what was copied out of p->conf has to be
+ *          copied again
+ */
+bool program_reload(struct program *p);
+
+/* A `check` for those that read the log: its modes, and whether it opens. */
+MUST_USE enum status program_check_reading(const struct conf *c,
+    struct errmsg *err);
+
+/* Where one of the first three is closed, a file of ours would take it. */
+void program_fill_std_fds(void);
+
+/* The line for -V. */
+void program_print_version(const char *name);
+
+#endif
