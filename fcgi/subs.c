@@ -68,39 +68,33 @@ subs_free(struct subs **s)
 }
 
 /* Appends the sorted spans, each ended by a byte that none contains. */
-static enum status
+static void
 put_sorted(struct buf *key, const struct span *list, size_t n)
 {
 	struct span sorted[64] = {{0}};
-	enum status st = ST_OK;
 	size_t i;
 
 	assert(n <= 64);
 	if (n > 0)
 		memcpy(sorted, list, n * sizeof(*list));
 	qsort(sorted, n, sizeof(*sorted), nameset_compare);
-	for (i = 0; st == ST_OK && i < n; i++) {
-		st = buf_append(key, sorted[i]);
-		if (st == ST_OK)
-			st = buf_append(key, SPAN("\n"));
+	for (i = 0; i < n; i++) {
+		buf_add(key, sorted[i]);
+		buf_add(key, SPAN("\n"));
 	}
-	if (st == ST_OK)
-		st = buf_append(key, SPAN("\n"));
-	return st;
+	buf_add(key, SPAN("\n"));
 }
 
 /* Same wishes, same key. */
 static enum status
 make_key(struct buf *key, const struct sub_spec *spec)
 {
-	enum status st = buf_append(key,
-	    spec->envelope ? SPAN("e") : SPAN("p"));
+	size_t start = key->len;
 
-	if (st == ST_OK)
-		st = put_sorted(key, spec->channel, spec->n_channels);
-	if (st == ST_OK)
-		st = put_sorted(key, spec->event, spec->n_events);
-	return st;
+	buf_add(key, spec->envelope ? SPAN("e") : SPAN("p"));
+	put_sorted(key, spec->channel, spec->n_channels);
+	put_sorted(key, spec->event, spec->n_events);
+	return buf_finish(key, start);
 }
 
 /* Finds the spans of one sorted list in the key again. */

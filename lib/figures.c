@@ -177,47 +177,41 @@ is_reported(const struct figure *e, enum figures_part part)
 }
 
 /* begin   the length of *out behind the brace */
-static enum status
+static void
 write_member(const struct figures *f, const struct figure *e, unsigned i,
     size_t begin, struct buf *out)
 {
 	const char *comma = out->len == begin ? "" : ",";
 	uint64_t v = f->cell[e->cell + i];
-	enum status st;
 
 	if (!f->known[e->cell + i] || (v == 0 && e->part == FIGURES_COUNTERS))
-		return ST_OK;
-	st = buf_printf(out, "%s\"%s", comma, e->member);
-	if (st == ST_OK && e->source == FIGURE_HIST && i > HIST_BOUNDS)
-		st = buf_append(out, SPAN(".sum"));
-	else if (st == ST_OK && e->source == FIGURE_HIST)
-		st = buf_printf(out, ".%u", i);
-	if (st == ST_OK)
-		st = buf_printf(out, "\":%" PRIu64, v);
-	return st;
+		return;
+	buf_addf(out, "%s\"%s", comma, e->member);
+	if (e->source == FIGURE_HIST && i > HIST_BOUNDS)
+		buf_add(out, SPAN(".sum"));
+	else if (e->source == FIGURE_HIST)
+		buf_addf(out, ".%u", i);
+	buf_addf(out, "\":%" PRIu64, v);
 }
 
 enum status
 figures_write(const struct figures *f, enum figures_part part, struct buf *out)
 {
-	size_t before = out->len, begin = before + 1, at;
-	enum status st = buf_append(out, SPAN("{"));
+	size_t start = out->len, begin = start + 1, at;
 	unsigned i;
 
-	for (at = 0; st == ST_OK && at < N_FIGURES; at++) {
+	buf_add(out, SPAN("{"));
+	for (at = 0; at < N_FIGURES; at++) {
 		const struct figure *e = &figures_catalogue[at];
 		unsigned n = e->source == FIGURE_HIST ? HIST_CELLS : 1;
 
 		if (!is_reported(e, part))
 			continue;
-		for (i = 0; st == ST_OK && i < n; i++)
-			st = write_member(f, e, i, begin, out);
+		for (i = 0; i < n; i++)
+			write_member(f, e, i, begin, out);
 	}
-	if (st == ST_OK)
-		st = buf_append(out, SPAN("}"));
-	if (st != ST_OK)
-		buf_truncate(out, before);
-	return st;
+	buf_add(out, SPAN("}"));
+	return buf_finish(out, start);
 }
 
 /* ---- reading ------------------------------------------------------------ */

@@ -106,28 +106,28 @@ lend_room(size_t max)
 }
 
 /* What every line begins with. */
-static enum status
+static void
 begin_line(struct buf *line, enum log_level level)
 {
 	*line = lend_room(LINE_MAX_BYTES);
 	if (self.format == LOG_JSON)
-		return buf_printf(line,
+		buf_addf(line,
 		    "{\"ts_ms\":%lld,\"level\":\"%s\",\"program\":\"%s\","
 		    "\"pid\":%ld",
 		    (long long)clock_real_ms(), level_names[level],
 		    self.program, (long)getpid());
-	return buf_printf(line, "%s[%ld]: %s%s", self.program, (long)getpid(),
-	    level <= LOG_WARN_ ? level_names[level] : "",
-	    level <= LOG_WARN_ ? ": " : "");
+	else
+		buf_addf(line, "%s[%ld]: %s%s", self.program, (long)getpid(),
+		    level <= LOG_WARN_ ? level_names[level] : "",
+		    level <= LOG_WARN_ ? ": " : "");
 }
 
+/* A line that does not fit is not written. */
 static void
-end_line(struct buf *line, enum status st)
+end_line(struct buf *line)
 {
-	if (st == ST_OK)
-		st = buf_append(line,
-		    self.format == LOG_JSON ? SPAN("}\n") : SPAN("\n"));
-	if (st == ST_OK)
+	buf_add(line, self.format == LOG_JSON ? SPAN("}\n") : SPAN("\n"));
+	if (buf_status(line) == ST_OK)
 		write_line(buf_span(line));
 }
 
@@ -135,18 +135,17 @@ static void
 emit(enum log_level level, const char *text)
 {
 	struct buf line;
-	enum status st = begin_line(&line, level);
 
+	begin_line(&line, level);
 	if (level <= LOG_WARN_)
 		remember(span_str(text));
-	if (st == ST_OK && self.format == LOG_JSON) {
-		st = buf_append(&line, SPAN(",\"msg\":"));
-		if (st == ST_OK)
-			st = jsontext_quote(&line, span_str(text));
-	} else if (st == ST_OK) {
-		st = buf_append(&line, span_str(text));
+	if (self.format == LOG_JSON) {
+		buf_add(&line, SPAN(",\"msg\":"));
+		jsontext_add_quoted(&line, span_str(text));
+	} else {
+		buf_add(&line, span_str(text));
 	}
-	end_line(&line, st);
+	end_line(&line);
 }
 
 static void
@@ -216,20 +215,22 @@ log_wants(enum log_level level)
 }
 
 /* As it can be read back: quoted when it holds more than printable ASCII. */
-static enum status
+static void
 put_plain(struct buf *out, struct span text)
 {
 	size_t i;
 
 	for (i = 0; i < text.len; i++)
 		if (text.p[i] <= ' ' || text.p[i] >= 0x7f || text.p[i] == '"' ||
-		    text.p[i] == '=')
-			return jsontext_quote(out, text);
-	return buf_append(out, text);
+		    text.p[i] == '=') {
+			jsontext_add_quoted(out, text);
+			return;
+		}
+	buf_add(out, text);
 }
 
 /* Quoting escapes C0 and what is not UTF-8; the others are masked. */
-static enum status
+static void
 put_text(struct buf *out, bool json, struct span text)
 {
 	char copy[FIELD_MAX_BYTES];
@@ -244,41 +245,42 @@ put_text(struct buf *out, bool json, struct span text)
 	memcpy(copy, text.p, n);
 	mask_controls(copy, n, false);
 	text = span_of(copy, n);
-	return json ? jsontext_quote(out, text) : put_plain(out, text);
+	if (json)
+		jsontext_add_quoted(out, text);
+	else
+		put_plain(out, text);
 }
 
-static enum status
+static void
 put_field(struct buf *out, bool json, const struct log_field *f)
 {
-	enum status st;
-
 	if (!f->is_number && f->text.len == 0)
-		return ST_OK;
-	st = buf_printf(out, json ? ",\"%s\":" : " %s=", f->name);
-	if (st != ST_OK)
-		return st;
-	return f->is_number ? buf_put_int64(out, f->number)
-			    : put_text(out, json, f->text);
+		return;
+	buf_addf(out, json ? ",\"%s\":" : " %s=", f->name);
+	if (f->is_number)
+		buf_add_int64(out, f->number);
+	else
+		put_text(out, json, f->text);
 }
 
 /* A field that does not fit is left out, so that the line is not lost. */
-static enum status
+static void
 put_event(struct buf *out, bool json, const char *event,
     const struct log_field *fields, size_t n)
 {
-	enum status st = buf_printf(out, json ? ",\"event\":\"%s\"" : "%s",
-	    event);
+	enum status st;
 	size_t i, before;
 
-	for (i = 0; st == ST_OK && i < n; i++) {
+	buf_addf(out, json ? ",\"event\":\"%s\"" : "%s", event);
+	for (i = 0; buf_status(out) == ST_OK && i < n; i++) {
 		before = out->len;
-		st = put_field(out, json, &fields[i]);
-		if (st == ST_FULL || out->len > LINE_MAX_BYTES - 2) {
+		put_field(out, json, &fields[i]);
+		st = buf_finish(out, before);
+		if (out->len > LINE_MAX_BYTES - 2)
 			buf_truncate(out, before);
-			st = ST_OK;
-		}
+		if (st != ST_FULL)
+			buf_note(out, st);
 	}
-	return st;
 }
 
 static void
@@ -286,7 +288,8 @@ remember_event(const char *event, const struct log_field *fields, size_t n)
 {
 	struct buf text = lend_room(sizeof(self.last.text) - 1);
 
-	if (put_event(&text, false, event, fields, n) == ST_OK)
+	put_event(&text, false, event, fields, n);
+	if (buf_status(&text) == ST_OK)
 		remember(buf_span(&text));
 	else
 		remember(span_str(event));
@@ -298,17 +301,14 @@ log_fields(enum log_level level, const char *event,
 {
 	int saved = errno;
 	struct buf line;
-	enum status st;
 
 	if (!log_wants(level))
 		return;
 	if (level <= LOG_WARN_)
 		remember_event(event, fields, n);
-	st = begin_line(&line, level);
-	if (st == ST_OK)
-		st = put_event(&line, self.format == LOG_JSON, event, fields,
-		    n);
-	end_line(&line, st);
+	begin_line(&line, level);
+	put_event(&line, self.format == LOG_JSON, event, fields, n);
+	end_line(&line);
 	errno = saved;
 }
 
