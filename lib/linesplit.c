@@ -3,36 +3,36 @@
 #include "linesplit.h"
 
 enum status
-linesplit_find(struct linesplit *s, const struct buf *in, struct span *line)
+linesplit_find(struct linesplit *s, struct span in, struct span *line)
 {
-	struct span all = buf_span(in);
 	const char *lf = NULL;
 
-	if (all.len > s->searched)
-		lf = span_find(span_skip(all, s->searched), '\n');
+	if (in.len > s->searched)
+		lf = span_find(span_skip(in, s->searched), '\n');
 	if (lf == NULL) {
-		s->searched = all.len;
+		s->searched = in.len;
 		return ST_AGAIN;
 	}
-	*line = span_of(all.p, (size_t)(lf - all.p));
+	*line = span_of(in.p, (size_t)(lf - in.p));
 	/* Asked again about the same line, it is found at once. */
 	s->searched = line->len;
 	return ST_OK;
 }
 
 void
-linesplit_drop(struct linesplit *s, struct buf *in, size_t n)
+linesplit_dropped(struct linesplit *s)
 {
-	buf_consume(in, n);
 	s->searched = 0;
 }
 
 void
 linesplit_settle(struct linesplit *s, struct buf *in)
 {
-	if (s->taken > 0)
-		linesplit_drop(s, in, s->taken);
+	if (s->taken == 0)
+		return;
+	buf_consume(in, s->taken);
 	s->taken = 0;
+	linesplit_dropped(s);
 }
 
 enum status
@@ -41,7 +41,7 @@ linesplit_next(struct linesplit *s, struct buf *in, struct span *line)
 	enum status st;
 
 	linesplit_settle(s, in);
-	st = linesplit_find(s, in, line);
+	st = linesplit_find(s, buf_span(in), line);
 	if (st == ST_OK)
 		s->taken = line->len + 1;
 	return st;

@@ -5,8 +5,8 @@
  * pieces are.  What is too long, what a CR at the end means and whether the
  * last line needs an LF is the caller's.  Pure.
  *
- * The splitter belongs to one buffer, whose front moves only by the calls
- * here; after buf_clear it begins anew: (struct linesplit){0}.
+ * The splitter belongs to one buffer, whose front moves by the calls here or
+ * is told of; after buf_clear it begins anew: (struct linesplit){0}.
  */
 #ifndef WALCAST_LINESPLIT_H
 #define WALCAST_LINESPLIT_H
@@ -38,14 +38,14 @@ struct span linesplit_rest(struct linesplit *s, struct buf *in);
 void linesplit_settle(struct linesplit *s, struct buf *in);
 
 /*
- * For who may have to leave a line where it is: looks for the first one, and
- * takes nothing.  linesplit_drop takes n bytes off the front, as many as the
- * line and its LF are, or all of an unfinished one.
+ * For who keeps the bytes, and may have to leave a line where it is: looks for
+ * the first line of `in`, and takes nothing.  Between two calls bytes may be
+ * added at the end; when some have left the front, linesplit_dropped says so.
  *
  * Returns  ST_OK, or ST_AGAIN when none is whole
  */
-MUST_USE enum status linesplit_find(struct linesplit *s, const struct buf *in,
+MUST_USE enum status linesplit_find(struct linesplit *s, struct span in,
     struct span *line);
-void linesplit_drop(struct linesplit *s, struct buf *in, size_t n);
+void linesplit_dropped(struct linesplit *s);
 
 #endif

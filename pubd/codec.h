@@ -24,6 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "linesplit.h"
 #include "span.h"
 #include "status.h"
 
@@ -34,8 +35,8 @@ struct store_bounds;
 
 /* What a codec remembers of one connection; all zero at its beginning. */
 struct codec_place {
-	size_t scanned; /* bytes at the front that hold no end of a unit */
-	bool skipping;  /* to the end of a unit that was given up */
+	struct linesplit lines; /* of a codec that has lines */
+	bool skipping;          /* to the end of a unit that was given up */
 };
 
 enum codec_input {

@@ -1,37 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Lines of JSON.  Invariant: the first `scanned` bytes hold no LF, so that a
- * line which arrives in many pieces is searched once.
- */
+/* Lines of JSON.  One that arrives in many pieces is searched once. */
 #include "codec_ndjson.h"
 
 #include "protocol.h"
-
-/* Where the line that `in` begins with ends, or NULL. */
-static const char *
-ndjson_find_end(struct codec_place *at, struct span in)
-{
-	const char *newline = NULL;
-
-	if (in.len > at->scanned)
-		newline = span_find(span_skip(in, at->scanned), '\n');
-	at->scanned = newline == NULL ? in.len : (size_t)(newline - in.p);
-	return newline;
-}
 
 static void
 ndjson_next(struct codec_place *at, struct span in, enum codec_input input,
     size_t max_bytes, struct codec_piece *out)
 {
-	const char *newline = ndjson_find_end(at, in);
+	struct span line;
 
 	*out = (struct codec_piece){.kind = CODEC_UNIT,
 	    .text = in,
 	    .n_bytes = in.len};
-	if (newline != NULL) {
+	if (linesplit_find(&at->lines, in, &line) == ST_OK) {
 		out->ended = true;
-		out->text.len = (size_t)(newline - in.p);
-		out->n_bytes = out->text.len + 1;
+		out->text = line;
+		out->n_bytes = line.len + 1;
 	} else if (in.len > 0 && input != CODEC_OPEN) {
 		out->ended = true;
 		if (input == CODEC_CUT)
@@ -46,7 +31,7 @@ ndjson_next(struct codec_place *at, struct span in, enum codec_input input,
 static void
 ndjson_dropped(struct codec_place *at, const struct codec_piece *piece)
 {
-	at->scanned = 0;
+	linesplit_dropped(&at->lines);
 	at->skipping = !piece->ended;
 }
 
