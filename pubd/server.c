@@ -21,6 +21,7 @@
 #include "exporter.h"
 #include "gauges.h"
 #include "keeper.h"
+#include "listeners.h"
 #include "log.h"
 #include "loop.h"
 #include "notify.h"
@@ -36,28 +37,26 @@
 #include "trail.h"
 #include "watchers.h"
 
-#define ACCEPTS_PER_TURN 64 /* others wait meanwhile */
-#define SPARE_FDS_MIN    12 /* to open files anew, to ask, to notify */
-#define SPARE_FDS_MAX    48
-#define LEAST_CONNS      8
-#define ACCEPT_PAUSE_US  100000
-#define LOOK_US          15000 /* for SQL writers, while somebody watches */
-#define LOOK_IDLE_US     250000
-#define STOP_US          5000000 /* for peers to take their last answers */
-#define LINGER_US        250000  /* and to see that this was the last */
-#define BATCH_MAX_BYTES  ((size_t)16 * 1024 * 1024)
-#define RETRY_MIN_US     1000 /* for the log's lock */
-#define RETRY_MAX_US     10000
-#define SLOW_US          1000000 /* a commit that takes longer is logged */
+#define SPARE_FDS_MIN   12 /* to open files anew, to ask, to notify */
+#define SPARE_FDS_MAX   48
+#define LEAST_CONNS     8
+#define LOOK_US         15000 /* for SQL writers, while somebody watches */
+#define LOOK_IDLE_US    250000
+#define STOP_US         5000000 /* for peers to take their last answers */
+#define LINGER_US       250000  /* and to see that this was the last */
+#define BATCH_MAX_BYTES ((size_t)16 * 1024 * 1024)
+#define RETRY_MIN_US    1000 /* for the log's lock */
+#define RETRY_MAX_US    10000
+#define SLOW_US         1000000 /* a commit that takes longer is logged */
 
 struct server {
 	struct program *program;
 	struct conf conf; /* a copy of its own */
 	struct loop *loop;
-	struct watch listener, signals;
-	int listen_fd;
-	struct timer look, beat_timer, accept_pause, watchdog;
+	struct watch signals;
+	struct timer look, beat_timer, watchdog;
 	uint64_t watchdog_us; /* 0: none */
+	struct listeners listeners;
 	struct conns conns;
 	struct keeper keeper;
 	struct batch *batch;
@@ -72,7 +71,6 @@ struct server {
 	struct watchers_news news; /* of the last ring */
 	size_t n_own_fds;          /* besides the connections */
 	struct log_gate slow_gate;
-	uint64_t paused_told_us;
 	bool again; /* lines are left: do not wait for others */
 	bool stopping;
 	bool lingering; /* all is answered */
@@ -90,54 +88,6 @@ arm(struct server *s, struct timer *t, uint64_t due_us)
 	status_ignore(timer_set(s->loop, t, due_us));
 }
 
-/* ---- accepting ---------------------------------------------------------- */
-
-static void
-pause_accept(struct server *s)
-{
-	if (log_state(&s->paused_told_us, loop_now_us(s->loop)))
-		log_warn("cannot accept a connection (%zu are open), pausing",
-		    s->conns.n);
-	loop_del(s->loop, &s->listener);
-	arm(s, &s->accept_pause, loop_now_us(s->loop) + ACCEPT_PAUSE_US);
-}
-
-static void
-accept_some(struct server *s, int budget)
-{
-	enum status st = ST_OK;
-	int fd;
-
-	while (st == ST_OK && budget-- > 0) {
-		st = sock_accept(s->listen_fd, &fd);
-		if (st == ST_OK)
-			st = conns_take_fd(&s->conns, fd, &codec_ndjson);
-	}
-	if (st != ST_OK && st != ST_AGAIN)
-		pause_accept(s);
-}
-
-static void
-on_listener(struct watch *w, uint32_t events)
-{
-	(void)events;
-	accept_some(SERVER_OF(w, listener), ACCEPTS_PER_TURN);
-}
-
-static void
-on_accept_pause(struct timer *t, uint64_t now_us)
-{
-	struct server *s = SERVER_OF(t, accept_pause);
-
-	if (s->stopping)
-		return;
-	s->listener.fd = s->listen_fd;
-	if (loop_add(s->loop, &s->listener, EPOLLIN) != ST_OK) {
-		s->listener.fd = -1;
-		arm(s, t, now_us + ACCEPT_PAUSE_US);
-	}
-}
-
 /* ---- signals ------------------------------------------------------------ */
 
 static void
@@ -152,13 +102,8 @@ stop(struct server *s)
 	s->stop_by_us = loop_now_us(s->loop) + STOP_US +
 	    (uint64_t)s->conf.lock_timeout_ms * 1000;
 	/* Who has connected and sent already is served, too. */
-	accept_some(s, 4096);
+	listeners_stop(&s->listeners);
 	pulse_fini(&s->pulse);
-	timer_cancel(s->loop, &s->accept_pause);
-	loop_del(s->loop, &s->listener);
-	(void)unlink(s->conf.socket);
-	(void)close(s->listen_fd);
-	s->listen_fd = -1;
 	conns_stop(&s->conns);
 }
 
@@ -466,6 +411,7 @@ make_parts(struct server *s)
 	if (st != ST_OK)
 		return st;
 	conns_init(&s->conns, s->loop);
+	listeners_init(&s->listeners, s->loop, &s->conns);
 	watchers_init(&s->watchers);
 	s->requests = (struct requests){.protocol = s->protocol,
 	    .batch = s->batch,
@@ -488,18 +434,6 @@ make_parts(struct server *s)
 	return signals_watch(s->loop, &s->signals);
 }
 
-static enum status
-listen_socket(struct server *s, struct errmsg *err)
-{
-	enum status st = sock_listen_unix(s->conf.socket,
-	    (unsigned)s->conf.socket_mode, &s->listen_fd, err);
-
-	if (st != ST_OK)
-		return st;
-	s->listener = (struct watch){.fd = s->listen_fd, .fn = on_listener};
-	return loop_add(s->loop, &s->listener, EPOLLIN);
-}
-
 static void
 start_timers(struct server *s)
 {
@@ -507,7 +441,6 @@ start_timers(struct server *s)
 
 	s->look.fn = on_look;
 	s->beat_timer.fn = on_beat;
-	s->accept_pause.fn = on_accept_pause;
 	s->watchdog.fn = on_watchdog;
 	arm(s, &s->look, now_us + LOOK_US);
 	arm(s, &s->beat_timer, now_us);
@@ -573,7 +506,8 @@ start(struct server *s, struct errmsg *err)
 	if (st != ST_OK)
 		return st;
 	/* The socket first: two daemons never have the log open at once. */
-	st = listen_socket(s, err);
+	st = listeners_add(&s->listeners, s->conf.socket,
+	    (unsigned)s->conf.socket_mode, &codec_ndjson, err);
 	if (st == ST_OK)
 		st = keeper_open(&s->keeper, &o, clock_mono_us(), err);
 	if (st != ST_OK)
@@ -601,7 +535,6 @@ server_new(struct server **out, struct program *p, struct errmsg *err)
 	}
 	s->program = p;
 	s->conf = p->conf;
-	s->listen_fd = s->listener.fd = -1;
 	s->signals = (struct watch){.fd = -1, .fn = on_signal};
 	(void)sock_raise_fd_limit();
 	st = start(s, err);
@@ -620,10 +553,7 @@ server_free(struct server **sp)
 
 	if (s == NULL)
 		return;
-	if (s->listen_fd >= 0) {
-		(void)unlink(s->conf.socket);
-		(void)close(s->listen_fd);
-	}
+	listeners_fini(&s->listeners);
 	pulse_fini(&s->pulse);
 	if (s->conns.loop != NULL)
 		conns_fini(&s->conns);
