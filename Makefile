@@ -74,7 +74,7 @@ all:
 programs: $(PROGRAMS)
 
 $(B)/bin/pubd: $(B)/pubd/main.o $(PUBD_A) $(LIB_A)
-$(B)/bin/walcast: $(CLI_OBJ) $(PUBD_A) $(LIB_A)
+$(B)/bin/walcast: $(CLI_OBJ) $(LIB_A)
 $(B)/bin/sse.fcgi: $(B)/fcgi/main_sse.o $(FCGI_A) $(LIB_A)
 $(B)/bin/sse-metrics.fcgi: $(B)/fcgi/main_metrics.o $(FCGI_A) $(LIB_A)
 $(B)/bin/sse.fcgi $(B)/bin/sse-metrics.fcgi: LDLIBS += -lfcgi
