@@ -204,7 +204,7 @@ cli_size(char out[CLI_SIZE_BYTES], int64_t bytes)
  * bytes; of those that are no UTF-8 each is one, and hidden.
  */
 static size_t
-look_at(struct span s, unsigned *code, bool *hidden)
+look_at_char(struct span s, unsigned *code, bool *hidden)
 {
 	size_t n = utf8_decode(s, code);
 
@@ -221,14 +221,16 @@ past_shown(struct span s)
 	unsigned code;
 
 	while (at < s.len && !hidden) {
-		n = look_at(span_skip(s, at), &code, &hidden);
+		n = look_at_char(span_skip(s, at), &code, &hidden);
 		at += hidden ? 0 : n;
 	}
 	return at;
 }
 
-enum status
-cli_put_visible(struct buf *out, struct span text)
+/* Writes text with what is hidden in it as put_hidden has it. */
+static enum status
+put_shown(struct buf *out, struct span text,
+    enum status (*put_hidden)(struct buf *out, unsigned code))
 {
 	enum status st = ST_OK;
 	unsigned code;
@@ -239,45 +241,52 @@ cli_put_visible(struct buf *out, struct span text)
 		n = past_shown(text);
 		st = buf_append(out, span_of(text.p, n));
 		text = span_skip(text, n);
-		if (st != ST_OK || text.len == 0)
-			break;
-		text = span_skip(text, look_at(text, &code, &hidden));
-		if (code == '\n')
-			st = buf_append(out, SPAN("\\n"));
-		else if (code == '\t')
-			st = buf_append(out, SPAN("\t"));
-		else
-			st = buf_printf(out,
-			    code < 0x100 ? "\\x%02x" : "\\u%04x", code);
+		if (st == ST_OK && text.len > 0) {
+			text = span_skip(text,
+			    look_at_char(text, &code, &hidden));
+			st = put_hidden(out, code);
+		}
 	}
 	return st;
 }
 
+static enum status
+put_for_terminal(struct buf *out, unsigned code)
+{
+	if (code == '\n')
+		return buf_append(out, SPAN("\\n"));
+	if (code == '\t')
+		return buf_append(out, SPAN("\t"));
+	return buf_printf(out, code < 0x100 ? "\\x%02x" : "\\u%04x", code);
+}
+
 /* What is hidden stands inside strings: nothing else is but ASCII. */
+static enum status
+put_in_string(struct buf *out, unsigned code)
+{
+	return buf_printf(out, "\\u%04x", code);
+}
+
+enum status
+cli_put_visible(struct buf *out, struct span text)
+{
+	return put_shown(out, text, put_for_terminal);
+}
+
 enum status
 cli_escape_json(struct buf *out, size_t from)
 {
 	struct span text = span_skip(buf_span(out), from);
-	size_t n = past_shown(text);
-	enum status st = ST_OK;
+	enum status st;
 	struct buf old;
-	unsigned code;
-	bool hidden;
 
-	if (n == text.len)
+	if (past_shown(text) == text.len)
 		return ST_OK;
 	buf_init(&old, text.len);
 	st = buf_append(&old, text);
 	buf_truncate(out, from);
-	for (text = buf_span(&old); st == ST_OK && text.len > 0;) {
-		n = past_shown(text);
-		st = buf_append(out, span_of(text.p, n));
-		text = span_skip(text, n);
-		if (st != ST_OK || text.len == 0)
-			break;
-		text = span_skip(text, look_at(text, &code, &hidden));
-		st = buf_printf(out, "\\u%04x", code);
-	}
+	if (st == ST_OK)
+		st = put_shown(out, buf_span(&old), put_in_string);
 	buf_fini(&old);
 	return st;
 }

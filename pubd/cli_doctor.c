@@ -378,7 +378,7 @@ check_descriptors(struct doctor *d)
  * ---------------------------------------------------------------- */
 
 static enum cli_exit
-run(const struct cli *cli, int argc, char **argv)
+doctor_run(const struct cli *cli, int argc, char **argv)
 {
 	struct doctor d = {.cli = cli, .refused_uid = -1};
 	int o = getopt_long(argc, argv, "h", options, NULL);
@@ -407,5 +407,5 @@ const struct cli_command cli_doctor = {
     .summary = "find what is wrong on this host",
     .help = help_text,
     .any_conf = true,
-    .run = run,
+    .run = doctor_run,
 };

@@ -96,7 +96,7 @@ cli_link_poll_ms(uint64_t deadline_us)
 
 /* Waits for the socket and moves bytes once.  ST_OK: look at them. */
 static enum status
-turn(struct cli_link *l, uint64_t deadline_us)
+link_turn(struct cli_link *l, uint64_t deadline_us)
 {
 	struct pollfd p = {.fd = l->fd, .events = POLLIN};
 	enum status st;
@@ -124,7 +124,7 @@ cli_link_call(struct cli_link *l, struct span request, uint64_t deadline_us,
 	if (st == ST_OK)
 		st = buf_append(&l->out, SPAN("\n"));
 	while (st == ST_OK && cli_link_line(l, answer) != ST_OK)
-		st = turn(l, deadline_us);
+		st = link_turn(l, deadline_us);
 	if (st == ST_AGAIN)
 		errmsg_set(err,
 		    "pubd took the connection and does not answer: "

@@ -31,7 +31,7 @@ static const struct option options[] = {
 };
 
 static bool
-confirmed(bool yes)
+reset_confirmed(bool yes)
 {
 	char line[8] = "";
 
@@ -45,7 +45,7 @@ confirmed(bool yes)
 }
 
 static enum cli_exit
-report(const struct json *answer)
+reset_report(const struct json *answer)
 {
 	struct span why = json_text(json_get(answer, "message"));
 
@@ -59,7 +59,7 @@ report(const struct json *answer)
 }
 
 static enum cli_exit
-reset(const struct cli *cli)
+reset_ask(const struct cli *cli)
 {
 	uint64_t deadline = clock_mono_us() + TIMEOUT_US;
 	struct cli_link link = {.fd = -1};
@@ -79,7 +79,7 @@ reset(const struct cli *cli)
 	if (st == ST_OK)
 		st = json_parse(parser, line, &answer, &err);
 	if (st == ST_OK)
-		code = report(answer);
+		code = reset_report(answer);
 	else
 		cli_say("%s", err.text[0] != '\0' ? err.text : status_name(st));
 	json_free(&answer);
@@ -89,7 +89,7 @@ reset(const struct cli *cli)
 }
 
 static enum cli_exit
-run(const struct cli *cli, int argc, char **argv)
+reset_run(const struct cli *cli, int argc, char **argv)
 {
 	bool yes = false;
 	int o;
@@ -103,16 +103,16 @@ run(const struct cli *cli, int argc, char **argv)
 		cli_say("\"%.80s\" is not expected here", argv[optind]);
 		return cli_usage('?');
 	}
-	if (!confirmed(yes)) {
+	if (!reset_confirmed(yes)) {
 		cli_say("nothing was reset");
 		return CLI_FAILED;
 	}
-	return reset(cli);
+	return reset_ask(cli);
 }
 
 const struct cli_command cli_reset = {
     .name = "reset-counters",
     .summary = "begin the totals of the figures at zero",
     .help = help_text,
-    .run = run,
+    .run = reset_run,
 };
