@@ -23,7 +23,7 @@ struct beacons {
 };
 
 /* One request under way. */
-struct reading {
+struct beacon_reading {
 	struct beacons *b;
 	const struct params *p;
 	const struct conf *c;
@@ -76,14 +76,14 @@ type_ok(const struct params *p)
 }
 
 static bool
-is_sampled_out(struct reading *r)
+is_sampled_out(struct beacon_reading *r)
 {
 	return (int64_t)(random_next(&r->b->random) % 100) >=
 	    r->c->beacon_sample;
 }
 
 static enum beacon_result
-judge(struct reading *r)
+judge_beacon(struct beacon_reading *r)
 {
 	const struct params *p = r->p;
 
@@ -107,7 +107,7 @@ judge(struct reading *r)
 }
 
 static void
-count(struct beacon_tally *t, const struct beacon *b)
+count_beacon(struct beacon_tally *t, const struct beacon *b)
 {
 	size_t i;
 
@@ -160,7 +160,8 @@ static const struct {
 static_assert(BEACON_MAX_BYTES == 4096, "the answer to too large says so");
 
 static enum status
-refuse(struct buf *out, struct span origin, int status, const char *detail)
+refuse_beacon(struct buf *out, struct span origin, int status,
+    const char *detail)
 {
 	const struct http_error e = {.status = status,
 	    .detail = span_str(detail),
@@ -170,7 +171,7 @@ refuse(struct buf *out, struct span origin, int status, const char *detail)
 }
 
 static enum status
-answer_result(const struct reading *r, enum beacon_result result,
+answer_result(const struct beacon_reading *r, enum beacon_result result,
     struct span origin, struct buf *out)
 {
 	const struct http_error e = {.status = answers[result].status,
@@ -183,17 +184,17 @@ answer_result(const struct reading *r, enum beacon_result result,
 }
 
 static enum status
-answer_post(struct reading *r, struct span origin, struct buf *out)
+answer_post(struct beacon_reading *r, struct span origin, struct buf *out)
 {
 	struct beacon_tally *t = &r->b->tally;
-	enum beacon_result result = judge(r);
+	enum beacon_result result = judge_beacon(r);
 	enum status st = answer_result(r, result, origin, out);
 
 	if (st != ST_OK)
 		return st;
 	t->n[result]++;
 	if (result == BEACON_ACCEPTED)
-		count(t, &r->beacon);
+		count_beacon(t, &r->beacon);
 	return ST_OK;
 }
 
@@ -201,16 +202,16 @@ enum status
 beacons_answer(struct beacons *b, const struct params *p, const struct conf *c,
     uint64_t now_us, struct buf *out)
 {
-	struct reading r = {.b = b, .p = p, .c = c, .now_us = now_us};
+	struct beacon_reading r = {.b = b, .p = p, .c = c, .now_us = now_us};
 	struct span method = params_get(p, "REQUEST_METHOD");
 	struct span origin = origin_allowed(span_str(c->allow_origin),
 	    params_get(p, "HTTP_ORIGIN"));
 
 	if (c->beacon != CONF_ON)
-		return refuse(out, origin, 404,
+		return refuse_beacon(out, origin, 404,
 		    "Beacons are off here: set beacon = on in walcast.conf.");
 	if (b == NULL)
-		return refuse(out, origin, 404,
+		return refuse_beacon(out, origin, 404,
 		    "Beacons need sse-metrics.fcgi under FastCGI: plain CGI "
 		    "cannot hold their rate.");
 	if (span_eq(method, SPAN("OPTIONS")))
@@ -219,7 +220,8 @@ beacons_answer(struct beacons *b, const struct params *p, const struct conf *c,
 		    "Access-Control-Allow-Headers: " PREFLIGHT_HEADERS "\r\n"
 		    "Access-Control-Max-Age: 7200\r\n");
 	if (!span_eq(method, SPAN("POST")))
-		return refuse(out, origin, 405, "A beacon is sent with POST.");
+		return refuse_beacon(out, origin, 405,
+		    "A beacon is sent with POST.");
 	return answer_post(&r, origin, out);
 }
 

@@ -54,7 +54,7 @@ http_reason(int status)
 
 /* Nothing for an empty value. */
 static void
-put_field(struct buf *out, const char *name, struct span value)
+put_header(struct buf *out, const char *name, struct span value)
 {
 	if (value.len == 0)
 		return;
@@ -74,11 +74,11 @@ void
 http_add_cors(struct buf *out, struct span origin)
 {
 	if (span_eq(origin, SPAN("*"))) {
-		put_field(out, "Access-Control-Allow-Origin", origin);
+		put_header(out, "Access-Control-Allow-Origin", origin);
 		return;
 	}
 	buf_add(out, SPAN("Vary: Origin\r\n"));
-	put_field(out, "Access-Control-Allow-Origin", origin);
+	put_header(out, "Access-Control-Allow-Origin", origin);
 	if (origin.len > 0)
 		buf_add(out,
 		    SPAN("Access-Control-Allow-Credentials: true\r\n"));
@@ -90,7 +90,7 @@ put_cors(struct buf *out, struct span origin)
 {
 	http_add_cors(out, origin);
 	if (origin.len > 0)
-		put_field(out, "Access-Control-Expose-Headers",
+		put_header(out, "Access-Control-Expose-Headers",
 		    SPAN("X-SSE-Stream, Retry-After"));
 }
 
@@ -105,7 +105,7 @@ http_stream_head(struct buf *out, struct span stream, struct span origin)
 		 "Cache-Control: no-store, no-cache, no-transform\r\n"
 		 "X-Accel-Buffering: no\r\n"
 		 "X-Content-Type-Options: nosniff\r\n"));
-	put_field(out, "X-SSE-Stream", stream);
+	put_header(out, "X-SSE-Stream", stream);
 	put_cors(out, origin);
 	buf_add(out, SPAN("\r\n"));
 	return buf_finish(out, start);
@@ -142,7 +142,7 @@ put_error_head(struct buf *out, const struct http_error *e, struct span origin,
 {
 	put_response_head(out, e->status, SPAN("application/problem+json"),
 	    body_len);
-	put_field(out, "Allow", e->allow);
+	put_header(out, "Allow", e->allow);
 	if (e->retry_after_s > 0)
 		buf_addf(out, "Retry-After: %d\r\n", e->retry_after_s);
 	put_cors(out, origin);

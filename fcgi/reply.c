@@ -54,7 +54,7 @@ reply_set_new(struct reply_set **out, struct loop *l)
 }
 
 static void
-end(struct reply *r)
+reply_end(struct reply *r)
 {
 	if (r->dead)
 		return;
@@ -67,7 +67,7 @@ end(struct reply *r)
 }
 
 static void
-release(struct reply *r)
+reply_release(struct reply *r)
 {
 	buf_fini(&r->out);
 	free(r);
@@ -82,8 +82,8 @@ reply_set_free(struct reply_set **rs)
 		return;
 	for (r = (*rs)->first; r != NULL; r = next) {
 		next = r->next;
-		end(r);
-		release(r);
+		reply_end(r);
+		reply_release(r);
 	}
 	free(*rs);
 	*rs = NULL;
@@ -106,7 +106,7 @@ reply_set_reap(struct reply_set *rs)
 			continue;
 		}
 		*at = r->next;
-		release(r);
+		reply_release(r);
 	}
 }
 
@@ -126,7 +126,7 @@ write_raw(int fd, struct span s, size_t *n)
 
 /* ST_OK: all is out. */
 static enum status
-flush(struct reply *r)
+reply_flush(struct reply *r)
 {
 	enum status st = ST_OK;
 	size_t n;
@@ -147,7 +147,7 @@ flush(struct reply *r)
  *          else      the peer has closed
  */
 static enum status
-drain(struct reply *r)
+reply_drain_input(struct reply *r)
 {
 	char sink[8192];
 	enum status st;
@@ -166,16 +166,16 @@ drain(struct reply *r)
 
 /* Goes as far as it can.  ST_AGAIN: wait for the events in *events. */
 static enum status
-advance(struct reply *r, uint32_t *events)
+reply_advance(struct reply *r, uint32_t *events)
 {
 	enum status st;
 
 	*events = EPOLLOUT;
-	st = flush(r);
+	st = reply_flush(r);
 	if (st != ST_OK || r->raw)
 		return st;
 	*events = EPOLLIN;
-	st = drain(r);
+	st = reply_drain_input(r);
 	if (st == ST_AGAIN && !r->lingering) {
 		r->lingering = true;
 		(void)shutdown(r->fd, SHUT_WR);
@@ -191,13 +191,13 @@ ready(struct watch *w, uint32_t events)
 	uint32_t want;
 
 	(void)events;
-	st = advance(r, &want);
+	st = reply_advance(r, &want);
 	if (st == ST_AGAIN)
 		st = loop_mod(r->set->loop, &r->watch, want);
 	else
 		st = ST_END;
 	if (st != ST_OK)
-		end(r);
+		reply_end(r);
 }
 
 static void
@@ -207,7 +207,7 @@ expired(struct timer *t, uint64_t now_us)
 	    offsetof(struct reply, deadline));
 
 	(void)now_us;
-	end(r);
+	reply_end(r);
 }
 
 static enum status
@@ -248,12 +248,12 @@ reply_send(struct reply_set *rs, int fd, uint16_t request_id,
 	st = r->raw ? buf_append(&r->out, response)
 		    : record_put_last(&r->out, request_id, response);
 	if (st == ST_OK)
-		st = advance(r, &events);
+		st = reply_advance(r, &events);
 	if (st == ST_AGAIN && wait_for(r, events) == ST_OK) {
 		r->next = rs->first;
 		rs->first = r;
 		return;
 	}
-	end(r);
-	release(r);
+	reply_end(r);
+	reply_release(r);
 }

@@ -124,7 +124,7 @@ try_store(struct scrape *s, const char *database, struct store_bounds *b)
 }
 
 static void
-wait_for_lock(void)
+scrape_wait_for_lock(void)
 {
 	const struct timespec t = {.tv_nsec = LOCK_WAIT_NS};
 
@@ -132,7 +132,7 @@ wait_for_lock(void)
 }
 
 static void
-tell(struct scrape *s)
+tell_log(struct scrape *s)
 {
 	struct metrics *m = s->metrics;
 	const struct store_bounds *b = &s->bounds;
@@ -154,7 +154,7 @@ read_store(struct scrape *s, const char *database)
 	int tries;
 
 	for (tries = 1; st == ST_BUSY && tries < LOCK_TRIES; tries++) {
-		wait_for_lock();
+		scrape_wait_for_lock();
 		st = try_store(s, database, &s->bounds);
 	}
 	if (st != ST_OK)
@@ -173,7 +173,7 @@ scrape_read(struct scrape *s, const char *database, int64_t now_ms)
 	buf_init(&s->errors, LIST_MAX);
 	st = try_status(s, database, now_ms);
 	for (tries = 1; st == ST_BUSY && tries < LOCK_TRIES; tries++) {
-		wait_for_lock();
+		scrape_wait_for_lock();
 		st = try_status(s, database, now_ms);
 	}
 	if (s->metrics == NULL || st == ST_NOMEM) {
@@ -184,7 +184,7 @@ scrape_read(struct scrape *s, const char *database, int64_t now_ms)
 	if (!s->status_ok)
 		lose_rows(s);
 	s->store_ok = read_store(s, database) == ST_OK;
-	tell(s);
+	tell_log(s);
 	return ST_OK;
 }
 

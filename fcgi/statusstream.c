@@ -43,7 +43,7 @@ struct statusstreams {
 	bool draining;
 };
 
-static void on_tick(struct timer *t, uint64_t now_us);
+static void on_status_tick(struct timer *t, uint64_t now_us);
 
 static uint64_t
 interval_us(const struct statusstreams *ss)
@@ -61,7 +61,7 @@ statusstreams_new(struct statusstreams **out, struct loop *l,
 		return ST_NOMEM;
 	ss->loop = l;
 	ss->options = *o;
-	ss->timer.fn = on_tick;
+	ss->timer.fn = on_status_tick;
 	ss->random = random_seed();
 	buf_init(&ss->tick, TICK_MAX);
 	*out = ss;
@@ -69,7 +69,7 @@ statusstreams_new(struct statusstreams **out, struct loop *l,
 }
 
 static void
-end(struct statusstream *s)
+statusstream_end(struct statusstream *s)
 {
 	int fd = s->watch.fd;
 
@@ -84,7 +84,7 @@ end(struct statusstream *s)
 }
 
 static void
-release(struct statusstream *s)
+statusstream_release(struct statusstream *s)
 {
 	buf_fini(&s->out);
 	free(s);
@@ -99,8 +99,8 @@ statusstreams_free(struct statusstreams **ss)
 		return;
 	for (s = (*ss)->first; s != NULL; s = next) {
 		next = s->next;
-		end(s);
-		release(s);
+		statusstream_end(s);
+		statusstream_release(s);
 	}
 	timer_cancel((*ss)->loop, &(*ss)->timer);
 	buf_fini(&(*ss)->tick);
@@ -125,7 +125,7 @@ statusstreams_reap(struct statusstreams *ss)
 			continue;
 		}
 		*at = s->next;
-		release(s);
+		statusstream_release(s);
 	}
 }
 
@@ -133,7 +133,7 @@ statusstreams_reap(struct statusstreams *ss)
 
 /* Puts text behind what waits; all of it or nothing. */
 static enum status
-put(struct statusstream *s, struct span text)
+statusstream_put(struct statusstream *s, struct span text)
 {
 	return s->request_id == 0 ? buf_append(&s->out, text)
 				  : record_put(&s->out, s->request_id, text);
@@ -141,7 +141,7 @@ put(struct statusstream *s, struct span text)
 
 /* The same for the last that the stream says. */
 static enum status
-put_last(struct statusstream *s, struct span text)
+statusstream_put_last(struct statusstream *s, struct span text)
 {
 	return s->request_id == 0
 	    ? buf_append(&s->out, text)
@@ -150,7 +150,7 @@ put_last(struct statusstream *s, struct span text)
 
 /* ST_OK: all is out; ST_END: the peer has left. */
 static enum status
-flush(struct statusstream *s)
+statusstream_flush(struct statusstream *s)
 {
 	while (s->out.len > 0) {
 		struct span rest = buf_span(&s->out);
@@ -179,9 +179,9 @@ events_of(const struct statusstream *s, bool waits)
 
 /* Writes what it can, and waits for the rest. */
 static void
-advance(struct statusstream *s)
+statusstream_advance(struct statusstream *s)
 {
-	enum status st = flush(s);
+	enum status st = statusstream_flush(s);
 	bool done = st == ST_OK;
 
 	if ((done && !s->ending) || st == ST_AGAIN)
@@ -189,7 +189,7 @@ advance(struct statusstream *s)
 	else
 		st = ST_END;
 	if (st != ST_OK)
-		end(s);
+		statusstream_end(s);
 }
 
 static void
@@ -198,16 +198,16 @@ on_peer(struct watch *w, uint32_t events)
 	struct statusstream *s = OWNER_OF(w, struct statusstream, watch);
 
 	if ((events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0)
-		end(s);
+		statusstream_end(s);
 	else
-		advance(s);
+		statusstream_advance(s);
 }
 
 /* ---- ticks -------------------------------------------------------------- */
 
 /* Looks at the figures unless that was just done. */
 static enum status
-look(struct statusstreams *ss, uint64_t now_us)
+statusstreams_look(struct statusstreams *ss, uint64_t now_us)
 {
 	enum status st;
 
@@ -226,30 +226,30 @@ look(struct statusstreams *ss, uint64_t now_us)
 }
 
 static void
-tick(struct statusstream *s, uint64_t now_us)
+statusstream_tick(struct statusstream *s, uint64_t now_us)
 {
 	if (s->dead || s->ending)
 		return;
 	if (s->out.len > 0) {
 		if (now_us - s->moved_us > STALL_US)
-			end(s);
+			statusstream_end(s);
 		return; /* it has this one to take first */
 	}
-	if (put(s, buf_span(&s->set->tick)) == ST_OK)
-		advance(s);
+	if (statusstream_put(s, buf_span(&s->set->tick)) == ST_OK)
+		statusstream_advance(s);
 }
 
 static void
-on_tick(struct timer *t, uint64_t now_us)
+on_status_tick(struct timer *t, uint64_t now_us)
 {
 	struct statusstreams *ss = OWNER_OF(t, struct statusstreams, timer);
-	enum status st = look(ss, now_us);
+	enum status st = statusstreams_look(ss, now_us);
 	struct statusstream *s;
 
 	status_ignore(timer_set(ss->loop, t, now_us + interval_us(ss)));
 	/* Without memory this second is left out. */
 	for (s = ss->first; st == ST_OK && s != NULL; s = s->next)
-		tick(s, now_us);
+		statusstream_tick(s, now_us);
 }
 
 /* ---- beginning and end -------------------------------------------------- */
@@ -277,17 +277,17 @@ put_opening(struct statusstream *s)
 	buf_add(&text, buf_span(&ss->tick));
 	st = buf_finish(&text, 0);
 	if (st == ST_OK)
-		st = put(s, buf_span(&text));
+		st = statusstream_put(s, buf_span(&text));
 	buf_fini(&text);
 	return st;
 }
 
 static enum status
-start(struct statusstream *s, int fd)
+statusstream_start(struct statusstream *s, int fd)
 {
 	struct statusstreams *ss = s->set;
 	uint64_t now_us = loop_now_us(ss->loop);
-	enum status st = look(ss, now_us);
+	enum status st = statusstreams_look(ss, now_us);
 
 	if (st == ST_OK)
 		st = put_opening(s);
@@ -318,11 +318,11 @@ statusstreams_open(struct statusstreams *ss, int fd, uint16_t request_id)
 	s->set = ss;
 	s->request_id = request_id;
 	buf_init(&s->out, 2 * OUT_MAX);
-	st = start(s, fd);
+	st = statusstream_start(s, fd);
 	if (st != ST_OK) {
 		if (ss->n_live == 0)
 			timer_cancel(ss->loop, &ss->timer);
-		release(s);
+		statusstream_release(s);
 		return st;
 	}
 	if (request_id == 0)
@@ -330,7 +330,7 @@ statusstreams_open(struct statusstreams *ss, int fd, uint16_t request_id)
 	s->next = ss->first;
 	ss->first = s;
 	ss->n_live++;
-	advance(s);
+	statusstream_advance(s);
 	return ST_OK;
 }
 
@@ -352,11 +352,11 @@ statusstreams_drain(struct statusstreams *ss)
 		    (int64_t)random_jitter(&ss->random,
 			(uint64_t)ss->options.retry_ms));
 		if (st == ST_OK)
-			st = put_last(s, buf_span(&text));
+			st = statusstream_put_last(s, buf_span(&text));
 		if (st == ST_OK)
-			advance(s);
+			statusstream_advance(s);
 		else
-			end(s);
+			statusstream_end(s);
 	}
 	buf_fini(&text);
 }

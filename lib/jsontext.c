@@ -16,7 +16,7 @@
 
 static_assert(JSONTEXT_MAX_DEPTH <= 64, "one bit of a uint64_t each");
 
-struct scan {
+struct jsontext_scan {
 	const unsigned char *p; /* the byte that is looked at */
 	const unsigned char *end;
 	uint64_t objects; /* bit i: the container at depth i is an object */
@@ -87,7 +87,7 @@ between(const unsigned char *p, const unsigned char *end)
 
 /* A run of bytes beyond ASCII. */
 static bool
-scan_utf8(struct scan *s)
+scan_utf8(struct jsontext_scan *s)
 {
 	const unsigned char *run = s->p;
 	size_t n;
@@ -100,7 +100,7 @@ scan_utf8(struct scan *s)
 }
 
 static bool
-scan_escape(struct scan *s)
+scan_escape(struct jsontext_scan *s)
 {
 	int i;
 
@@ -122,7 +122,7 @@ scan_escape(struct scan *s)
 
 /* From the opening quote to behind the closing one. */
 static bool
-scan_string(struct scan *s)
+scan_string(struct jsontext_scan *s)
 {
 	s->p++;
 	for (;;) {
@@ -143,7 +143,7 @@ scan_string(struct scan *s)
 }
 
 static bool
-scan_digits(struct scan *s)
+scan_digits(struct jsontext_scan *s)
 {
 	if (s->p == s->end || !is_digit(*s->p))
 		return false;
@@ -153,7 +153,7 @@ scan_digits(struct scan *s)
 }
 
 static bool
-scan_number(struct scan *s)
+scan_number(struct jsontext_scan *s)
 {
 	if (*s->p == '-')
 		s->p++;
@@ -176,7 +176,7 @@ scan_number(struct scan *s)
 }
 
 static bool
-scan_word(struct scan *s, const char *word)
+scan_word(struct jsontext_scan *s, const char *word)
 {
 	for (; *word != '\0'; word++, s->p++)
 		if (s->p == s->end || *s->p != (unsigned char)*word)
@@ -185,7 +185,7 @@ scan_word(struct scan *s, const char *word)
 }
 
 static void
-skip_space(struct scan *s)
+skip_space(struct jsontext_scan *s)
 {
 	while (s->p < s->end && is_space(*s->p))
 		s->p++;
@@ -193,7 +193,7 @@ skip_space(struct scan *s)
 
 /* A member's name and the colon. */
 static bool
-scan_name(struct scan *s)
+scan_name(struct jsontext_scan *s)
 {
 	skip_space(s);
 	if (s->p == s->end || *s->p != '"' || !scan_string(s))
@@ -207,7 +207,7 @@ scan_name(struct scan *s)
 
 /* As scan_value. */
 static enum status
-scan_open(struct scan *s, bool object)
+scan_open(struct jsontext_scan *s, bool object)
 {
 	uint64_t bit;
 
@@ -227,7 +227,7 @@ scan_open(struct scan *s, bool object)
 
 /* ST_OK: a value is complete; ST_AGAIN: the first one inside it follows. */
 static enum status
-scan_value(struct scan *s)
+scan_value(struct jsontext_scan *s)
 {
 	bool ok;
 
@@ -260,7 +260,7 @@ scan_value(struct scan *s)
 
 /* ST_OK: that was the outermost value; ST_AGAIN: another one follows. */
 static enum status
-scan_after_value(struct scan *s)
+scan_after_value(struct jsontext_scan *s)
 {
 	while (s->depth > 0) {
 		bool object = (s->objects >> (s->depth - 1)) & 1;
@@ -284,7 +284,7 @@ enum status
 jsontext_check(struct span text, size_t *at)
 {
 	const unsigned char *begin = (const unsigned char *)text.p;
-	struct scan s = {.p = begin};
+	struct jsontext_scan s = {.p = begin};
 	enum status st;
 
 	*at = 0;

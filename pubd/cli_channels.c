@@ -33,14 +33,14 @@ static const struct option options[] = {
 };
 
 static void
-add_text(struct buf *out, struct span name, int64_t last_id)
+add_channel_text(struct buf *out, struct span name, int64_t last_id)
 {
 	buf_addf(out, "%12" PRId64 "  ", last_id);
 	buf_note(out, cli_put_visible(out, name));
 }
 
 static void
-add_json(struct buf *out, struct span name, int64_t last_id)
+add_channel_json(struct buf *out, struct span name, int64_t last_id)
 {
 	size_t from = out->len;
 
@@ -62,9 +62,9 @@ add_listed(void *arg, struct span name, int64_t last_id)
 	if (l->pattern.p != NULL && !name_pattern_match(l->pattern, name))
 		return ST_OK;
 	if (l->json)
-		add_json(&l->out, name, last_id);
+		add_channel_json(&l->out, name, last_id);
 	else
-		add_text(&l->out, name, last_id);
+		add_channel_text(&l->out, name, last_id);
 	buf_add(&l->out, SPAN("\n"));
 	return buf_finish(&l->out, start);
 }
