@@ -211,6 +211,17 @@ db_exec(struct db *db, const char *sql)
 }
 
 enum status
+db_end(struct db *db, enum status st)
+{
+	if (st == ST_OK)
+		st = db_exec(db, "COMMIT");
+	/* After some failures SQLite has rolled back by itself. */
+	if (st != ST_OK && !db_autocommit(db))
+		status_ignore(db_exec(db, "ROLLBACK"));
+	return st;
+}
+
+enum status
 db_get_int(struct db *db, const char *sql, int64_t *v)
 {
 	struct db_stmt *s = NULL;
@@ -276,6 +287,17 @@ db_stmt_free(struct db_stmt **s)
 	*s = NULL;
 }
 
+enum status
+db_prepare_all(struct db *db, const struct db_sql *list, size_t n)
+{
+	enum status st = ST_OK;
+	size_t i;
+
+	for (i = 0; st == ST_OK && i < n; i++)
+		st = db_prepare(db, list[i].sql, list[i].stmt);
+	return st;
+}
+
 /* Binding fails only for an index that is not there or for want of memory
  * with copies; we bind no copies. */
 void
@@ -321,6 +343,22 @@ void
 db_reset(struct db_stmt *s)
 {
 	(void)sqlite3_reset(s->handle);
+}
+
+enum status
+db_run(struct db_stmt *s)
+{
+	enum status st = db_step(s);
+
+	return st == ST_END ? ST_OK : st;
+}
+
+enum status
+db_row(struct db_stmt *s)
+{
+	enum status st = db_step(s);
+
+	return st == ST_END ? ST_CORRUPT : st;
 }
 
 int64_t

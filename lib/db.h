@@ -15,6 +15,7 @@
 #define WALCAST_DB_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "span.h"
@@ -63,10 +64,31 @@ MUST_USE enum status db_set_synchronous(struct db *db, enum db_synchronous s);
 /* What the last failure on this connection was, in SQLite's words. */
 const char *db_error(struct db *db);
 
+/*
+ * Ends a transaction: commits when all went well so far, which `st` tells;
+ * else, and when that fails, rolls it back.
+ */
+MUST_USE enum status db_end(struct db *db, enum status st);
+
 /* A prepared statement; freed before its connection. */
 MUST_USE enum status db_prepare(struct db *db, const char *sql,
     struct db_stmt **out);
 void db_stmt_free(struct db_stmt **s);
+
+/* Several at once; the first that fails ends it. */
+struct db_sql {
+	struct db_stmt **stmt;
+	const char *sql;
+};
+MUST_USE enum status db_prepare_all(struct db *db, const struct db_sql *list,
+    size_t n);
+
+/*
+ * A module that has many of them keeps one list X(name, sql), which makes the
+ * members, the list for db_prepare_all and the freeing: none of the three can
+ * forget a statement.
+ */
+#define DB_STMT_MEMBER(name, sql) struct db_stmt *name;
 
 /* Parameters count from 1.  Text must live until db_reset. */
 void db_bind_int(struct db_stmt *s, int i, int64_t v);
@@ -80,6 +102,12 @@ void db_bind_null(struct db_stmt *s, int i);
  */
 MUST_USE enum status db_step(struct db_stmt *s);
 void db_reset(struct db_stmt *s);
+
+/* Steps a statement that returns no rows to its end. */
+MUST_USE enum status db_run(struct db_stmt *s);
+
+/* Steps to the one row that there must be: ST_CORRUPT when there is none. */
+MUST_USE enum status db_row(struct db_stmt *s);
 
 /* Columns count from 0.  Text is valid until the next step or reset. */
 int64_t db_col_int(struct db_stmt *s, int i);

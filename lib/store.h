@@ -2,12 +2,20 @@
 /*
  * The log: an append-only sequence of events, numbered 1, 2, 3, … by the
  * store, old ones removed from the front.  Two types, a writer and a reader,
- * so that a worker cannot append.  store_sqlite.c implements both; another
- * backend is one more file.
+ * so that a worker cannot append.  Another backend is another set of the files
+ * that implement both:
+ *
+ *	store_file        making a log, its version, its modes
+ *	store_open        opening it: why it cannot be; what must be synced first
+ *	store_writer      transactions that append
+ *	store_generation  what others did to it, noticed and set right
+ *	store_retain      retention and checkpoints
+ *	store_reader      pages of events, channels, is it whole
+ *	store_newest      where the newest n events begin
  *
  * A reader never holds a statement open between calls (an open one pins the
  * WAL).  A store that went away (ST_MOVED, ST_CORRUPT, ST_IO, ST_DENIED) is
- * closed and opened again by its owner, with back-off.
+ * closed and opened again by its owner, with back-off (store_keep.h).
  */
 #ifndef WALCAST_STORE_H
 #define WALCAST_STORE_H

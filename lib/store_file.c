@@ -7,8 +7,6 @@
  * open: the group writes too, and then the directory must let it make -wal
  * and -shm, and hand its group on (setgid) so that the others can use them.
  */
-#include "store_file.h"
-
 #include <errno.h>
 #include <grp.h>
 #include <libgen.h>
@@ -18,10 +16,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "db.h"
 #include "owner.h"
 #include "sql_text.h"
-#include "store.h"
+#include "storeparts.h"
 
 #define APPLICATION_ID "1463897155" /* "WALC" */
 
@@ -105,11 +102,7 @@ migrate_one(struct db *db, int64_t from)
 	st = db_exec(db, migrations[from]);
 	if (st == ST_OK)
 		st = db_exec(db, set_version);
-	if (st == ST_OK)
-		st = db_exec(db, "COMMIT");
-	if (st != ST_OK && !db_autocommit(db))
-		status_ignore(db_exec(db, "ROLLBACK"));
-	return st;
+	return db_end(db, st);
 }
 
 static enum status
