@@ -111,7 +111,7 @@ expect(struct buf *told, struct span bytes, enum codec_input input)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct taker t = {.at = {0}};
+	struct taker t = {.at = {.skipping = false}};
 	struct buf expected;
 	struct span bytes;
 	enum codec_input input;
