@@ -807,8 +807,8 @@ class Stack:
                                       if kv[1] is not None))
 
     def configure(self, **keys):
-        """Changes walcast.conf; programs see it when they (re)start, pubd and
-        workers also on HUP.  None takes a key out."""
+        """Changes walcast.conf; programs see it when they (re)start and on
+        HUP, but for keys that need a restart.  None takes a key out."""
         self.config.update(keys)
         self.write_conf()
 
