@@ -194,22 +194,23 @@ transaction(struct run *run)
 /* ---- all of it ---------------------------------------------------------- */
 
 static void
-log_failed(struct keeper *k, const struct batch *b, const char *why,
-    uint64_t now_us)
+log_failed(struct commit *c, const char *why, uint64_t now_us)
 {
-	if (log_gate(&k->failed_gate, now_us))
+	if (log_gate(&c->failed_gate, now_us))
 		LOG_EVENT(LOG_WARN_, "commit.failed",
 		    LOG_STR("why", span_str(why)),
-		    LOG_INT("events", batch_events(b)));
+		    LOG_INT("events", batch_events(c->batch)));
 }
 
 static enum status
-wait_for_lock(struct keeper *k, struct batch *b, const struct commit_time *t,
+commit_wait_for_lock(struct commit *c, const struct commit_time *t,
     struct commit_result *out)
 {
+	struct batch *b = c->batch;
+
 	out->fate = COMMIT_WAITS;
 	out->waits_first = batch_waited_us(b, t->now_us) == 0;
-	if (out->waits_first && log_gate(&k->waits_gate, t->now_us))
+	if (out->waits_first && log_gate(&c->waits_gate, t->now_us))
 		LOG_EVENT(LOG_INFO_, "commit.waits",
 		    LOG_STR("why", SPAN("another program has the log locked")),
 		    LOG_INT("events", batch_events(b)));
@@ -218,25 +219,28 @@ wait_for_lock(struct keeper *k, struct batch *b, const struct commit_time *t,
 }
 
 static enum status
-settle_failure(struct keeper *k, struct batch *b, enum status st,
-    const struct commit_time *t, struct commit_result *out)
+settle_failure(struct commit *c, enum status st, const struct commit_time *t,
+    struct commit_result *out)
 {
+	struct batch *b = c->batch;
+
 	if (st == ST_BUSY && batch_waited_us(b, t->now_us) < t->timeout_us)
-		return wait_for_lock(k, b, t, out);
+		return commit_wait_for_lock(c, t, out);
 	out->fate = COMMIT_FAILED;
 	if (st == ST_BUSY)
 		fail_busy(b, t->timeout_us, &out->why);
 	else
 		fail_storage(b, st, &out->why);
-	log_failed(k, b, status_name(st), t->now_us);
-	keeper_failed(k, st, t->now_us);
+	log_failed(c, status_name(st), t->now_us);
+	keeper_failed(c->keeper, st, t->now_us);
 	return ST_OK;
 }
 
 enum status
-commit_run(struct keeper *k, struct batch *b, const struct commit_time *t,
+commit_run(struct commit *c, const struct commit_time *t,
     struct commit_result *out)
 {
+	struct batch *b = c->batch;
 	struct run run = {.batch = b, .ts_ms = t->ts_ms};
 	enum status st;
 
@@ -245,18 +249,18 @@ commit_run(struct keeper *k, struct batch *b, const struct commit_time *t,
 	out->n_stored = 0;
 	if (batch_events(b) == 0)
 		return ST_OK;
-	st = keeper_ready(k, t->now_us);
+	st = keeper_ready(c->keeper, t->now_us);
 	if (st != ST_OK) {
 		out->fate = COMMIT_FAILED;
 		fail_away(b, st, &out->why);
-		log_failed(k, b, status_name(st), t->now_us);
+		log_failed(c, status_name(st), t->now_us);
 		return ST_OK;
 	}
-	run.w = k->writer;
+	run.w = keeper_writer(c->keeper);
 	st = transaction(&run);
 	if (st != ST_OK)
-		return settle_failure(k, b, st, t, out);
-	keeper_committed(k, run.head);
+		return settle_failure(c, st, t, out);
+	keeper_committed(c->keeper, run.head);
 	out->fate = COMMIT_DONE;
 	out->n_stored = run.n_stored;
 	return ST_OK;

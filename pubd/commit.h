@@ -10,10 +10,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "log.h"
 #include "status.h"
 
 struct batch;
 struct keeper;
+
+/* What is committed to what. */
+struct commit {
+	struct keeper *keeper;
+	struct batch *batch;
+	struct log_gate failed_gate, waits_gate;
+};
 
 struct commit_time {
 	uint64_t now_us;     /* monotonic */
@@ -41,7 +49,7 @@ struct commit_result {
  *                    long as *out
  *          ST_AGAIN  another program has the lock; the batch is deferred
  */
-MUST_USE enum status commit_run(struct keeper *k, struct batch *b,
-    const struct commit_time *t, struct commit_result *out);
+MUST_USE enum status commit_run(struct commit *c, const struct commit_time *t,
+    struct commit_result *out);
 
 #endif

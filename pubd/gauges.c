@@ -20,8 +20,8 @@ take_log(const struct gauges *g, struct figures *out)
 	struct statvfs fs;
 
 	out->known[FIG_LOG_BYTES] = out->known[FIG_WAL_BYTES] = false;
-	if (g->keeper->writer != NULL) {
-		store_sizes(g->keeper->writer, &log_bytes, &wal_bytes);
+	if (!keeper_is_away(g->keeper)) {
+		keeper_sizes(g->keeper, &log_bytes, &wal_bytes);
 		figures_set(out, FIG_LOG_BYTES, (uint64_t)log_bytes);
 		figures_set(out, FIG_WAL_BYTES, (uint64_t)wal_bytes);
 	}

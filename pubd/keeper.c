@@ -5,19 +5,38 @@
  */
 #include "keeper.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "backoff.h"
+#include "log.h"
 
 #define BACKOFF_MIN_US 100000
 #define BACKOFF_MAX_US 2000000
+
+struct keeper {
+	struct store_writer *writer; /* NULL: the log is away */
+	struct store_options options;
+	struct store_bounds bounds; /* as last seen; kept while away */
+	enum status why;            /* it is away, or ST_OK */
+	unsigned opening;
+	bool full;  /* the disk was, at the last commit */
+	bool heal;  /* a checkpoint is due after an I/O error */
+	bool doubt; /* somebody wrote, and we have not looked yet */
+	struct {
+		int64_t id;    /* 0: none */
+		uint64_t mark; /* store_writer_mark's; 0: deleted */
+	} witness;             /* an event that must stay what it is */
+	bool lost;         /* its last events were, by what happened to it */
+	uint64_t retry_us; /* when to try again */
+	struct backoff backoff;
+};
 
 static void
 away(struct keeper *k, enum status st, uint64_t now_us)
 {
 	k->why = st;
-	k->backoff_us = k->backoff_us == 0 ? BACKOFF_MIN_US : 2 * k->backoff_us;
-	if (k->backoff_us > BACKOFF_MAX_US)
-		k->backoff_us = BACKOFF_MAX_US;
-	k->retry_us = now_us + k->backoff_us;
+	k->retry_us = now_us + backoff_next_us(&k->backoff);
 }
 
 /*
@@ -115,7 +134,7 @@ take_witness(struct keeper *k, int64_t head)
 }
 
 static enum status
-read_bounds(struct keeper *k, struct store_bounds *b)
+keeper_read_bounds(struct keeper *k, struct store_bounds *b)
 {
 	enum status st = store_writer_bounds(k->writer, b);
 
@@ -138,7 +157,7 @@ refresh(struct keeper *k)
 {
 	struct store_bounds b, before = k->bounds;
 	struct errmsg why = {""};
-	enum status st = read_bounds(k, &b);
+	enum status st = keeper_read_bounds(k, &b);
 
 	if (st != ST_OK)
 		return st;
@@ -162,7 +181,7 @@ open_once(struct keeper *k, struct errmsg *err)
 
 	if (st != ST_OK)
 		return st;
-	st = read_bounds(k, &b);
+	st = keeper_read_bounds(k, &b);
 	if (st != ST_OK) {
 		errmsg_set(err, "cannot read the log %s: %s", k->options.path,
 		    store_writer_error(k->writer));
@@ -177,13 +196,24 @@ open_once(struct keeper *k, struct errmsg *err)
 }
 
 enum status
-keeper_open(struct keeper *k, const struct store_options *o, uint64_t now_us,
-    struct errmsg *err)
+keeper_new(struct keeper **out, const struct store_options *o)
 {
-	enum status st;
+	struct keeper *k = calloc(1, sizeof(*k));
 
-	*k = (struct keeper){.options = *o};
-	st = open_once(k, err);
+	if (k == NULL)
+		return ST_NOMEM;
+	k->options = *o;
+	k->backoff = (struct backoff){.min_us = BACKOFF_MIN_US,
+	    .max_us = BACKOFF_MAX_US};
+	*out = k;
+	return ST_OK;
+}
+
+enum status
+keeper_open(struct keeper *k, uint64_t now_us, struct errmsg *err)
+{
+	enum status st = open_once(k, err);
+
 	if (st == ST_BUSY) {
 		tell_away(k, st, err->text);
 		away(k, st, now_us);
@@ -193,18 +223,23 @@ keeper_open(struct keeper *k, const struct store_options *o, uint64_t now_us,
 }
 
 void
-keeper_fini(struct keeper *k)
+keeper_free(struct keeper **kp)
 {
+	struct keeper *k = *kp;
 	int left;
 
+	if (k == NULL)
+		return;
 	/* What is in the database needs no -wal, whoever has it open still. */
 	if (k->writer != NULL && store_writer_check(k->writer) == ST_OK)
 		status_ignore(store_checkpoint(k->writer, -1, &left));
 	store_writer_close(&k->writer);
+	free(k);
+	*kp = NULL;
 }
 
 static enum status
-reopen(struct keeper *k, uint64_t now_us)
+keeper_reopen(struct keeper *k, uint64_t now_us)
 {
 	struct store_bounds before = k->bounds;
 	struct errmsg err = {""};
@@ -243,14 +278,14 @@ moved(struct keeper *k, uint64_t now_us)
 		return ST_MOVED; /* until that reader has ended */
 	k->lost = k->lost || (st != ST_OK && st != ST_MOVED);
 	store_writer_close(&k->writer);
-	return reopen(k, now_us);
+	return keeper_reopen(k, now_us);
 }
 
 enum status
 keeper_ready(struct keeper *k, uint64_t now_us)
 {
 	if (k->writer == NULL)
-		return now_us < k->retry_us ? k->why : reopen(k, now_us);
+		return now_us < k->retry_us ? k->why : keeper_reopen(k, now_us);
 	if (store_writer_check(k->writer) != ST_OK)
 		return moved(k, now_us);
 	k->why = ST_OK;
@@ -267,7 +302,7 @@ keeper_expect(struct keeper *k, const struct store_bounds *known,
 	if (k->writer == NULL)
 		return;
 	store_writer_close(&k->writer);
-	status_ignore(reopen(k, now_us));
+	status_ignore(keeper_reopen(k, now_us));
 }
 
 void
@@ -300,10 +335,72 @@ keeper_committed(struct keeper *k, int64_t head)
 	/* An error is met again, by the next look at the log. */
 	if (head > 0 && !k->doubt)
 		status_ignore(take_witness(k, head));
-	k->backoff_us = 0;
+	backoff_reset(&k->backoff);
 	if (k->full)
 		tell_back(k, LOG_INFO_, "there is space for it again");
 	k->full = false;
+}
+
+/* ---- what others may do with it ----------------------------------------- */
+
+struct store_writer *
+keeper_writer(struct keeper *k)
+{
+	return k->writer;
+}
+
+enum status
+keeper_trim(struct keeper *k, const struct store_retain *rule, uint64_t now_us,
+    int *n_rows, bool *more)
+{
+	enum status st = store_trim(k->writer, rule, n_rows, more);
+
+	if (st != ST_OK)
+		keeper_failed(k, st, now_us);
+	return st;
+}
+
+enum status
+keeper_checkpoint(struct keeper *k, int min_pages, uint64_t now_us,
+    int *left_pages)
+{
+	enum status st = store_checkpoint(k->writer, min_pages, left_pages);
+
+	if (st != ST_OK)
+		keeper_failed(k, st, now_us);
+	return st;
+}
+
+void
+keeper_sizes(const struct keeper *k, int64_t *log_bytes, int64_t *wal_bytes)
+{
+	store_sizes(k->writer, log_bytes, wal_bytes);
+}
+
+/* ---- what is known of it ------------------------------------------------ */
+
+bool
+keeper_is_away(const struct keeper *k)
+{
+	return k->writer == NULL;
+}
+
+bool
+keeper_is_full(const struct keeper *k)
+{
+	return k->full;
+}
+
+const struct store_bounds *
+keeper_seen(const struct keeper *k)
+{
+	return &k->bounds;
+}
+
+unsigned
+keeper_opening(const struct keeper *k)
+{
+	return k->opening;
 }
 
 enum status

@@ -99,8 +99,9 @@ look_up(struct requests *rq, struct request *r)
 static void
 begin_watch(struct requests *rq, struct conn *c, struct request *r)
 {
-	const struct watchers_news news = {.head = rq->keeper->bounds.head,
-	    .opening = rq->keeper->opening};
+	const struct watchers_news news = {
+	    .head = keeper_seen(rq->keeper)->head,
+	    .opening = keeper_opening(rq->keeper)};
 	const struct watchers_wish wish = {.wake = r->wake,
 	    .timing = r->timing};
 	bool trusted = trust_reports(&rq->trust, c->peer_uid);
@@ -177,7 +178,7 @@ answer(struct requests *rq, struct conn *c, struct request *r)
 		conn_wrote(c, before);
 		return ST_OK;
 	}
-	st = c->codec->answer(out, r, &rq->keeper->bounds);
+	st = c->codec->answer(out, r, keeper_seen(rq->keeper));
 	conn_wrote(c, before);
 	if (st == ST_OK && publishes(r) && rq->timing)
 		note_answered(rq, r->read_us);

@@ -48,13 +48,11 @@ trim(struct retain *r, struct keeper *k, const struct conf *c, uint64_t now_us,
 
 	if (c->retain_age_s > 0)
 		rule.min_ts_ms = now_ms - c->retain_age_s * 1000;
-	st = store_trim(k->writer, &rule, &n, &more);
+	st = keeper_trim(k, &rule, now_us, &n, &more);
 	r->n_new = 0;
 	r->n_trimmed += (uint64_t)n;
 	r->n_untold += (uint64_t)n;
-	r->no_room = st == ST_NOSPACE || (k->full && n > 0);
-	if (st != ST_OK)
-		keeper_failed(k, st, now_us);
+	r->no_room = st == ST_NOSPACE || (keeper_is_full(k) && n > 0);
 	if (st == ST_BUSY)
 		r->due_us = now_us + BUSY_US;
 	else
@@ -89,7 +87,7 @@ tell_trimmed(struct retain *r, struct keeper *k, uint64_t now_us)
 	    keeper_bounds(k, now_us) != ST_OK)
 		return;
 	LOG_EVENT(LOG_INFO_, "retention.trim", LOG_INT("events", r->n_untold),
-	    LOG_INT("oldest", k->bounds.oldest));
+	    LOG_INT("oldest", keeper_seen(k)->oldest));
 	r->n_untold = 0;
 	r->trim_told_us = now_us;
 }
@@ -115,13 +113,8 @@ checkpoint(struct retain *r, struct keeper *k, uint64_t now_us)
 	/* On a full disk an emptied WAL is the room left to go on in. */
 	int left,
 	    pages = r->no_room || retry ? 0 : CHECKPOINT_PAGES + r->left_pages;
-	enum status st = store_checkpoint(k->writer, pages, &left);
 
-	if (st != ST_OK) {
-		keeper_failed(k, st, now_us);
-		return;
-	}
-	if (left < 0)
+	if (keeper_checkpoint(k, pages, now_us, &left) != ST_OK || left < 0)
 		return;
 	r->left_pages = left;
 	r->retry_us = now_us + LOOK_US;
@@ -135,13 +128,13 @@ retain_run(struct retain *r, struct keeper *k, const struct conf *c,
     size_t n_new, uint64_t now_us, int64_t now_ms)
 {
 	r->n_new += n_new;
-	if (k->writer == NULL)
+	if (keeper_is_away(k))
 		return;
 	if (r->n_new >= TRIM_ROWS || now_us >= r->due_us)
 		run_trim(r, k, c, now_us, now_ms);
-	if (k->writer != NULL)
+	if (!keeper_is_away(k))
 		checkpoint(r, k, now_us);
-	if (k->writer != NULL)
+	if (!keeper_is_away(k))
 		tell_trimmed(r, k, now_us);
 }
 

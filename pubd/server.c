@@ -58,7 +58,8 @@ struct server {
 	uint64_t watchdog_us; /* 0: none */
 	struct listeners listeners;
 	struct conns conns;
-	struct keeper keeper;
+	struct keeper *keeper;
+	struct commit commit;
 	struct batch *batch;
 	struct protocol *protocol;
 	struct watchers watchers;
@@ -96,7 +97,7 @@ stop(struct server *s)
 	if (s->stopping)
 		return;
 	LOG_EVENT(LOG_INFO_, "pubd.stop", LOG_INT("connections", s->conns.n),
-	    LOG_INT("head", s->keeper.bounds.head));
+	    LOG_INT("head", keeper_seen(s->keeper)->head));
 	notify_send("STOPPING=1");
 	s->stopping = true;
 	s->stop_by_us = loop_now_us(s->loop) + STOP_US +
@@ -170,7 +171,7 @@ on_look(struct timer *t, uint64_t now_us)
 {
 	struct server *s = SERVER_OF(t, look);
 
-	keeper_look(&s->keeper, now_us);
+	keeper_look(s->keeper, now_us);
 	arm(s, t, now_us + (s->watchers.n > 0 ? LOOK_US : LOOK_IDLE_US));
 }
 
@@ -189,7 +190,7 @@ take_figures(struct server *s)
 {
 	struct gauges g = {.conf = &s->conf,
 	    .conns = &s->conns,
-	    .keeper = &s->keeper,
+	    .keeper = s->keeper,
 	    .retain = &s->retain,
 	    .watchers = &s->watchers,
 	    .exporter = s->exporter};
@@ -202,7 +203,7 @@ take_figures(struct server *s)
 	requests_gauges(&s->requests, &s->beat.figures);
 	figures_set(&s->beat.figures, FIG_PING_AGE,
 	    (loop_now_us(s->loop) - s->pulse.good_us) / 1000);
-	s->beat.log = s->keeper.bounds;
+	s->beat.log = *keeper_seen(s->keeper);
 }
 
 static void
@@ -253,7 +254,7 @@ wait_us(const struct server *s)
 {
 	uint64_t now_us = clock_mono_us(), due_us = batch_due_us(s->batch);
 
-	if (retain_due_us(&s->retain) < due_us && s->keeper.writer != NULL)
+	if (retain_due_us(&s->retain) < due_us && !keeper_is_away(s->keeper))
 		due_us = retain_due_us(&s->retain);
 	if (s->stopping && s->stop_by_us < due_us)
 		due_us = s->stop_by_us;
@@ -298,12 +299,13 @@ note_commit(struct server *s, const struct commit_result *result,
 static void
 note_news(struct server *s, size_t n_stored, uint64_t at_us)
 {
-	const struct keeper *k = &s->keeper;
-	bool alone = k->opening == s->news.opening &&
-	    k->bounds.head - s->news.head == (int64_t)n_stored;
+	const struct keeper *k = s->keeper;
+	int64_t head = keeper_seen(k)->head;
+	bool alone = keeper_opening(k) == s->news.opening &&
+	    head - s->news.head == (int64_t)n_stored;
 
-	s->news = (struct watchers_news){.head = k->bounds.head,
-	    .opening = k->opening,
+	s->news = (struct watchers_news){.head = head,
+	    .opening = keeper_opening(k),
 	    .at_us = alone ? at_us : 0};
 }
 
@@ -318,7 +320,7 @@ commit_and_answer(struct server *s)
 	    .ts_ms = clock_real_ms(),
 	    .timeout_us = (uint64_t)s->conf.lock_timeout_ms * 1000};
 	bool answers = batch_due_us(s->batch) <= now_us &&
-	    commit_run(&s->keeper, s->batch, &t, &result) == ST_OK;
+	    commit_run(&s->commit, &t, &result) == ST_OK;
 
 	end_us = clock_mono_us();
 	note_commit(s, &result, n_events, &t, end_us);
@@ -352,7 +354,7 @@ turn(struct server *s)
 	requests_flushed(&s->requests, clock_mono_us());
 	look_sooner(s);
 	/* 5. House-keeping: retention and checkpoints. */
-	retain_run(&s->retain, &s->keeper, &s->conf, n_stored,
+	retain_run(&s->retain, s->keeper, &s->conf, n_stored,
 	    loop_now_us(s->loop), s->requests.now_ms);
 	/* 6. Lines that were held back come first in the next batch. */
 	conns_relieve(&s->conns, loop_now_us(s->loop));
@@ -402,20 +404,31 @@ make_parts(struct server *s)
 	    .max_bytes = BATCH_MAX_BYTES,
 	    .retry_min_us = RETRY_MIN_US,
 	    .retry_max_us = RETRY_MAX_US};
+	const struct store_options log = {.path = s->conf.database,
+	    .synchronous_full = s->conf.synchronous == CONF_SYNC_FULL,
+	    .syncs = s->conf.metrics == CONF_ON ? &s->beat.sync : NULL};
 	enum status st = loop_new(&s->loop);
 
 	if (st == ST_OK)
 		st = batch_new(&s->batch, &limits);
 	if (st == ST_OK)
 		st = protocol_new(&s->protocol, (struct protocol_limits){0});
-	if (st != ST_OK)
-		return st;
+	if (st == ST_OK)
+		st = keeper_new(&s->keeper, &log);
+	return st;
+}
+
+/* Tells each part of those that it works with. */
+static void
+join_parts(struct server *s)
+{
 	conns_init(&s->conns, s->loop);
 	listeners_init(&s->listeners, s->loop, &s->conns);
 	watchers_init(&s->watchers);
+	s->commit = (struct commit){.keeper = s->keeper, .batch = s->batch};
 	s->requests = (struct requests){.protocol = s->protocol,
 	    .batch = s->batch,
-	    .keeper = &s->keeper,
+	    .keeper = s->keeper,
 	    .watchers = &s->watchers,
 	    .beat = &s->beat,
 	    .trail = &s->trail,
@@ -430,8 +443,6 @@ make_parts(struct server *s)
 	s->conns.refuse = requests_refuse;
 	s->conns.gone = on_gone;
 	s->conns.arg = &s->requests;
-	apply_conf(s);
-	return signals_watch(s->loop, &s->signals);
 }
 
 static void
@@ -461,6 +472,11 @@ start_parts(struct server *s, struct errmsg *err)
 	if (st != ST_OK)
 		return st;
 	st = make_parts(s);
+	if (st == ST_OK) {
+		join_parts(s);
+		apply_conf(s);
+		st = signals_watch(s->loop, &s->signals);
+	}
 	if (st != ST_OK)
 		errmsg_set(err, "cannot start: %s: %s", status_name(st),
 		    strerror(errno));
@@ -488,17 +504,14 @@ tell_start(struct server *s)
 	LOG_EVENT(LOG_INFO_, "pubd.start",
 	    LOG_STR("socket", span_str(s->conf.socket)),
 	    LOG_STR("database", span_str(s->conf.database)),
-	    LOG_INT("head", s->keeper.bounds.head),
-	    LOG_STR("generation", span_str(s->keeper.bounds.generation)),
+	    LOG_INT("head", keeper_seen(s->keeper)->head),
+	    LOG_STR("generation", span_str(keeper_seen(s->keeper)->generation)),
 	    LOG_STR("version", SPAN(WALCAST_VERSION)));
 }
 
 static enum status
 start(struct server *s, struct errmsg *err)
 {
-	struct store_options o = {.path = s->conf.database,
-	    .synchronous_full = s->conf.synchronous == CONF_SYNC_FULL,
-	    .syncs = s->conf.metrics == CONF_ON ? &s->beat.sync : NULL};
 	enum status st = start_parts(s, err);
 	struct store_bounds known;
 	uint64_t now_us;
@@ -509,12 +522,12 @@ start(struct server *s, struct errmsg *err)
 	st = listeners_add(&s->listeners, s->conf.socket,
 	    (unsigned)s->conf.socket_mode, &codec_ndjson, err);
 	if (st == ST_OK)
-		st = keeper_open(&s->keeper, &o, clock_mono_us(), err);
+		st = keeper_open(s->keeper, clock_mono_us(), err);
 	if (st != ST_OK)
 		return st;
 	now_us = clock_mono_us();
 	beat_last_log(&s->beat, now_us, clock_real_ms(), &known);
-	keeper_expect(&s->keeper, &known, now_us);
+	keeper_expect(s->keeper, &known, now_us);
 	limit_conns(s);
 	pulse_init(&s->pulse, s->loop, s->conf.socket, now_us);
 	start_timers(s);
@@ -561,7 +574,7 @@ server_free(struct server **sp)
 	if (s->beat.db != NULL)
 		take_figures(s);
 	beat_fini(&s->beat, clock_mono_us(), clock_real_ms());
-	keeper_fini(&s->keeper);
+	keeper_free(&s->keeper);
 	batch_free(&s->batch);
 	protocol_free(&s->protocol);
 	signals_unwatch(s->loop, &s->signals);

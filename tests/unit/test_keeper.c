@@ -17,7 +17,7 @@ struct fixture {
 	char *tmp;
 	char path[1024];
 	uint64_t now_us;
-	struct keeper k;
+	struct keeper *k;
 	struct db *other; /* another program, or NULL */
 };
 
@@ -36,7 +36,8 @@ setup(void **state)
 	(void)snprintf(f->path, sizeof(f->path), "%s/log/events.db", f->tmp);
 	o.path = f->path;
 	if (store_create(f->path, STORE_OPEN, NULL, &err) == ST_OK &&
-	    keeper_open(&f->k, &o, f->now_us, &err) == ST_OK)
+	    keeper_new(&f->k, &o) == ST_OK &&
+	    keeper_open(f->k, f->now_us, &err) == ST_OK)
 		return 0;
 	print_error("%s\n", err.text);
 	return -1;
@@ -50,7 +51,7 @@ teardown(void **state)
 	int rc;
 
 	db_close(&f->other);
-	keeper_fini(&f->k);
+	keeper_free(&f->k);
 	rc = tmpdir_teardown(&tmp);
 	free(f);
 	return rc;
@@ -65,11 +66,11 @@ publish(struct fixture *f, int64_t n)
 	    .ts_ms = 1000};
 
 	for (; n > 0; n--) {
-		assert_status(keeper_ready(&f->k, f->now_us), ST_OK);
-		assert_status(store_begin(f->k.writer), ST_OK);
-		assert_status(store_append(f->k.writer, &e), ST_OK);
-		assert_status(store_commit(f->k.writer), ST_OK);
-		keeper_committed(&f->k, e.id);
+		assert_status(keeper_ready(f->k, f->now_us), ST_OK);
+		assert_status(store_begin(keeper_writer(f->k)), ST_OK);
+		assert_status(store_append(keeper_writer(f->k), &e), ST_OK);
+		assert_status(store_commit(keeper_writer(f->k)), ST_OK);
+		keeper_committed(f->k, e.id);
 	}
 }
 
@@ -110,7 +111,7 @@ expect(struct fixture *f, const char *generation, int64_t head)
 	struct store_bounds known = {.head = head};
 
 	(void)strcpy(known.generation, generation);
-	keeper_expect(&f->k, &known, f->now_us);
+	keeper_expect(f->k, &known, f->now_us);
 }
 
 static void
@@ -118,7 +119,7 @@ assert_nothing_lost(struct fixture *f, int64_t head, const char *generation)
 {
 	struct store_bounds b;
 
-	assert_status(keeper_ready(&f->k, f->now_us), ST_OK);
+	assert_status(keeper_ready(f->k, f->now_us), ST_OK);
 	b = on_disk(f);
 	assert_int_equal(b.head, head);
 	assert_string_equal(b.generation, generation);
@@ -150,13 +151,15 @@ a_log_that_was_emptied_and_has_grown_again_is_another(void **state)
 	struct store_bounds before;
 
 	publish(f, 3);
-	keeper_look(&f->k, f->now_us);
-	before = f->k.bounds;
+	keeper_look(f->k, f->now_us);
+	before = *keeper_seen(f->k);
 	by_sql(f, EMPTY THREE THREE "COMMIT");
-	keeper_look(&f->k, f->now_us);
-	assert_int_equal(f->k.bounds.head, 6);
-	assert_string_not_equal(f->k.bounds.generation, before.generation);
-	assert_string_equal(on_disk(f).generation, f->k.bounds.generation);
+	keeper_look(f->k, f->now_us);
+	assert_int_equal(keeper_seen(f->k)->head, 6);
+	assert_string_not_equal(keeper_seen(f->k)->generation,
+	    before.generation);
+	assert_string_equal(on_disk(f).generation,
+	    keeper_seen(f->k)->generation);
 }
 
 static void
@@ -167,9 +170,9 @@ what_was_inserted_into_an_emptied_log_is_linked_anew(void **state)
 	int64_t n = -1;
 
 	publish(f, 3);
-	keeper_look(&f->k, f->now_us);
+	keeper_look(f->k, f->now_us);
 	by_sql(f, EMPTY THREE "COMMIT");
-	keeper_look(&f->k, f->now_us);
+	keeper_look(f->k, f->now_us);
 	assert_status(db_open(&f->other, f->path, DB_READ, &err), ST_OK);
 	assert_status(db_get_int(f->other,
 			  "SELECT sum(prev * 10 + id = 1) + sum(prev * 10 + id "
@@ -192,15 +195,15 @@ a_log_that_was_emptied_is_seen_when_its_lock_is_free(void **state)
 	struct errmsg err = {""};
 
 	publish(f, 3);
-	keeper_look(&f->k, f->now_us);
-	before = f->k.bounds;
+	keeper_look(f->k, f->now_us);
+	before = *keeper_seen(f->k);
 	assert_status(db_open(&f->other, f->path, DB_WRITE, &err), ST_OK);
 	assert_status(db_exec(f->other, EMPTY "COMMIT; BEGIN IMMEDIATE"),
 	    ST_OK);
-	keeper_look(&f->k, f->now_us);
+	keeper_look(f->k, f->now_us);
 	assert_string_equal(on_disk(f).generation, before.generation);
 	assert_status(db_exec(f->other, "COMMIT"), ST_OK);
-	keeper_look(&f->k, f->now_us);
+	keeper_look(f->k, f->now_us);
 	assert_string_not_equal(on_disk(f).generation, before.generation);
 }
 
@@ -209,20 +212,23 @@ static void
 a_log_that_has_grown_again_from_nothing_is_another(void **state)
 {
 	struct fixture *f = *state;
-	struct store_options o = f->k.options;
+	const struct store_options o = {.path = f->path,
+	    .synchronous_full = true};
 	struct store_bounds before;
 	struct errmsg err = {""};
 
 	publish(f, 3);
-	keeper_fini(&f->k);
+	keeper_free(&f->k);
 	by_sql(f, "DELETE FROM events");
-	assert_status(keeper_open(&f->k, &o, f->now_us, &err), ST_OK);
-	before = f->k.bounds;
+	assert_status(keeper_new(&f->k, &o), ST_OK);
+	assert_status(keeper_open(f->k, f->now_us, &err), ST_OK);
+	before = *keeper_seen(f->k);
 	assert_int_equal(before.head, 3);
 	by_sql(f, EMPTY THREE THREE "COMMIT");
-	keeper_look(&f->k, f->now_us);
-	assert_int_equal(f->k.bounds.head, 6);
-	assert_string_not_equal(f->k.bounds.generation, before.generation);
+	keeper_look(f->k, f->now_us);
+	assert_int_equal(keeper_seen(f->k)->head, 6);
+	assert_string_not_equal(keeper_seen(f->k)->generation,
+	    before.generation);
 }
 
 static void
@@ -232,14 +238,14 @@ a_log_whose_events_are_deleted_is_the_same(void **state)
 	struct store_bounds before;
 
 	publish(f, 3);
-	keeper_look(&f->k, f->now_us);
-	before = f->k.bounds;
+	keeper_look(f->k, f->now_us);
+	before = *keeper_seen(f->k);
 	by_sql(f, "DELETE FROM events");
-	keeper_look(&f->k, f->now_us);
+	keeper_look(f->k, f->now_us);
 	publish(f, 3);
 	by_sql(f, "DELETE FROM events WHERE id < 5");
-	keeper_look(&f->k, f->now_us);
-	assert_string_equal(f->k.bounds.generation, before.generation);
+	keeper_look(f->k, f->now_us);
+	assert_string_equal(keeper_seen(f->k)->generation, before.generation);
 	assert_int_equal(on_disk(f).head, 6);
 }
 
@@ -247,7 +253,7 @@ static void
 a_deleted_wal_is_put_back_into_the_log(void **state)
 {
 	struct fixture *f = *state;
-	struct store_bounds before = f->k.bounds;
+	struct store_bounds before = *keeper_seen(f->k);
 
 	publish(f, 3);
 	delete_file(f, "-wal");
@@ -258,17 +264,17 @@ static void
 what_is_committed_into_a_deleted_wal_is_kept(void **state)
 {
 	struct fixture *f = *state;
-	struct store_bounds before = f->k.bounds;
+	struct store_bounds before = *keeper_seen(f->k);
 	struct store_event e = {.channel = SPAN("a"),
 	    .event = SPAN("message"),
 	    .data = SPAN("x"),
 	    .ts_ms = 1000};
 
 	publish(f, 3);
-	assert_status(store_begin(f->k.writer), ST_OK);
-	assert_status(store_append(f->k.writer, &e), ST_OK);
+	assert_status(store_begin(keeper_writer(f->k)), ST_OK);
+	assert_status(store_append(keeper_writer(f->k), &e), ST_OK);
 	delete_file(f, "-wal");
-	assert_status(store_commit(f->k.writer), ST_OK);
+	assert_status(store_commit(keeper_writer(f->k)), ST_OK);
 	assert_nothing_lost(f, 4, before.generation);
 }
 
@@ -276,11 +282,11 @@ static void
 what_failed_as_moved_is_put_back_before_it_is_closed(void **state)
 {
 	struct fixture *f = *state;
-	struct store_bounds before = f->k.bounds;
+	struct store_bounds before = *keeper_seen(f->k);
 
 	publish(f, 3);
 	delete_file(f, "-wal");
-	keeper_failed(&f->k, ST_MOVED, f->now_us);
+	keeper_failed(f->k, ST_MOVED, f->now_us);
 	assert_nothing_lost(f, 3, before.generation);
 }
 
@@ -288,7 +294,7 @@ static void
 a_deleted_shm_is_made_anew(void **state)
 {
 	struct fixture *f = *state;
-	struct store_bounds before = f->k.bounds;
+	struct store_bounds before = *keeper_seen(f->k);
 
 	publish(f, 3);
 	delete_file(f, "-shm");
@@ -299,7 +305,7 @@ static void
 both_may_be_deleted(void **state)
 {
 	struct fixture *f = *state;
-	struct store_bounds before = f->k.bounds;
+	struct store_bounds before = *keeper_seen(f->k);
 
 	publish(f, 3);
 	delete_file(f, "-wal");
@@ -311,7 +317,7 @@ both_may_be_deleted(void **state)
 static void
 cut_off_the_wal(struct fixture *f, size_t n_bytes)
 {
-	struct store_bounds before = f->k.bounds;
+	struct store_bounds before = *keeper_seen(f->k);
 	struct store_event e = {.channel = SPAN("a"),
 	    .event = SPAN("message"),
 	    .data = SPAN("x"),
@@ -319,14 +325,14 @@ cut_off_the_wal(struct fixture *f, size_t n_bytes)
 	int left;
 
 	publish(f, 2);
-	assert_status(store_checkpoint(f->k.writer, -1, &left), ST_OK);
+	assert_status(store_checkpoint(keeper_writer(f->k), -1, &left), ST_OK);
 	publish(f, 3);
 	assert_int_equal(truncate(beside(f, "-wal"), (off_t)n_bytes), 0);
-	assert_status(store_begin(f->k.writer), ST_OK);
-	assert_status(store_append(f->k.writer, &e), ST_OK);
-	assert_status(store_commit(f->k.writer), ST_MOVED);
-	keeper_failed(&f->k, ST_MOVED, f->now_us);
-	assert_status(keeper_ready(&f->k, f->now_us), ST_OK);
+	assert_status(store_begin(keeper_writer(f->k)), ST_OK);
+	assert_status(store_append(keeper_writer(f->k), &e), ST_OK);
+	assert_status(store_commit(keeper_writer(f->k)), ST_MOVED);
+	keeper_failed(f->k, ST_MOVED, f->now_us);
+	assert_status(keeper_ready(f->k, f->now_us), ST_OK);
 	assert_int_equal(on_disk(f).head, 2);
 	assert_string_not_equal(on_disk(f).generation, before.generation);
 	publish(f, 1);
@@ -350,12 +356,12 @@ static void
 a_wal_that_is_cut_off_is_found_when_reading_fails(void **state)
 {
 	struct fixture *f = *state;
-	struct store_bounds before = f->k.bounds;
+	struct store_bounds before = *keeper_seen(f->k);
 
 	publish(f, 3);
 	assert_int_equal(truncate(beside(f, "-wal"), 40), 0);
-	keeper_failed(&f->k, ST_CORRUPT, f->now_us);
-	assert_status(keeper_ready(&f->k, f->now_us), ST_OK);
+	keeper_failed(f->k, ST_CORRUPT, f->now_us);
+	assert_status(keeper_ready(f->k, f->now_us), ST_OK);
 	assert_int_equal(on_disk(f).head, 0);
 	assert_string_not_equal(on_disk(f).generation, before.generation);
 }
@@ -364,19 +370,19 @@ static void
 a_wal_that_another_program_began_anew_is_not_cut_off(void **state)
 {
 	struct fixture *f = *state;
-	struct store_bounds before = f->k.bounds;
+	struct store_bounds before = *keeper_seen(f->k);
 	struct errmsg err = {""};
 
 	publish(f, 3);
 	assert_status(db_open(&f->other, f->path, DB_WRITE, &err), ST_OK);
 	assert_status(db_exec(f->other, "PRAGMA wal_checkpoint(TRUNCATE)"),
 	    ST_OK);
-	keeper_failed(&f->k, ST_NOSPACE, f->now_us);
+	keeper_failed(f->k, ST_NOSPACE, f->now_us);
 	assert_status(
 	    db_exec(f->other,
 		"INSERT INTO events (channel, data) VALUES ('a', 'y')"),
 	    ST_OK);
-	keeper_failed(&f->k, ST_NOSPACE, f->now_us);
+	keeper_failed(f->k, ST_NOSPACE, f->now_us);
 	publish(f, 1);
 	assert_int_equal(on_disk(f).head, 5);
 	assert_string_equal(on_disk(f).generation, before.generation);
@@ -386,7 +392,7 @@ static void
 a_wal_that_is_emptied_when_all_of_it_was_moved_does_no_harm(void **state)
 {
 	struct fixture *f = *state;
-	struct store_bounds before = f->k.bounds;
+	struct store_bounds before = *keeper_seen(f->k);
 	struct store_event e = {.channel = SPAN("a"),
 	    .event = SPAN("message"),
 	    .data = SPAN("x"),
@@ -394,11 +400,12 @@ a_wal_that_is_emptied_when_all_of_it_was_moved_does_no_harm(void **state)
 	int left;
 
 	publish(f, 2);
-	assert_status(store_checkpoint(f->k.writer, -1, &left), ST_OK);
+	assert_status(store_checkpoint(keeper_writer(f->k), -1, &left), ST_OK);
 	assert_int_equal(truncate(beside(f, "-wal"), 0), 0);
-	assert_status(store_begin(f->k.writer), ST_OK);
-	assert_status(store_append(f->k.writer, &e), ST_OK);
-	assert_status(store_commit(f->k.writer), ST_OK); /* a WAL begun anew */
+	assert_status(store_begin(keeper_writer(f->k)), ST_OK);
+	assert_status(store_append(keeper_writer(f->k), &e), ST_OK);
+	assert_status(store_commit(keeper_writer(f->k)),
+	    ST_OK); /* a WAL begun anew */
 	assert_nothing_lost(f, 3, before.generation);
 }
 
@@ -406,15 +413,16 @@ static void
 a_wal_that_others_emptied_in_order_is_no_damage(void **state)
 {
 	struct fixture *f = *state;
-	struct store_bounds before = f->k.bounds;
+	struct store_bounds before = *keeper_seen(f->k);
 	struct errmsg err = {""};
 
 	publish(f, 3);
 	assert_status(db_open(&f->other, f->path, DB_WRITE, &err), ST_OK);
 	assert_status(db_exec(f->other, "PRAGMA wal_checkpoint(TRUNCATE)"),
 	    ST_OK);
-	assert_status(store_begin(f->k.writer), ST_OK);
-	assert_status(store_commit(f->k.writer), ST_OK); /* of nothing */
+	assert_status(store_begin(keeper_writer(f->k)), ST_OK);
+	assert_status(store_commit(keeper_writer(f->k)),
+	    ST_OK); /* of nothing */
 	assert_nothing_lost(f, 3, before.generation);
 }
 
@@ -422,7 +430,7 @@ static void
 a_reader_in_the_way_of_a_deleted_wal_is_waited_for(void **state)
 {
 	struct fixture *f = *state;
-	struct store_bounds before = f->k.bounds;
+	struct store_bounds before = *keeper_seen(f->k);
 	struct errmsg err = {""};
 	int64_t n;
 
@@ -433,8 +441,8 @@ a_reader_in_the_way_of_a_deleted_wal_is_waited_for(void **state)
 	    ST_OK);
 	publish(f, 2);
 	delete_file(f, "-wal");
-	assert_status(keeper_ready(&f->k, f->now_us), ST_MOVED);
-	assert_status(keeper_ready(&f->k, f->now_us), ST_MOVED);
+	assert_status(keeper_ready(f->k, f->now_us), ST_MOVED);
+	assert_status(keeper_ready(f->k, f->now_us), ST_MOVED);
 	db_close(&f->other);
 	assert_nothing_lost(f, 3, before.generation);
 }
@@ -443,21 +451,21 @@ static void
 a_log_that_lost_its_last_events_gets_a_new_generation(void **state)
 {
 	struct fixture *f = *state;
-	struct store_bounds before = f->k.bounds, b;
+	struct store_bounds before = *keeper_seen(f->k), b;
 	int left;
 
 	publish(f, 2);
-	assert_status(store_checkpoint(f->k.writer, -1, &left), ST_OK);
+	assert_status(store_checkpoint(keeper_writer(f->k), -1, &left), ST_OK);
 	publish(f, 3);
 	delete_file(f, "-wal");
 	delete_file(f, "-shm");
 	/* Somebody else has begun a -wal of his own. */
 	tmpdir_write(beside(f, "-wal"), "x", 1);
-	assert_status(keeper_ready(&f->k, f->now_us), ST_OK);
+	assert_status(keeper_ready(f->k, f->now_us), ST_OK);
 	b = on_disk(f);
 	assert_int_equal(b.head, 2);
 	assert_string_not_equal(b.generation, before.generation);
-	assert_string_equal(b.generation, f->k.bounds.generation);
+	assert_string_equal(b.generation, keeper_seen(f->k)->generation);
 }
 
 static void
@@ -467,7 +475,7 @@ a_log_shorter_than_it_was_gets_a_new_generation_once(void **state)
 	char first[STORE_GENERATION_BYTES], second[STORE_GENERATION_BYTES];
 
 	publish(f, 3);
-	(void)strcpy(first, f->k.bounds.generation);
+	(void)strcpy(first, keeper_seen(f->k)->generation);
 	expect(f, first, 3);
 	assert_string_equal(on_disk(f).generation, first);
 	expect(f, "another", 4);
@@ -475,7 +483,7 @@ a_log_shorter_than_it_was_gets_a_new_generation_once(void **state)
 	expect(f, first, 4);
 	(void)strcpy(second, on_disk(f).generation);
 	assert_string_not_equal(second, first);
-	assert_int_equal(f->k.bounds.head, 3);
+	assert_int_equal(keeper_seen(f->k)->head, 3);
 	assert_nothing_lost(f, 3, second);
 }
 
@@ -486,9 +494,9 @@ a_new_generation_outlives_the_wal(void **state)
 	char second[STORE_GENERATION_BYTES];
 
 	publish(f, 3);
-	expect(f, f->k.bounds.generation, 4);
-	(void)strcpy(second, f->k.bounds.generation);
-	store_writer_close(&f->k.writer);
+	expect(f, keeper_seen(f->k)->generation, 4);
+	(void)strcpy(second, keeper_seen(f->k)->generation);
+	keeper_failed(f->k, ST_CORRUPT, f->now_us); /* so it is closed */
 	delete_file(f, "-wal");
 	delete_file(f, "-shm");
 	assert_string_equal(on_disk(f).generation, second);
@@ -498,17 +506,17 @@ static void
 a_log_that_is_expected_longer_and_locked_is_judged_later(void **state)
 {
 	struct fixture *f = *state;
-	struct store_bounds before = f->k.bounds;
+	struct store_bounds before = *keeper_seen(f->k);
 	struct errmsg err = {""};
 
 	publish(f, 3);
 	assert_status(db_open(&f->other, f->path, DB_WRITE, &err), ST_OK);
 	assert_status(db_exec(f->other, "BEGIN IMMEDIATE"), ST_OK);
 	expect(f, before.generation, 4);
-	assert_status(keeper_ready(&f->k, f->now_us), ST_BUSY);
+	assert_status(keeper_ready(f->k, f->now_us), ST_BUSY);
 	db_close(&f->other);
 	f->now_us += SECOND_US;
-	assert_status(keeper_ready(&f->k, f->now_us), ST_OK);
+	assert_status(keeper_ready(f->k, f->now_us), ST_OK);
 	assert_string_not_equal(on_disk(f).generation, before.generation);
 }
 
@@ -516,12 +524,12 @@ static void
 a_log_that_was_away_is_the_same_when_it_is_back(void **state)
 {
 	struct fixture *f = *state;
-	struct store_bounds before = f->k.bounds;
+	struct store_bounds before = *keeper_seen(f->k);
 	const char *away = tmpdir_path(f->tmp, "away.db");
 
 	publish(f, 3);
 	assert_int_equal(rename(f->path, away), 0);
-	assert_status(keeper_ready(&f->k, f->now_us), ST_NOTFOUND);
+	assert_status(keeper_ready(f->k, f->now_us), ST_NOTFOUND);
 	assert_int_equal(rename(away, f->path), 0);
 	f->now_us += SECOND_US;
 	assert_nothing_lost(f, 3, before.generation);
@@ -536,7 +544,7 @@ what_ends_leaves_all_of_the_log_in_its_file(void **state)
 	publish(f, 3);
 	/* One that has the log open still: the -wal stays as it is. */
 	assert_status(db_open(&f->other, f->path, DB_READ, &err), ST_OK);
-	keeper_fini(&f->k);
+	keeper_free(&f->k);
 	db_close(&f->other);
 	delete_file(f, "-wal");
 	delete_file(f, "-shm");
