@@ -28,18 +28,14 @@
 
 extern char **environ;
 
-static const char *const sync_values[] = {"full", "normal", NULL};
-static const char *const reject_values[] = {"soft", "hard", NULL};
-static const char *const format_values[] = {"text", "json", NULL};
-static const char *const switch_values[] = {"off", "on", NULL};
-static const char *const level_values[] = {"error", "warning", "info", "debug",
-    NULL};
-
-static_assert(CONF_SYNC_FULL == 0 && CONF_SYNC_NORMAL == 1 &&
-	CONF_REJECT_SOFT == 0 && CONF_REJECT_HARD == 1 && LOG_TEXT == 0 &&
-	LOG_JSON == 1 && CONF_OFF == 0 && CONF_ON == 1 && LOG_ERROR_ == 0 &&
-	LOG_DEBUG_ == 3,
-    "an enum value is its index in the list of names");
+/* A member of an enum is the index of its word. */
+#define WORD(member, word) word,
+static const char *const sync_values[] = {CONF_SYNCHRONOUS(WORD) NULL};
+static const char *const reject_values[] = {CONF_REJECTS(WORD) NULL};
+static const char *const switch_values[] = {CONF_SWITCHES(WORD) NULL};
+static const char *const format_values[] = {LOG_FORMATS(WORD) NULL};
+static const char *const level_values[] = {LOG_LEVELS(WORD) NULL};
+#undef WORD
 
 #define ALL_USERS (CONF_PUBD | CONF_WORKER | CONF_METRICS)
 

@@ -23,9 +23,24 @@
 #define CONF_DEFAULT_PATH "/etc/walcast/walcast.conf"
 #define CONF_PATH_MAX     256
 
-enum conf_synchronous { CONF_SYNC_FULL, CONF_SYNC_NORMAL };
-enum conf_reject { CONF_REJECT_SOFT, CONF_REJECT_HARD };
-enum conf_switch { CONF_OFF, CONF_ON };
+/* The values of keys that are one of a few words: X(member, word). */
+#define CONF_SYNCHRONOUS(X)                                                    \
+	X(CONF_SYNC_FULL, "full")                                              \
+	X(CONF_SYNC_NORMAL, "normal")
+
+#define CONF_REJECTS(X)                                                        \
+	X(CONF_REJECT_SOFT, "soft")                                            \
+	X(CONF_REJECT_HARD, "hard")
+
+#define CONF_SWITCHES(X)                                                       \
+	X(CONF_OFF, "off")                                                     \
+	X(CONF_ON, "on")
+
+#define CONF_MEMBER(member, word) member,
+enum conf_synchronous { CONF_SYNCHRONOUS(CONF_MEMBER) };
+enum conf_reject { CONF_REJECTS(CONF_MEMBER) };
+enum conf_switch { CONF_SWITCHES(CONF_MEMBER) };
+#undef CONF_MEMBER
 
 struct conf {
 	char database[CONF_PATH_MAX];

@@ -37,7 +37,8 @@ static struct {
     .level = LOG_INFO_,
     .gate_lines = GATE_LINES};
 
-static const char *const level_names[] = {"error", "warning", "info", "debug"};
+#define LEVEL_NAME(member, name) name,
+static const char *const level_names[] = {LOG_LEVELS(LEVEL_NAME)};
 
 void
 log_init(const char *program, enum log_format format, enum log_level level)

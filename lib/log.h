@@ -13,9 +13,21 @@
 #include "span.h"
 #include "status.h"
 
-enum log_level { LOG_ERROR_, LOG_WARN_, LOG_INFO_, LOG_DEBUG_ };
+/* X(member, its name in a line and in walcast.conf), weightiest first */
+#define LOG_LEVELS(X)                                                          \
+	X(LOG_ERROR_, "error")                                                 \
+	X(LOG_WARN_, "warning")                                                \
+	X(LOG_INFO_, "info")                                                   \
+	X(LOG_DEBUG_, "debug")
 
-enum log_format { LOG_TEXT, LOG_JSON };
+#define LOG_FORMATS(X)                                                         \
+	X(LOG_TEXT, "text")                                                    \
+	X(LOG_JSON, "json")
+
+#define LOG_MEMBER(member, name) member,
+enum log_level { LOG_LEVELS(LOG_MEMBER) };
+enum log_format { LOG_FORMATS(LOG_MEMBER) };
+#undef LOG_MEMBER
 
 /* program   a string that lives as long as the process */
 void log_init(const char *program, enum log_format format,

@@ -166,6 +166,49 @@ each_type_of_value_is_read(void **state)
 	assert_int_equal(c.log_rate, 0);
 }
 
+/* Written out once more: this is the interface. */
+static void
+each_word_means_its_own_value(void **state)
+{
+	static const struct {
+		const char *line;
+		size_t offset;
+		int64_t value;
+	} rows[] = {
+#define ROW(text, key, member) {(text), offsetof(struct conf, key), (member)}
+	    ROW("synchronous = full", synchronous, CONF_SYNC_FULL),
+	    ROW("synchronous = normal", synchronous, CONF_SYNC_NORMAL),
+	    ROW("reject = soft", reject, CONF_REJECT_SOFT),
+	    ROW("reject = hard", reject, CONF_REJECT_HARD),
+	    ROW("metrics = off", metrics, CONF_OFF),
+	    ROW("metrics = on", metrics, CONF_ON),
+	    ROW("beacon = off", beacon, CONF_OFF),
+	    ROW("beacon = on", beacon, CONF_ON),
+	    ROW("log_format = text", log_format, LOG_TEXT),
+	    ROW("log_format = json", log_format, LOG_JSON),
+	    ROW("log_level = error", log_level, LOG_ERROR_),
+	    ROW("log_level = warning", log_level, LOG_WARN_),
+	    ROW("log_level = info", log_level, LOG_INFO_),
+	    ROW("log_level = debug", log_level, LOG_DEBUG_),
+	};
+	const struct conf_row *row;
+	size_t i, n_words = 0;
+
+	(void)state;
+	for (i = 0; i < N_OF(rows); i++) {
+		struct conf c = parsed(span_str(rows[i].line));
+
+		assert_int_equal(
+		    *(const int64_t *)(const void *)((const char *)&c +
+			rows[i].offset),
+		    rows[i].value);
+	}
+	for (row = conf_rows; row->key != NULL; row++)
+		for (i = 0; row->values != NULL && row->values[i] != NULL; i++)
+			n_words++;
+	assert_int_equal(n_words, N_OF(rows)); /* a word more: a line more */
+}
+
 static void
 errors_name_file_line_key_and_what_is_allowed(void **state)
 {
@@ -682,6 +725,7 @@ main(void)
 	    T(the_table_covers_the_struct),
 	    T(lines_may_have_blanks_and_comments),
 	    T(each_type_of_value_is_read),
+	    T(each_word_means_its_own_value),
 	    T(errors_name_file_line_key_and_what_is_allowed),
 	    T(a_key_may_stand_once),
 	    T(a_path_has_room_for_255_bytes),
