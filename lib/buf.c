@@ -136,6 +136,19 @@ buf_append(struct buf *b, struct span s)
 	return ST_OK;
 }
 
+void
+buf_note(struct buf *b, enum status st)
+{
+	if (b->failure == ST_OK)
+		b->failure = st;
+}
+
+void
+buf_add(struct buf *b, struct span s)
+{
+	buf_note(b, buf_append(b, s));
+}
+
 /* Text that does not fit into the first try's room. */
 static enum status
 append_long(struct buf *b, size_t n, const char *fmt, va_list ap)
@@ -173,39 +186,6 @@ append_format(struct buf *b, const char *fmt, va_list ap)
 	return st;
 }
 
-enum status
-buf_printf(struct buf *b, const char *fmt, ...)
-{
-	enum status st;
-	va_list ap;
-
-	va_start(ap, fmt);
-	st = append_format(b, fmt, ap);
-	va_end(ap);
-	return st;
-}
-
-enum status
-buf_put_int64(struct buf *b, int64_t v)
-{
-	char text[FMT_INT64_MAX];
-
-	return buf_append(b, span_of(text, fmt_int64(text, v)));
-}
-
-void
-buf_note(struct buf *b, enum status st)
-{
-	if (b->failure == ST_OK)
-		b->failure = st;
-}
-
-void
-buf_add(struct buf *b, struct span s)
-{
-	buf_note(b, buf_append(b, s));
-}
-
 void
 buf_addf(struct buf *b, const char *fmt, ...)
 {
@@ -219,7 +199,9 @@ buf_addf(struct buf *b, const char *fmt, ...)
 void
 buf_add_int64(struct buf *b, int64_t v)
 {
-	buf_note(b, buf_put_int64(b, v));
+	char text[FMT_INT64_MAX];
+
+	buf_add(b, span_of(text, fmt_int64(text, v)));
 }
 
 void

@@ -3,9 +3,9 @@
  * A byte buffer that grows up to a bound.  Bytes enter at the end and leave
  * at the front.  One owner, one thread.
  *
- * One piece is put behind with buf_append and its like: all of it or nothing,
- * and the caller looks at the status.  A text of many pieces is written with
- * buf_add and its like, which return nothing: the buffer remembers the first
+ * Bytes alone are put behind with buf_append: all of them or none, and the
+ * caller looks at the status.  A text of many pieces is written with buf_add
+ * and its like, which return nothing: the buffer remembers the first
  * failure, takes no more after it, and buf_finish tells it once, at the end:
  *
  *	size_t start = out->len;
@@ -53,8 +53,7 @@ void buf_fit(struct buf *b);
 /*
  * Makes room for n bytes behind the live ones.
  * Returns  ST_OK, ST_FULL (max would be crossed) or ST_NOMEM; on failure the
- *          buffer is unchanged.  The failure that the buffer remembers, if
- *          it does: so for all of this kind.
+ *          buffer is unchanged.  If it remembers a failure: that.
  */
 MUST_USE enum status buf_reserve(struct buf *b, size_t n);
 
@@ -63,12 +62,10 @@ char *buf_tail(struct buf *b);
 size_t buf_room(const struct buf *b);
 void buf_grew(struct buf *b, size_t n);
 
+/* Puts s behind the live bytes; returns and leaves what buf_reserve does. */
 MUST_USE enum status buf_append(struct buf *b, struct span s);
-MUST_USE enum status buf_printf(struct buf *b, const char *fmt, ...)
-    PRINTF_LIKE(2, 3);
-MUST_USE enum status buf_put_int64(struct buf *b, int64_t v);
 
-/* The same for pieces of a text: a failure is remembered. */
+/* Pieces of a text: a failure is remembered. */
 void buf_add(struct buf *b, struct span s);
 void buf_addf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void buf_add_int64(struct buf *b, int64_t v);

@@ -472,15 +472,6 @@ jsontext_add_compact(struct buf *out, struct span text)
 	}
 }
 
-enum status
-jsontext_compact(struct buf *out, struct span text)
-{
-	size_t start = out->len;
-
-	jsontext_add_compact(out, text);
-	return buf_finish(out, start);
-}
-
 static void
 add_control(struct buf *out, unsigned char c)
 {
@@ -531,13 +522,4 @@ jsontext_add_quoted(struct buf *out, struct span s)
 	if (s.len > 0)
 		add_body(out, p, p + s.len);
 	buf_add(out, SPAN("\""));
-}
-
-enum status
-jsontext_quote(struct buf *out, struct span s)
-{
-	size_t start = out->len;
-
-	jsontext_add_quoted(out, s);
-	return buf_finish(out, start);
 }

@@ -52,17 +52,15 @@ bool jsontext_next_member(struct span *rest, struct span *name,
  */
 MUST_USE enum status jsontext_element(struct span *rest, struct span *value);
 
-/* Appends checked text without its insignificant white space. */
-MUST_USE enum status jsontext_compact(struct buf *out, struct span text);
+/* Pieces of a text, which remembers their failure (buf_finish): */
+
+/* Checked text without its insignificant white space. */
+void jsontext_add_compact(struct buf *out, struct span text);
 
 /*
- * Appends s as a JSON string, quotes included.  Bytes that are not UTF-8 and
- * control characters are escaped (the former as U+FFFD, see utf8.h).
+ * s as a JSON string, quotes included.  Bytes that are not UTF-8 and control
+ * characters are escaped (the former as U+FFFD, see utf8.h).
  */
-MUST_USE enum status jsontext_quote(struct buf *out, struct span s);
-
-/* The same two as pieces of a text: out remembers a failure (buf_finish). */
-void jsontext_add_compact(struct buf *out, struct span text);
 void jsontext_add_quoted(struct buf *out, struct span s);
 
 #endif

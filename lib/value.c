@@ -75,15 +75,16 @@ value_replace_nul(struct values *v, struct span *text)
 {
 	size_t before = v->scratch.len;
 	struct span rest = *text, part;
-	enum status st = ST_OK;
+	enum status st;
 
 	if (text->len == 0 || memchr(text->p, '\0', text->len) == NULL)
 		return ST_OK;
-	while (st == ST_OK && span_cut(&rest, '\0', &part)) {
-		st = buf_append(&v->scratch, part);
-		if (st == ST_OK && (rest.p != NULL || rest.len > 0))
-			st = buf_append(&v->scratch, SPAN("\xef\xbf\xbd"));
+	while (span_cut(&rest, '\0', &part)) {
+		buf_add(&v->scratch, part);
+		if (rest.p != NULL || rest.len > 0)
+			buf_add(&v->scratch, SPAN("\xef\xbf\xbd"));
 	}
+	st = buf_finish(&v->scratch, before);
 	if (st != ST_OK)
 		return st;
 	*text = span_skip(buf_span(&v->scratch), before);
@@ -107,7 +108,8 @@ value_compact(struct values *v, struct span raw, struct span *text)
 	*text = raw;
 	if (!has_space(raw))
 		return ST_OK;
-	st = jsontext_compact(&v->scratch, raw);
+	jsontext_add_compact(&v->scratch, raw);
+	st = buf_finish(&v->scratch, before);
 	if (st != ST_OK)
 		return st;
 	*text = span_skip(buf_span(&v->scratch), before);

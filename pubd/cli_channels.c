@@ -36,7 +36,7 @@ static void
 add_channel_text(struct buf *out, struct span name, int64_t last_id)
 {
 	buf_addf(out, "%12" PRId64 "  ", last_id);
-	buf_note(out, cli_put_visible(out, name));
+	cli_add_visible(out, name);
 }
 
 static void
@@ -47,8 +47,7 @@ add_channel_json(struct buf *out, struct span name, int64_t last_id)
 	buf_add(out, SPAN("{\"channel\":"));
 	jsontext_add_quoted(out, name);
 	buf_addf(out, ",\"last_id\":%" PRId64 "}", last_id);
-	if (buf_status(out) == ST_OK)
-		buf_note(out, cli_escape_json(out, from));
+	cli_escape_json(out, from);
 }
 
 static enum status

@@ -140,8 +140,7 @@ put_problems(const struct check *c, enum check_level level, bool *first,
 			continue;
 		if (!*first)
 			buf_add(out, SPAN("; "));
-		buf_note(out,
-		    cli_put_visible(out, span_str(c->problem[i].text)));
+		cli_add_visible(out, span_str(c->problem[i].text));
 		*first = false;
 	}
 }
@@ -205,7 +204,7 @@ check_put(struct check *c, const char *well, const char *more, struct buf *out,
 	for (i = 0; i < sizeof(order) / sizeof(order[0]); i++)
 		put_problems(c, order[i], &first, out);
 	if (first)
-		buf_note(out, cli_put_visible(out, span_str(well)));
+		cli_add_visible(out, span_str(well));
 	buf_add(out, SPAN(" |"));
 	for (f = 0; f < CHECK_FIGURES; f++)
 		put_figure(c, f, out);

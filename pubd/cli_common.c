@@ -35,7 +35,8 @@ cli_say(const char *fmt, ...)
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	buf_init(&line, 4 * sizeof(text));
-	if (cli_put_visible(&line, span_str(text)) == ST_OK)
+	cli_add_visible(&line, span_str(text));
+	if (buf_status(&line) == ST_OK)
 		(void)fprintf(stderr, "walcast%s%s: %.*s\n",
 		    current == NULL ? "" : " ",
 		    current == NULL ? "" : current->name,
@@ -227,77 +228,75 @@ past_shown(struct span s)
 	return at;
 }
 
-/* Writes text with what is hidden in it as put_hidden has it. */
-static enum status
-put_shown(struct buf *out, struct span text,
-    enum status (*put_hidden)(struct buf *out, unsigned code))
+/* Adds text with what is hidden in it as add_hidden has it. */
+static void
+add_shown(struct buf *out, struct span text,
+    void (*add_hidden)(struct buf *out, unsigned code))
 {
-	enum status st = ST_OK;
 	unsigned code;
 	bool hidden;
 	size_t n;
 
-	while (st == ST_OK && text.len > 0) {
+	while (text.len > 0) {
 		n = past_shown(text);
-		st = buf_append(out, span_of(text.p, n));
+		buf_add(out, span_of(text.p, n));
 		text = span_skip(text, n);
-		if (st == ST_OK && text.len > 0) {
-			text = span_skip(text,
-			    look_at_char(text, &code, &hidden));
-			st = put_hidden(out, code);
-		}
+		if (text.len == 0)
+			break;
+		text = span_skip(text, look_at_char(text, &code, &hidden));
+		add_hidden(out, code);
 	}
-	return st;
 }
 
-static enum status
-put_for_terminal(struct buf *out, unsigned code)
+static void
+add_for_terminal(struct buf *out, unsigned code)
 {
 	if (code == '\n')
-		return buf_append(out, SPAN("\\n"));
-	if (code == '\t')
-		return buf_append(out, SPAN("\t"));
-	return buf_printf(out, code < 0x100 ? "\\x%02x" : "\\u%04x", code);
+		buf_add(out, SPAN("\\n"));
+	else if (code == '\t')
+		buf_add(out, SPAN("\t"));
+	else
+		buf_addf(out, code < 0x100 ? "\\x%02x" : "\\u%04x", code);
 }
 
 /* What is hidden stands inside strings: nothing else is but ASCII. */
-static enum status
-put_in_string(struct buf *out, unsigned code)
+static void
+add_in_string(struct buf *out, unsigned code)
 {
-	return buf_printf(out, "\\u%04x", code);
+	buf_addf(out, "\\u%04x", code);
 }
 
-enum status
-cli_put_visible(struct buf *out, struct span text)
+void
+cli_add_visible(struct buf *out, struct span text)
 {
-	return put_shown(out, text, put_for_terminal);
+	add_shown(out, text, add_for_terminal);
 }
 
-enum status
+void
 cli_escape_json(struct buf *out, size_t from)
 {
-	struct span text = span_skip(buf_span(out), from);
-	enum status st;
+	struct span text;
 	struct buf old;
 
+	if (buf_status(out) != ST_OK)
+		return;
+	text = span_skip(buf_span(out), from);
 	if (past_shown(text) == text.len)
-		return ST_OK;
+		return;
 	buf_init(&old, text.len);
-	st = buf_append(&old, text);
+	buf_add(&old, text);
 	buf_truncate(out, from);
-	if (st == ST_OK)
-		st = put_shown(out, buf_span(&old), put_in_string);
+	buf_note(out, buf_status(&old));
+	if (buf_status(out) == ST_OK)
+		add_shown(out, buf_span(&old), add_in_string);
 	buf_fini(&old);
-	return st;
 }
 
-enum status
-cli_put_member(struct buf *out, const char *name, struct span value)
+void
+cli_add_member(struct buf *out, const char *name, struct span value)
 {
-	enum status st;
-
 	if (value.len == 0)
-		return ST_OK;
-	st = buf_printf(out, ",\"%s\":", name);
-	return st == ST_OK ? jsontext_quote(out, value) : st;
+		return;
+	buf_addf(out, ",\"%s\":", name);
+	jsontext_add_quoted(out, value);
 }

@@ -98,20 +98,21 @@ const char *cli_age(char out[CLI_SIZE_BYTES], int64_t age_ms);
 const char *cli_size(char out[CLI_SIZE_BYTES], int64_t bytes);
 
 /*
- * Appends text for a terminal: LF as \n, other control characters and what is
+ * Pieces of a text, which remembers their failure (buf_finish).
+ *
+ * Text for a terminal: LF as \n, other control characters and what is
  * no UTF-8 as \xNN, what turns the direction of text as \uNNNN, so that no
  * event can forge a line, drive the terminal or read as another.
  */
-MUST_USE enum status cli_put_visible(struct buf *out, struct span text);
+void cli_add_visible(struct buf *out, struct span text);
 
 /*
  * In the JSON that was appended from the byte `from` on: writes the same of
  * these as \uNNNN that JSON lets stand as they are.  It means what it meant.
  */
-MUST_USE enum status cli_escape_json(struct buf *out, size_t from);
+void cli_escape_json(struct buf *out, size_t from);
 
-/* Appends `,"name":"value"`; nothing when value is empty. */
-MUST_USE enum status cli_put_member(struct buf *out, const char *name,
-    struct span value);
+/* `,"name":"value"`; nothing when value is empty. */
+void cli_add_member(struct buf *out, const char *name, struct span value);
 
 #endif

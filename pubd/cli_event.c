@@ -16,11 +16,11 @@ cli_event_text(struct buf *out, const struct store_event *e)
 	size_t start = out->len;
 
 	buf_addf(out, "%" PRId64 " %s ", e->id, cli_time(when, e->ts_ms));
-	buf_note(out, cli_put_visible(out, e->channel));
+	cli_add_visible(out, e->channel);
 	buf_add(out, SPAN(" "));
-	buf_note(out, cli_put_visible(out, e->event));
+	cli_add_visible(out, e->event);
 	buf_add(out, SPAN(" "));
-	buf_note(out, cli_put_visible(out, e->data));
+	cli_add_visible(out, e->data);
 	buf_add(out, SPAN("\n"));
 	return buf_finish(out, start);
 }
@@ -31,18 +31,17 @@ cli_event_json(struct buf *out, const struct store_event *e)
 	size_t start = out->len;
 
 	buf_addf(out, "{\"id\":%" PRId64 ",\"ts\":%" PRId64, e->id, e->ts_ms);
-	buf_note(out, cli_put_member(out, "channel", e->channel));
-	buf_note(out, cli_put_member(out, "event", e->event));
-	buf_note(out, cli_put_member(out, "key", e->key));
-	buf_note(out, cli_put_member(out, "trace", e->trace));
+	cli_add_member(out, "channel", e->channel);
+	cli_add_member(out, "event", e->event);
+	cli_add_member(out, "key", e->key);
+	cli_add_member(out, "trace", e->trace);
 	buf_addf(out, ",\"prev\":%" PRId64 ",\"data\":", e->prev);
 	if (event_is_json(e))
 		jsontext_add_compact(out, e->data);
 	else
 		jsontext_add_quoted(out, e->data);
 	buf_add(out, SPAN("}"));
-	if (buf_status(out) == ST_OK)
-		buf_note(out, cli_escape_json(out, start));
+	cli_escape_json(out, start);
 	buf_add(out, SPAN("\n"));
 	return buf_finish(out, start);
 }

@@ -119,10 +119,12 @@ enum status
 cli_link_call(struct cli_link *l, struct span request, uint64_t deadline_us,
     struct span *answer, struct errmsg *err)
 {
-	enum status st = buf_append(&l->out, request);
+	size_t start = l->out.len;
+	enum status st;
 
-	if (st == ST_OK)
-		st = buf_append(&l->out, SPAN("\n"));
+	buf_add(&l->out, request);
+	buf_add(&l->out, SPAN("\n"));
+	st = buf_finish(&l->out, start);
 	while (st == ST_OK && cli_link_line(l, answer) != ST_OK)
 		st = link_turn(l, deadline_us);
 	if (st == ST_AGAIN)

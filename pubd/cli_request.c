@@ -73,9 +73,9 @@ cli_request_put(const struct cli_request *r, struct buf *out, struct span data,
 
 	buf_add(out, SPAN("{\"channel\":"));
 	jsontext_add_quoted(out, r->channel);
-	buf_note(out, cli_put_member(out, "event", r->event));
-	buf_note(out, cli_put_member(out, "key", r->key));
-	buf_note(out, cli_put_member(out, "trace", r->trace));
+	cli_add_member(out, "event", r->event);
+	cli_add_member(out, "key", r->key);
+	cli_add_member(out, "trace", r->trace);
 	buf_add(out, SPAN(",\"data\":"));
 	if (json)
 		jsontext_add_compact(out, data);

@@ -194,7 +194,7 @@ add_row_text(struct status_report *r, const struct statusdb_row *row)
 	    cli_age(seen, statusdb_age_ms(row, r->now_ms)), row->streams,
 	    row->head, row->cursor,
 	    statusdb_is_live(row, r->now_ms) ? "" : "  DEAD");
-	buf_note(&r->rows, cli_put_visible(&r->rows, span_str(line)));
+	cli_add_visible(&r->rows, span_str(line));
 	buf_add(&r->rows, SPAN("\n"));
 }
 
@@ -225,8 +225,7 @@ add_row_json(struct status_report *r, const struct statusdb_row *row)
 	buf_add(out, SPAN(",\"gauges\":"));
 	buf_add(out, row->gauges);
 	buf_add(out, SPAN("}"));
-	if (buf_status(out) == ST_OK)
-		buf_note(out, cli_escape_json(out, from));
+	cli_escape_json(out, from);
 }
 
 static void

@@ -71,15 +71,14 @@ ends_in(struct span s, char byte)
 enum status
 counted_write(const struct counted *k, struct buf *out)
 {
-	enum status st = ST_OK;
-	size_t i;
+	bool first = ends_in(buf_span(out), '{');
+	size_t start = out->len, i;
 
-	for (i = 0; st == ST_OK && i < k->n; i++) {
-		bool first = ends_in(buf_span(out), '{');
-
-		st = buf_printf(out, "%s\"channel:%.*s\":%llu",
-		    first ? "" : ",", (int)k->list[i].len, k->list[i].name,
+	for (i = 0; i < k->n; i++) {
+		buf_addf(out, "%s\"channel:%.*s\":%llu", first ? "" : ",",
+		    (int)k->list[i].len, k->list[i].name,
 		    (unsigned long long)k->list[i].n);
+		first = false;
 	}
-	return st;
+	return buf_finish(out, start);
 }

@@ -24,8 +24,9 @@ struct taker {
 static void
 tell(struct buf *told, char what, struct span text)
 {
-	MUST(buf_printf(told, "%c%zu:", what, text.len) == ST_OK);
-	MUST(buf_append(told, text) == ST_OK);
+	buf_addf(told, "%c%zu:", what, text.len);
+	buf_add(told, text);
+	MUST(buf_status(told) == ST_OK);
 }
 
 /* Takes the piece; false: it waits for more. */

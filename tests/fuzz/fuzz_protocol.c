@@ -101,7 +101,8 @@ put_member(struct buf *out, struct span name, struct span text)
 	if (text.p == NULL)
 		return;
 	put(out, name);
-	MUST(jsontext_quote(out, text) == ST_OK);
+	jsontext_add_quoted(out, text);
+	MUST(buf_status(out) == ST_OK);
 }
 
 static void
@@ -126,7 +127,7 @@ parse_again(const struct store_event *e)
 	if (e->kind == STORE_DATA_JSON)
 		put(&line, e->data);
 	else
-		MUST(jsontext_quote(&line, e->data) == ST_OK);
+		jsontext_add_quoted(&line, e->data);
 	put(&line, SPAN("}"));
 	protocol_parse(p, buf_span(&line), &r);
 	MUST(r.kind == REQUEST_PUBLISH && r.n_events == 1);

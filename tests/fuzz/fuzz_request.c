@@ -33,9 +33,9 @@ add_line(struct params *p, struct span line)
 	if (line.len == 0)
 		return;
 	buf_init(&pair, 1 << 20);
-	MUST(buf_printf(&pair,
-		 "%s=", names[(unsigned char)line.p[0] % N_NAMES]) == ST_OK);
-	MUST(buf_append(&pair, span_skip(line, 1)) == ST_OK);
+	buf_addf(&pair, "%s=", names[(unsigned char)line.p[0] % N_NAMES]);
+	buf_add(&pair, span_skip(line, 1));
+	MUST(buf_status(&pair) == ST_OK);
 	status_ignore(params_add(p, buf_span(&pair)));
 	buf_fini(&pair);
 }

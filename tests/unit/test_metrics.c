@@ -212,8 +212,7 @@ more_channels_than_the_bound_are_left_out(void **state)
 	assert_status(buf_append(&counters, SPAN("{\"events_published\":7")),
 	    ST_OK);
 	for (i = 0; i < 1100; i++)
-		assert_status(buf_printf(&counters, ",\"channel:c%d\":1", i),
-		    ST_OK);
+		buf_addf(&counters, ",\"channel:c%d\":1", i);
 	assert_status(buf_append(&counters, span_of("}\0", 2)), ST_OK);
 	add(f, "pubd", 0, buf_span(&counters).p);
 	assert_says(f,

@@ -31,18 +31,19 @@ on_look(void *arg, struct buf *json, struct frame_open *open)
 {
 	struct fixture *f = arg;
 	enum status st = f->look_is;
-	size_t i;
+	size_t start = json->len, i;
 
 	f->n_looks++;
 	open->head = 46;
 	open->oldest = 1;
 	open->generation = SPAN("gen");
 	open->server_time_ms = 5;
-	if (st == ST_OK)
-		st = buf_printf(json, "{\"look\":%d}", f->n_looks);
-	for (i = 0; st == ST_OK && i < f->size; i++)
-		st = buf_append(json, SPAN(" "));
-	return st;
+	if (st != ST_OK)
+		return st;
+	buf_addf(json, "{\"look\":%d}", f->n_looks);
+	for (i = 0; i < f->size; i++)
+		buf_add(json, SPAN(" "));
+	return buf_finish(json, start);
 }
 
 static int
