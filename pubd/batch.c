@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "arena.h"
+#include "backoff.h"
 
 #define OPS_KEEP 16384 /* room kept from one batch to the next */
 
@@ -21,7 +22,7 @@ struct batch {
 	size_t n_events, n_bytes;
 	uint64_t due_us;
 	uint64_t deferred_us; /* since when; 0: not deferred */
-	uint64_t backoff_us;
+	struct backoff retry;
 };
 
 enum status
@@ -33,6 +34,8 @@ batch_new(struct batch **out, const struct batch_limits *limits)
 	if (b == NULL)
 		return ST_NOMEM;
 	b->limits = *limits;
+	b->retry = (struct backoff){.min_us = limits->retry_min_us,
+	    .max_us = limits->retry_max_us};
 	arena_init(&b->arena);
 	*out = b;
 	return ST_OK;
@@ -204,15 +207,9 @@ batch_due_us(const struct batch *b)
 void
 batch_defer(struct batch *b, uint64_t now_us)
 {
-	if (b->deferred_us == 0) {
+	if (b->deferred_us == 0)
 		b->deferred_us = now_us;
-		b->backoff_us = b->limits.retry_min_us;
-	} else {
-		b->backoff_us *= 2;
-		if (b->backoff_us > b->limits.retry_max_us)
-			b->backoff_us = b->limits.retry_max_us;
-	}
-	b->due_us = now_us + b->backoff_us;
+	b->due_us = now_us + backoff_next_us(&b->retry);
 }
 
 uint64_t
@@ -231,5 +228,6 @@ batch_clear(struct batch *b)
 		b->cap_ops = 0;
 	}
 	b->n_ops = b->n_events = b->n_bytes = 0;
-	b->due_us = b->deferred_us = b->backoff_us = 0;
+	b->due_us = b->deferred_us = 0;
+	backoff_reset(&b->retry);
 }

@@ -140,7 +140,7 @@ write_counters(struct beat *b, struct buf *out)
 }
 
 static enum status
-put_row(struct beat *b, int64_t now_ms)
+beat_put_row(struct beat *b, int64_t now_ms)
 {
 	const struct log_last *last = log_last_error();
 	struct statusdb_row row = {.name = span_str(b->name),
@@ -180,7 +180,7 @@ beat_write(struct beat *b, uint64_t now_us, int64_t now_ms)
 
 	if (!is_open(b, now_us, now_ms))
 		return;
-	st = put_row(b, now_ms);
+	st = beat_put_row(b, now_ms);
 	if (st == ST_OK)
 		st = statusdb_expire(b->db, now_ms);
 	note(b, st, now_us);
@@ -192,7 +192,7 @@ beat_fini(struct beat *b, uint64_t now_us, int64_t now_ms)
 	if (b->db == NULL)
 		return;
 	/* When that fails the last row counts, and its lease runs out. */
-	note(b, put_row(b, now_ms), now_us);
+	note(b, beat_put_row(b, now_ms), now_us);
 	if (b->db != NULL)
 		status_ignore(
 		    statusdb_remove(b->db, span_str(b->name), now_ms));

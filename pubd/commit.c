@@ -16,7 +16,7 @@
 #include "protocol.h"
 #include "store.h"
 
-struct run {
+struct transaction {
 	struct store_writer *w;
 	struct batch *batch;
 	int64_t ts_ms;
@@ -107,28 +107,28 @@ fail_constraint(struct request *r, int64_t index)
 
 /* ST_OK: stored or a duplicate. */
 static enum status
-append_event(struct run *run, struct request_event *ev)
+append_event(struct transaction *tx, struct request_event *ev)
 {
 	enum status st;
 
-	ev->e.ts_ms = run->ts_ms;
+	ev->e.ts_ms = tx->ts_ms;
 	ev->duplicate = false;
-	st = store_append(run->w, &ev->e);
+	st = store_append(tx->w, &ev->e);
 	if (st == ST_EXISTS) {
 		ev->duplicate = true;
 		return ST_OK;
 	}
 	if (st == ST_OK) {
-		run->head = ev->e.id;
-		run->n_stored++;
+		tx->head = ev->e.id;
+		tx->n_stored++;
 	}
 	return st;
 }
 
 static enum status
-append_one(struct run *run, struct request *r)
+append_one(struct transaction *tx, struct request *r)
 {
-	enum status st = append_event(run, &r->events[0]);
+	enum status st = append_event(tx, &r->events[0]);
 
 	if (st != ST_CONSTRAINT)
 		return st;
@@ -137,57 +137,57 @@ append_one(struct run *run, struct request *r)
 }
 
 static enum status
-append_array(struct run *run, struct request *r)
+append_array(struct transaction *tx, struct request *r)
 {
-	int64_t head = run->head;
-	size_t i = 0, n_stored = run->n_stored;
-	enum status st = store_group_begin(run->w);
+	int64_t head = tx->head;
+	size_t i = 0, n_stored = tx->n_stored;
+	enum status st = store_group_begin(tx->w);
 
 	while (st == ST_OK && i < r->n_events) {
-		st = append_event(run, &r->events[i]);
+		st = append_event(tx, &r->events[i]);
 		if (st == ST_OK)
 			i++;
 	}
 	if (st == ST_OK)
-		return store_group_end(run->w);
+		return store_group_end(tx->w);
 	if (st != ST_CONSTRAINT)
 		return st;
 	fail_constraint(r, (int64_t)i);
-	run->head = head;
-	run->n_stored = n_stored;
-	return store_group_undo(run->w);
+	tx->head = head;
+	tx->n_stored = n_stored;
+	return store_group_undo(tx->w);
 }
 
 static enum status
-append_all(struct run *run)
+append_all(struct transaction *tx)
 {
-	size_t i, n = batch_count(run->batch);
+	size_t i, n = batch_count(tx->batch);
 	enum status st = ST_OK;
 
 	for (i = 0; st == ST_OK && i < n; i++) {
-		struct request *r = &batch_at(run->batch, i)->request;
+		struct request *r = &batch_at(tx->batch, i)->request;
 
 		if (r->kind == REQUEST_PUBLISH)
-			st = append_one(run, r);
+			st = append_one(tx, r);
 		else if (r->kind == REQUEST_ARRAY)
-			st = append_array(run, r);
+			st = append_array(tx, r);
 	}
 	return st;
 }
 
 static enum status
-transaction(struct run *run)
+run_transaction(struct transaction *tx)
 {
-	enum status st = store_begin(run->w);
+	enum status st = store_begin(tx->w);
 
 	if (st != ST_OK)
 		return st;
-	st = append_all(run);
+	st = append_all(tx);
 	/* A failed append has rolled back by itself, but not for these. */
 	if (st == ST_OK)
-		st = store_commit(run->w);
+		st = store_commit(tx->w);
 	else if (st == ST_EXISTS || st == ST_CONSTRAINT)
-		store_rollback(run->w);
+		store_rollback(tx->w);
 	return st;
 }
 
@@ -241,7 +241,7 @@ commit_run(struct commit *c, const struct commit_time *t,
     struct commit_result *out)
 {
 	struct batch *b = c->batch;
-	struct run run = {.batch = b, .ts_ms = t->ts_ms};
+	struct transaction tx = {.batch = b, .ts_ms = t->ts_ms};
 	enum status st;
 
 	out->fate = COMMIT_NONE;
@@ -256,12 +256,12 @@ commit_run(struct commit *c, const struct commit_time *t,
 		log_failed(c, status_name(st), t->now_us);
 		return ST_OK;
 	}
-	run.w = keeper_writer(c->keeper);
-	st = transaction(&run);
+	tx.w = keeper_writer(c->keeper);
+	st = run_transaction(&tx);
 	if (st != ST_OK)
 		return settle_failure(c, st, t, out);
-	keeper_committed(c->keeper, run.head);
+	keeper_committed(c->keeper, tx.head);
 	out->fate = COMMIT_DONE;
-	out->n_stored = run.n_stored;
+	out->n_stored = tx.n_stored;
 	return ST_OK;
 }

@@ -47,7 +47,7 @@ bucket_of(struct peers *ps, int64_t uid)
 }
 
 static struct peer *
-make(struct peers *ps, int64_t uid)
+peers_make_user(struct peers *ps, int64_t uid)
 {
 	struct peer *p = calloc(1, sizeof(*p));
 	int i;
@@ -66,21 +66,21 @@ make(struct peers *ps, int64_t uid)
 }
 
 static struct peer *
-find(struct peers *ps, int64_t uid)
+peers_find_user(struct peers *ps, int64_t uid)
 {
 	struct peer *p;
 
 	TAILQ_FOREACH (p, bucket_of(ps, uid), link)
 		if (p->uid == uid)
 			return p;
-	return make(ps, uid);
+	return peers_make_user(ps, uid);
 }
 
 enum status
 peers_join(struct peers *ps, struct peer_place *at, int64_t uid,
     const size_t *owed, uint64_t now_us)
 {
-	*at = (struct peer_place){.peer = find(ps, uid),
+	*at = (struct peer_place){.peer = peers_find_user(ps, uid),
 	    .owed = owed,
 	    .heard_us = now_us};
 	if (at->peer == NULL)

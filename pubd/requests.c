@@ -159,7 +159,7 @@ note_stored(struct requests *rq, struct conn *c, const struct request *r)
 
 /* Appends the answer to the connection's output. */
 static enum status
-answer(struct requests *rq, struct conn *c, struct request *r)
+requests_answer_one(struct requests *rq, struct conn *c, struct request *r)
 {
 	struct buf *out = conn_out(c);
 	size_t before = out->len;
@@ -325,12 +325,12 @@ pay(struct requests *rq, const struct conn *c, struct request *r,
 
 /* Puts it into the batch, or answers it when nothing is before it. */
 static enum status
-enter(struct requests *rq, struct conn *c, struct request *r)
+requests_enter(struct requests *rq, struct conn *c, struct request *r)
 {
 	enum status st;
 
 	if (!publishes(r) && c->n_waiting == 0)
-		return answer(rq, c, r);
+		return requests_answer_one(rq, c, r);
 	st = batch_add(rq->batch, c, r);
 	if (st == ST_OK) {
 		c->n_waiting++;
@@ -338,7 +338,7 @@ enter(struct requests *rq, struct conn *c, struct request *r)
 		/* UNTESTED: one event is refused, the rest goes on */
 		protocol_fail(r, PROTOCOL_UNAVAILABLE,
 		    SPAN("pubd is out of memory: send it again later"));
-		st = answer(rq, c, r);
+		st = requests_answer_one(rq, c, r);
 	}
 	return st;
 }
@@ -376,7 +376,7 @@ requests_line(void *arg, struct conn *c, struct span line)
 		return ST_OK;
 	if (publishes(&r))
 		paid = pay(rq, c, &r, &why);
-	st = enter(rq, c, &r);
+	st = requests_enter(rq, c, &r);
 	if (st == ST_FULL && paid > 0)
 		rates_give_back(&rq->rates, c->peer_uid, paid);
 	return st;
@@ -400,7 +400,7 @@ requests_refuse(void *arg, struct conn *c, enum status why)
 		    SPAN("too many unfinished lines wait in pubd: this one "
 			 "is given up, send it again"));
 	}
-	return enter(rq, c, &r);
+	return requests_enter(rq, c, &r);
 }
 
 void
@@ -413,7 +413,7 @@ requests_answer(struct requests *rq)
 		struct conn *c = op->waiter;
 
 		c->n_waiting--;
-		if (answer(rq, c, &op->request) != ST_OK)
+		if (requests_answer_one(rq, c, &op->request) != ST_OK)
 			conn_kill(c);
 	}
 	batch_clear(rq->batch);

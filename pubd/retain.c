@@ -35,8 +35,8 @@ rows_for(size_t n_new)
 }
 
 static void
-trim(struct retain *r, struct keeper *k, const struct conf *c, uint64_t now_us,
-    int64_t now_ms)
+retain_trim(struct retain *r, struct keeper *k, const struct conf *c,
+    uint64_t now_us, int64_t now_ms)
 {
 	struct store_retain rule = {.max_events = c->retain_events,
 	    .max_bytes = c->retain_bytes,
@@ -68,7 +68,7 @@ run_trim(struct retain *r, struct keeper *k, const struct conf *c,
 {
 	uint64_t from_us = clock_mono_us();
 
-	trim(r, k, c, now_us, now_ms);
+	retain_trim(r, k, c, now_us, now_ms);
 	r->n_runs++;
 	r->run_us += clock_mono_us() - from_us;
 }

@@ -151,7 +151,7 @@ reload(struct server *s)
 }
 
 static void
-on_signal(struct watch *w, uint32_t events)
+server_on_signal(struct watch *w, uint32_t events)
 {
 	struct server *s = SERVER_OF(w, signals);
 	enum signals_request asked;
@@ -333,7 +333,7 @@ commit_and_answer(struct server *s)
 }
 
 static enum status
-turn(struct server *s)
+server_turn(struct server *s)
 {
 	size_t n_stored;
 	bool ringing;
@@ -391,7 +391,7 @@ server_run(struct server *s)
 	enum status st = ST_OK;
 
 	while (st == ST_OK && !(s->stopping && is_over(s)))
-		st = turn(s);
+		st = server_turn(s);
 	return st;
 }
 
@@ -510,7 +510,7 @@ tell_start(struct server *s)
 }
 
 static enum status
-start(struct server *s, struct errmsg *err)
+server_start(struct server *s, struct errmsg *err)
 {
 	enum status st = start_parts(s, err);
 	struct store_bounds known;
@@ -548,9 +548,9 @@ server_new(struct server **out, struct program *p, struct errmsg *err)
 	}
 	s->program = p;
 	s->conf = p->conf;
-	s->signals = (struct watch){.fd = -1, .fn = on_signal};
+	s->signals = (struct watch){.fd = -1, .fn = server_on_signal};
 	(void)sock_raise_fd_limit();
-	st = start(s, err);
+	st = server_start(s, err);
 	if (st != ST_OK) {
 		server_free(&s);
 		return st;

@@ -42,7 +42,7 @@ watchers_init(struct watchers *ws)
 }
 
 static struct watcher *
-make(struct watchers *ws, struct conn *c)
+watcher_make(struct watchers *ws, struct conn *c)
 {
 	struct watcher *w = calloc(1, sizeof(*w));
 
@@ -69,7 +69,7 @@ watchers_add(struct watchers *ws, struct conn *c,
 	struct watcher *w = c->watcher;
 
 	if (w == NULL)
-		w = make(ws, c);
+		w = watcher_make(ws, c);
 	if (w == NULL)
 		return ST_NOMEM;
 	ws->n += wish.wake;
