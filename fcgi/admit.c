@@ -96,7 +96,7 @@ refuse(struct entry *e)
 static int64_t
 retry_for_overload(struct admit *a)
 {
-	return (int64_t)random_jitter(hub_random(a->hub),
+	return (int64_t)random_jitter(&a->random,
 	    (uint64_t)a->conf->retry_ms * OVERLOAD_FACTOR);
 }
 
@@ -147,7 +147,7 @@ reject(struct entry *e, enum admit_reject why)
 	    loop_now_us(a->loop));
 	if (why == ADMIT_DRAIN)
 		close_softly(e, CLOSE_DRAIN,
-		    (int64_t)random_jitter(hub_random(a->hub),
+		    (int64_t)random_jitter(&a->random,
 			(uint64_t)a->conf->retry_ms));
 	else
 		overload(e, why);
@@ -349,7 +349,7 @@ place_last(struct entry *e)
 {
 	int64_t at = hub_head(e->a->hub);
 
-	if (tail_newest(e->a->tail, e->s->sub, (int)e->req.last_n, &at) !=
+	if (replay_newest(e->a->replay, e->s->sub, (int)e->req.last_n, &at) !=
 	    ST_OK)
 		at = hub_head(e->a->hub);
 	e->cursor = at;
@@ -419,7 +419,7 @@ know_the_log(struct entry *e)
 static void
 name_stream(struct entry *e)
 {
-	e->s->id = random_next(hub_random(e->a->hub));
+	e->s->id = random_next(&e->a->random);
 	(void)snprintf(e->id, sizeof(e->id), "%016llx",
 	    (unsigned long long)e->s->id);
 }
@@ -448,7 +448,7 @@ compose(struct entry *e)
 	    .resumed_from = e->resumed_from,
 	    .head = b->head,
 	    .oldest = b->oldest,
-	    .retry_ms = (int64_t)random_jitter(hub_random(e->a->hub),
+	    .retry_ms = (int64_t)random_jitter(&e->a->random,
 		(uint64_t)c->retry_ms),
 	    .heartbeat_ms = c->heartbeat_ms,
 	    .server_time_ms = clock_real_ms(),
@@ -481,7 +481,7 @@ note_opening(const struct entry *e, uint64_t stream)
 
 	journal_open(&o, now_us);
 	if (e->has_gap) {
-		hub_counters(a->hub)->n_gaps[e->gap.code]++;
+		hub_count_gap(a->hub, e->gap.code);
 		journal_gap(stream, &e->gap, now_us);
 	}
 	if (!e->req.resumes)
@@ -509,15 +509,11 @@ start(struct entry *e)
 	s->front = (uint8_t)e->front;
 	s->heartbeat_events = e->req.heartbeat_events;
 	s->place = (struct run_place){.cursor = e->cursor};
-	s->epoch = hub_epoch(a->hub);
 	if (a->conf->max_age_s > 0)
 		s->end_us = loop_now_us(a->loop) +
-		    random_jitter(hub_random(a->hub),
+		    random_jitter(&a->random,
 			(uint64_t)a->conf->max_age_s * 1000000);
-	st = stream_send_text(s, buf_span(&e->out), &hub_counters(a->hub)->out);
-	if (st != ST_OK && st != ST_AGAIN)
-		return st;
-	st = hub_add(a->hub, s);
+	st = hub_open(a->hub, s, buf_span(&e->out));
 	if (st != ST_OK)
 		return st;
 	note_opening(e, s->id);
@@ -535,7 +531,7 @@ abandon(struct entry *e)
 		return;
 	admit_release(e->a, s);
 	if (s->sub != NULL)
-		subs_unref(hub_subs(e->a->hub), &s->sub);
+		hub_unsubscribe(e->a->hub, &s->sub);
 	free(s->pend);
 	free(s);
 }
@@ -570,7 +566,7 @@ open_stream(struct entry *e)
 		reject(e, why);
 		return false;
 	}
-	if (subs_ref(hub_subs(a->hub), &spec, &e->s->sub) != ST_OK)
+	if (hub_subscribe(a->hub, &spec, &e->s->sub) != ST_OK)
 		return false;
 	e->s->queue = queue_of(e->req.remote);
 	if (!know_the_log(e)) {

@@ -12,6 +12,7 @@
 #include "hub.h"
 #include "params.h"
 #include "ramp.h"
+#include "replay.h"
 #include "reply.h"
 #include "slots.h"
 #include "tail.h"
@@ -54,8 +55,10 @@ struct admit {
 	struct loop *loop;
 	struct hub *hub;
 	struct tail *tail;
+	struct replay *replay;
 	struct reply_set *replies;
 	struct slots *slots;
+	uint64_t random; /* of random_seed */
 	struct ramp ramp;
 	bool draining;
 	uint64_t limit_told_us; /* that a limit is no number */

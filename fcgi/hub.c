@@ -332,24 +332,6 @@ hub_n_streams(const struct hub *h)
 	return h->n_streams;
 }
 
-struct subs *
-hub_subs(struct hub *h)
-{
-	return h->subs;
-}
-
-struct ring *
-hub_ring(struct hub *h)
-{
-	return h->ring;
-}
-
-struct run *
-hub_run(struct hub *h)
-{
-	return &h->run;
-}
-
 uint32_t
 hub_epoch(const struct hub *h)
 {
@@ -366,20 +348,28 @@ hub_set_tracing(struct hub *h, bool on)
 	h->tracing = on && h->traced != NULL;
 }
 
-struct hub_counters *
-hub_counters(struct hub *h)
+void
+hub_count(const struct hub *h, struct hub_counters *out)
 {
-	return &h->counters;
+	*out = h->counters;
 }
 
-uint64_t *
-hub_random(struct hub *h)
+void
+hub_count_gap(struct hub *h, enum frame_gap_code code)
 {
-	return &h->random;
+	h->counters.n_gaps[code]++;
 }
 
-uint64_t
-hub_n_untraced(const struct hub *h)
+/* ---- subscriptions ------------------------------------------------------ */
+
+enum status
+hub_subscribe(struct hub *h, const struct sub_spec *spec, struct sub **out)
 {
-	return h->traced == NULL ? 0 : h->traced->n_left_out;
+	return subs_ref(h->subs, spec, out);
+}
+
+void
+hub_unsubscribe(struct hub *h, struct sub **sub)
+{
+	subs_unref(h->subs, sub);
 }

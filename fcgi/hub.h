@@ -67,11 +67,23 @@ struct hub_counters {
 
 /* How things stand now. */
 struct hub_survey {
+	size_t n_streams;
 	size_t n_lagging; /* streams that lack events */
 	int64_t max_lag;  /* ids by which the furthest one is behind */
 	size_t n_replaying;
 	int64_t replay_depth; /* the same of those that read the store */
 	size_t pending_bytes; /* control text that waits */
+	size_t ring_bytes, ring_events;
+	int64_t ring_oldest; /* the oldest id that the ring can hold */
+	uint64_t n_untraced; /* since the start: traced too many at once */
+};
+
+/* Where the newest events of a subscription begin, as far as the ring tells. */
+struct hub_newest {
+	int n_found;
+	int64_t position; /* before the oldest of them; the head: none found */
+	int64_t older;    /* those at or below are to be looked for in the
+			     store; 0: enough was looked at */
 };
 
 MUST_USE enum status hub_new(struct hub **out, struct loop *l,
@@ -122,11 +134,29 @@ void hub_dispatch(struct hub *h);
 /* ---- the streams' side --------------------------------------------------- */
 
 /*
- * Takes a stream whose first bytes are out or pending: fd, sub, place and
- * epoch are set.  Serves it from now on.  Returns ST_OK, or ST_NOMEM (the
- * caller keeps it).
+ * The subscription of this spec, and one reference.  A stream that was added
+ * gives its own back when it ends.
+ * Returns  ST_OK, ST_NOMEM
  */
+MUST_USE enum status hub_subscribe(struct hub *h, const struct sub_spec *spec,
+    struct sub **out);
+void hub_unsubscribe(struct hub *h, struct sub **sub);
+
+/*
+ * Sends a stream's first bytes and serves it from now on: fd, sub and place
+ * are set, the place in the log as it is now.
+ *
+ * Returns  ST_OK
+ *          ST_END, ST_NOMEM  the caller keeps it
+ */
+MUST_USE enum status hub_open(struct hub *h, struct stream *s,
+    struct span first);
+
+/* The same for a stream whose first bytes are out or pending, epoch set. */
 MUST_USE enum status hub_add(struct hub *h, struct stream *s);
+
+/* A client was told of a gap before it became a stream of the hub. */
+void hub_count_gap(struct hub *h, enum frame_gap_code code);
 
 /* Serves streams that are behind and have room, each a bounded part. */
 void hub_serve(struct hub *h);
@@ -137,8 +167,14 @@ bool hub_busy(const struct hub *h);
 /* The first stream that waits for a page; NULL: none. */
 struct stream *hub_first_paging(const struct hub *h);
 
-/* Gives the stream a page: r was filled from its place on. */
-void hub_give_page(struct hub *h, struct stream *s, struct run *r);
+/*
+ * Sends a stream that waits for a page a part of one.
+ *
+ * fill   adds what follows `cursor` to the run, by run_add and run_scanned
+ */
+void hub_send_page(struct hub *h, struct stream *s,
+    void (*fill)(const void *page, int64_t cursor, struct run *r),
+    const void *page);
 
 /* Puts it last among those that wait for a page. */
 void hub_later(struct hub *h, struct stream *s);
@@ -158,15 +194,19 @@ void hub_cut(struct hub *h);
 /* Frees streams that ended; after loop_turn(). */
 void hub_reap(struct hub *h);
 
+/* ---- what others may know ------------------------------------------------ */
+
 size_t hub_n_streams(const struct hub *h);
-struct subs *hub_subs(struct hub *h);
-struct ring *hub_ring(struct hub *h);
-struct run *hub_run(struct hub *h); /* scratch, free between calls */
 uint32_t hub_epoch(const struct hub *h);
-struct hub_counters *hub_counters(struct hub *h);
-uint64_t *hub_random(struct hub *h);
-uint64_t hub_n_untraced(const struct hub *h); /* traced too many at once */
-/* Looks at every stream that is not up to date. */
-void hub_look(const struct hub *h, struct hub_survey *out);
+
+/* Looks for the newest n events that `sub` wants among those in the ring. */
+void hub_find_newest(const struct hub *h, const struct sub *sub, int n,
+    struct hub_newest *out);
+
+/* What was counted since the start. */
+void hub_count(const struct hub *h, struct hub_counters *out);
+
+/* Looks at the ring, and at every stream that is not up to date. */
+void hub_survey(const struct hub *h, struct hub_survey *out);
 
 #endif

@@ -19,6 +19,7 @@
 #define RING_SCAN     8192       /* entries looked at for one run */
 #define SERVE_BYTES   (1u << 20) /* written by one hub_serve */
 #define SERVE_SCAN    (1u << 15) /* entries looked at by one hub_serve */
+#define NEWEST_SCAN   65536      /* entries looked at for the newest n */
 #define LAGGING_US    5000000    /* behind for so long is worth a line */
 #define LOOK_US       1000000    /* how often they are looked for */
 
@@ -216,20 +217,52 @@ hub_later(struct hub *h, struct stream *s)
 }
 
 void
-hub_give_page(struct hub *h, struct stream *s, struct run *r)
+hub_send_page(struct hub *h, struct stream *s,
+    void (*fill)(const void *page, int64_t cursor, struct run *r),
+    const void *page)
 {
 	uint64_t before = h->counters.out.n_events;
 	enum status st;
+	size_t limit;
+	bool exact;
 
-	assert(s->state == STREAM_PAGING);
-	if (cannot_go_on(h, r)) {
+	/* A new epoch takes all streams out of the queues to be told. */
+	assert(s->state == STREAM_PAGING && s->epoch == h->epoch);
+	limit = run_limit(s, &exact);
+	run_begin(&h->run, &s->place, limit, exact);
+	fill(page, s->place.cursor, &h->run);
+	if (cannot_go_on(h, &h->run)) {
 		hub_break(h, s);
 		return;
 	}
-	st = stream_send_run(s, r, &h->counters.out);
+	st = stream_send_run(s, &h->run, &h->counters.out);
 	h->counters.n_replayed += h->counters.out.n_events - before;
 	if (hub_wrote(h, s, st))
 		hub_move(h, s, STREAM_READY);
+}
+
+/* ---- the newest ones ---------------------------------------------------- */
+
+void
+hub_find_newest(const struct hub *h, const struct sub *sub, int n,
+    struct hub_newest *out)
+{
+	uint64_t number = ring_end(h->ring), first = ring_first(h->ring);
+	size_t count = ring_count(h->ring);
+	struct ring_entry e;
+
+	*out = (struct hub_newest){.position = hub_head(h)};
+	if (count > NEWEST_SCAN)
+		first = number - NEWEST_SCAN;
+	while (out->n_found < n && number > first) {
+		ring_get(h->ring, --number, &e);
+		if (!subs_match(sub, e.channel, e.event))
+			continue;
+		out->position = e.id - 1;
+		out->n_found++;
+	}
+	if (out->n_found < n && count < NEWEST_SCAN)
+		out->older = count == 0 ? hub_head(h) : ring_base(h->ring);
 }
 
 /* ---- how far they are behind ------------------------------------------- */
@@ -299,11 +332,17 @@ look_at_all(const struct hub *h, const struct stream_list *list,
 }
 
 void
-hub_look(const struct hub *h, struct hub_survey *out)
+hub_survey(const struct hub *h, struct hub_survey *out)
 {
 	size_t i;
 
-	*out = (struct hub_survey){0};
+	*out = (struct hub_survey){
+	    .n_streams = h->n_streams,
+	    .ring_bytes = ring_bytes(h->ring),
+	    .ring_events = ring_count(h->ring),
+	    .ring_oldest = ring_base(h->ring) + 1,
+	    .n_untraced = h->traced == NULL ? 0 : h->traced->n_left_out,
+	};
 	look_at_all(h, &h->ready, out);
 	look_at_all(h, &h->blocked, out);
 	for (i = 0; i < HUB_QUEUES; i++)

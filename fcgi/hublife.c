@@ -456,6 +456,15 @@ hub_add(struct hub *h, struct stream *s)
 	return ST_OK;
 }
 
+enum status
+hub_open(struct hub *h, struct stream *s, struct span first)
+{
+	enum status st = stream_send_text(s, first, &h->counters.out);
+
+	s->epoch = h->epoch;
+	return st == ST_OK || st == ST_AGAIN ? hub_add(h, s) : st;
+}
+
 size_t
 hub_drain(struct hub *h, size_t max_streams)
 {

@@ -18,9 +18,9 @@
 #define SERVES_A_TURN 64
 #define READS_A_TURN  2 /* some ms: the live ones wait for it */
 /* To find the newest n, for a stream that begins with them: */
-#define NEWEST_LINKS   1024  /* rows, when all channels are known by name */
-#define NEWEST_ENTRIES 65536 /* entries of the ring */
-#define NEWEST_ROWS    4096  /* rows behind it */
+#define NEWEST_LINKS 1024  /* rows, when all channels are known by name */
+#define NEWEST_ROWS  4096  /* rows behind the ring */
+#define NEWEST_ALONE 65536 /* rows where nothing is in the ring */
 
 struct place {
 	int64_t id;
@@ -40,6 +40,8 @@ struct page {
 
 struct replay {
 	struct hub *hub;
+	struct log_reader *log;
+	uint32_t epoch;        /* of the hub's, to which the pages belong */
 	const struct sub *sub; /* whose page is being read */
 	struct page *filling;
 	int64_t too_large; /* first in that page, and cannot be sent; or 0 */
@@ -49,7 +51,7 @@ struct replay {
 };
 
 enum status
-replay_new(struct replay **out, struct hub *h)
+replay_new(struct replay **out, struct hub *h, struct log_reader *log)
 {
 	struct replay *r = calloc(1, sizeof(*r));
 	int i;
@@ -57,6 +59,7 @@ replay_new(struct replay **out, struct hub *h)
 	if (r == NULL)
 		return ST_NOMEM;
 	r->hub = h;
+	r->log = log;
 	for (i = 0; i < PAGES; i++)
 		buf_init(&r->page[i].text, FRAME_MAX);
 	*out = r;
@@ -86,7 +89,7 @@ replay_reset(struct replay *r)
 }
 
 static enum store_verdict
-want(void *arg, const struct store_event *e)
+want_row(void *arg, const struct store_event *e)
 {
 	const struct replay *r = arg;
 
@@ -95,7 +98,7 @@ want(void *arg, const struct store_event *e)
 }
 
 static enum status
-take(void *arg, const struct store_event *e)
+take_row(void *arg, const struct store_event *e)
 {
 	struct replay *r = arg;
 	struct page *p = r->filling;
@@ -148,8 +151,7 @@ oldest_page(struct replay *r)
 }
 
 static enum status
-read_page(struct replay *r, struct store_reader *store, const struct sub *sub,
-    struct store_page *sp)
+read_page(struct replay *r, const struct sub *sub, struct store_page *sp)
 {
 	struct page *p = oldest_page(r);
 	enum status st;
@@ -162,10 +164,10 @@ read_page(struct replay *r, struct store_reader *store, const struct sub *sub,
 	r->too_large = 0;
 	sp->upto_id = hub_head(r->hub);
 	sp->max_rows = PAGE_ROWS;
-	sp->want = want;
-	sp->take = take;
+	sp->want = want_row;
+	sp->take = take_row;
 	sp->arg = r;
-	st = store_read(store, sp);
+	st = log_reader_read(r->log, sp);
 	if (st != ST_OK)
 		return st;
 	p->sub_serial = sub->serial;
@@ -178,10 +180,11 @@ read_page(struct replay *r, struct store_reader *store, const struct sub *sub,
 	return ST_OK;
 }
 
-/* Takes from a page what follows the run's start. */
+/* Takes from a page what follows the cursor; for hub_send_page. */
 static void
-fill_run(const struct page *p, int64_t cursor, struct run *run)
+fill_run(const void *page, int64_t cursor, struct run *run)
 {
+	const struct page *p = page;
 	size_t lo = 0, hi = p->n, at;
 
 	while (lo < hi) {
@@ -204,19 +207,6 @@ fill_run(const struct page *p, int64_t cursor, struct run *run)
 }
 
 static void
-give(struct replay *r, struct stream *s, const struct page *p)
-{
-	struct run *run = hub_run(r->hub);
-	bool exact = s->rec_left > 0;
-
-	run_begin(run, &s->place, exact ? s->rec_left : RUN_CONTENT_BYTES,
-	    exact);
-	if (p != NULL)
-		fill_run(p, s->place.cursor, run);
-	hub_give_page(r->hub, s, run);
-}
-
-static void
 tell_gap(struct replay *r, struct stream *s, const struct store_bounds *b,
     int64_t position, int64_t lost)
 {
@@ -235,29 +225,34 @@ tell_gap(struct replay *r, struct stream *s, const struct store_bounds *b,
 
 /*
  * The page began with a later event than the next: has retention passed the
- * stream?  ST_NOTFOUND: yes, and it was told; ST_AGAIN: wait for the tail.
+ * stream?
+ *
+ * told     yes, and it was told
+ * Returns  ST_OK; ST_AGAIN: the hub has not heard of it, wait for the tail
  */
 static enum status
-check_gap(struct replay *r, struct store_reader *store, struct stream *s)
+check_gap(struct replay *r, struct stream *s, bool *told)
 {
 	int64_t cursor = s->place.cursor;
 	struct store_bounds b;
-	enum status st = store_reader_bounds(store, &b);
+	enum status st = log_reader_bounds(r->log, &b);
 
+	*told = false;
 	if (st != ST_OK || b.oldest - 1 <= cursor)
 		return st;
 	if (b.oldest - 1 > hub_head(r->hub))
 		return ST_AGAIN;
 	tell_gap(r, s, &b, b.oldest - 1, b.oldest - 1 - cursor);
-	return ST_NOTFOUND;
+	*told = true;
+	return ST_OK;
 }
 
 /* An event that no frame can hold: say so, and go on behind it. */
 static enum status
-pass_too_large(struct replay *r, struct store_reader *store, struct stream *s)
+pass_too_large(struct replay *r, struct stream *s)
 {
 	struct store_bounds b;
-	enum status st = store_reader_bounds(store, &b);
+	enum status st = log_reader_bounds(r->log, &b);
 
 	if (st == ST_OK)
 		tell_gap(r, s, &b, r->too_large, 1);
@@ -269,29 +264,31 @@ pass_too_large(struct replay *r, struct store_reader *store, struct stream *s)
  * for nobody else: each stream has to hear of its own.
  */
 static enum status
-serve_by_read(struct replay *r, struct store_reader *store, struct stream *s)
+serve_by_read(struct replay *r, struct stream *s)
 {
 	struct store_page sp = {.after_id = s->place.cursor};
-	enum status st = read_page(r, store, s->sub, &sp);
+	enum status st = read_page(r, s->sub, &sp);
+	bool told = false;
 
 	if (st == ST_OK && sp.first_id - 1 != sp.after_id) {
-		st = check_gap(r, store, s);
-		if (st != ST_OK)
+		st = check_gap(r, s, &told);
+		if (st != ST_OK || told)
 			r->filling->sub_serial = 0;
-		if (st == ST_NOTFOUND)
+		if (told)
 			return ST_OK;
 	}
 	if (st == ST_OK && r->too_large != 0)
-		st = pass_too_large(r, store, s);
+		st = pass_too_large(r, s);
 	else if (st == ST_OK)
-		give(r, s, r->filling);
+		hub_send_page(r->hub, s, fill_run, r->filling);
 	if (st != ST_OK)
 		hub_later(r->hub, s); /* the others' pages may be sound */
 	return st;
 }
 
-enum status
-replay_turn(struct replay *r, struct store_reader *store, bool *more)
+/* Serves the streams that wait; *more tells that not all of them were. */
+static enum status
+serve_paging(struct replay *r, bool *more)
 {
 	struct stream *s;
 	enum status st = ST_OK;
@@ -303,44 +300,30 @@ replay_turn(struct replay *r, struct store_reader *store, bool *more)
 		s = hub_first_paging(r->hub);
 		if (s == NULL)
 			break;
-		if (s->epoch != hub_epoch(r->hub)) {
-			give(r, s, NULL); /* the hub tells it */
-			continue;
-		}
 		p = find_page(r, s->sub, s->place.cursor);
 		if (p != NULL) {
-			give(r, s, p);
+			hub_send_page(r->hub, s, fill_run, p);
 			continue;
 		}
 		if (n_reads++ == READS_A_TURN)
 			break;
-		st = serve_by_read(r, store, s);
+		st = serve_by_read(r, s);
 	}
 	*more = st == ST_OK && hub_first_paging(r->hub) != NULL;
 	return st == ST_AGAIN ? ST_OK : st;
 }
 
-/*
- * Among the entries of the ring, from its end: how many of the n are left to
- * be found before *at.
- */
-static int
-newest_in_ring(const struct ring *ring, const struct sub *sub, int n,
-    int64_t *at)
+enum status
+replay_turn(struct replay *r, bool *more)
 {
-	uint64_t number = ring_end(ring), first = ring_first(ring);
-	struct ring_entry e;
-
-	if (number - first > NEWEST_ENTRIES)
-		first = number - NEWEST_ENTRIES;
-	while (n > 0 && number > first) {
-		ring_get(ring, --number, &e);
-		if (!subs_match(sub, e.channel, e.event))
-			continue;
-		*at = e.id - 1;
-		n--;
+	*more = false;
+	if (!log_reader_is_open(r->log) || hub_first_paging(r->hub) == NULL)
+		return ST_OK;
+	if (r->epoch != hub_epoch(r->hub)) {
+		replay_reset(r);
+		r->epoch = hub_epoch(r->hub);
 	}
-	return n;
+	return serve_paging(r, more);
 }
 
 /*
@@ -348,42 +331,35 @@ newest_in_ring(const struct ring *ring, const struct sub *sub, int n,
  * (plain CGI) no other stream waits for this one.
  */
 static enum status
-newest_by_scan(struct replay *r, struct store_reader *store,
-    const struct sub *sub, int n, int64_t *position)
+newest_by_scan(struct replay *r, const struct sub *sub, int n,
+    int64_t *position)
 {
-	const struct ring *ring = hub_ring(r->hub);
-	struct store_page sp = {.upto_id = hub_head(r->hub),
-	    .max_rows = ring_count(ring) == 0 ? NEWEST_ENTRIES : NEWEST_ROWS,
-	    .want = want,
+	struct store_page sp = {.max_rows = NEWEST_ROWS,
+	    .want = want_row,
 	    .arg = r};
-	int64_t at = sp.upto_id;
+	struct hub_newest ring;
+	int64_t older;
 	enum status st;
 
-	n = newest_in_ring(ring, sub, n, &at);
-	if (n > 0 && ring_count(ring) < NEWEST_ENTRIES) {
-		if (ring_count(ring) > 0)
-			sp.upto_id = ring_base(ring);
-		if (sp.upto_id > 0) {
-			int64_t older = sp.upto_id;
-
-			st = store_newest(store, &sp, n, &older);
-			if (st != ST_OK)
-				return st;
-			if (older < sp.upto_id)
-				at = older;
-		}
-	}
-	*position = at;
-	return ST_OK;
+	hub_find_newest(r->hub, sub, n, &ring);
+	*position = ring.position;
+	if (ring.older == 0) /* would be no bound */
+		return ST_OK;
+	if (ring.older == hub_head(r->hub))
+		sp.max_rows = NEWEST_ALONE;
+	sp.upto_id = older = ring.older;
+	st = log_reader_newest(r->log, &sp, n - ring.n_found, &older);
+	if (st == ST_OK && older < sp.upto_id)
+		*position = older;
+	return st;
 }
 
 enum status
-replay_newest(struct replay *r, struct store_reader *store,
-    const struct sub *sub, int n, int64_t *position)
+replay_newest(struct replay *r, const struct sub *sub, int n, int64_t *position)
 {
 	struct store_page sp = {.upto_id = hub_head(r->hub),
 	    .max_rows = NEWEST_LINKS,
-	    .want = want,
+	    .want = want_row,
 	    .arg = r};
 	const struct span *name;
 	size_t n_names;
@@ -395,9 +371,10 @@ replay_newest(struct replay *r, struct store_reader *store,
 	}
 	r->sub = sub;
 	if (subs_names(sub, &name, &n_names) && n <= NEWEST_LINKS)
-		st = store_newest_of(store, name, n_names, &sp, n, position);
+		st = log_reader_newest_of(r->log, name, n_names, &sp, n,
+		    position);
 	if (st == ST_FULL)
-		st = newest_by_scan(r, store, sub, n, position);
+		st = newest_by_scan(r, sub, n, position);
 	return st;
 }
 

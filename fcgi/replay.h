@@ -12,32 +12,35 @@
 #include <stdint.h>
 
 #include "hub.h"
+#include "log_reader.h"
 #include "status.h"
-#include "store.h"
 
 struct replay;
 
-MUST_USE enum status replay_new(struct replay **out, struct hub *h);
+/* Both outlive it. */
+MUST_USE enum status replay_new(struct replay **out, struct hub *h,
+    struct log_reader *log);
 void replay_free(struct replay **r);
 
-/* Forgets all pages: the log is another one. */
+/* Forgets all pages, as is done by itself when the log is another one. */
 void replay_reset(struct replay *r);
 
 /*
- * Serves streams that wait, a bounded number of pages.
+ * Serves streams that wait, a bounded number of pages; none while the log is
+ * away.
  *
- * Returns  ST_OK or what the store's failure was; *more tells that streams
- *          still wait
+ * more     streams still wait, and the log can be read
+ * Returns  ST_OK, or why a page could not be read; the reader has dealt
+ *          with it
  */
-MUST_USE enum status replay_turn(struct replay *r, struct store_reader *store,
-    bool *more);
+MUST_USE enum status replay_turn(struct replay *r, bool *more);
 
 /*
  * The position from which the newest n events that the subscription wants
  * follow, none beyond the hub's head.
  */
-MUST_USE enum status replay_newest(struct replay *r, struct store_reader *store,
-    const struct sub *sub, int n, int64_t *position);
+MUST_USE enum status replay_newest(struct replay *r, const struct sub *sub,
+    int n, int64_t *position);
 
 uint64_t replay_n_pages(const struct replay *r);
 

@@ -55,18 +55,20 @@ set_streams(struct figures *f, const struct hub_counters *h,
 
 static void
 set_resumes(struct figures *f, const struct hub_counters *h,
-    const struct admit_counters *a, const struct tail *tail)
+    const struct tally_parts *p)
 {
+	const struct admit_counters *a = &p->admit->counters;
+
 	figures_set(f, FIG_RECONNECTS, a->n_came_back);
 	figures_set(f, FIG_RESUMES_OK, a->n_resumes_ok);
 	figures_set(f, FIG_RESUMES_GAP, a->n_resumes_gap);
 	figures_set(f, FIG_RESUMES_FAILED, a->n_resumes_failed);
 	set_each(f, FIG_MISMATCH, a->n_mismatch, GAP_INVALID + 1);
 	set_each(f, FIG_GAPS, h->n_gaps, GAP_INVALID + 1);
-	figures_set(f, FIG_ID_GAPS, tail_n_missing(tail));
+	figures_set(f, FIG_ID_GAPS, tail_n_missing(p->tail));
 	figures_set(f, FIG_REPLAY_EVENTS, h->n_replayed);
-	figures_set(f, FIG_REPLAY_PAGES, tail_n_pages(tail));
-	figures_set(f, FIG_STORE_ERRORS, tail_n_errors(tail));
+	figures_set(f, FIG_REPLAY_PAGES, replay_n_pages(p->replay));
+	figures_set(f, FIG_STORE_ERRORS, log_reader_n_errors(p->log));
 }
 
 static void
@@ -86,23 +88,23 @@ set_delivery(struct figures *f, const struct hub_counters *h)
 }
 
 static void
-set_survey(struct figures *f, struct hub *hub)
+set_survey(struct tally *t, const struct hub *hub)
 {
-	const struct ring *ring = hub_ring(hub);
-	size_t n = hub_n_streams(hub);
+	struct figures *f = &t->figures;
 	struct hub_survey s;
 
-	hub_look(hub, &s);
+	hub_survey(hub, &s);
 	figures_set(f, FIG_LAGGING, s.n_lagging);
 	figures_set(f, FIG_LAG_MAX, (uint64_t)s.max_lag);
 	figures_set(f, FIG_REPLAYING, s.n_replaying);
 	figures_set(f, FIG_REPLAY_DEPTH, (uint64_t)s.replay_depth);
 	figures_set(f, FIG_STREAM_BYTES,
-	    n * sizeof(struct stream) + s.pending_bytes);
-	figures_set(f, FIG_STREAMS_HELD, n);
-	figures_set(f, FIG_RING_BYTES, ring_bytes(ring));
-	figures_set(f, FIG_RING_EVENTS, ring_count(ring));
-	figures_set(f, FIG_RING_OLDEST, (uint64_t)ring_base(ring) + 1);
+	    s.n_streams * sizeof(struct stream) + s.pending_bytes);
+	figures_set(f, FIG_STREAMS_HELD, s.n_streams);
+	figures_set(f, FIG_RING_BYTES, s.ring_bytes);
+	figures_set(f, FIG_RING_EVENTS, s.ring_events);
+	figures_set(f, FIG_RING_OLDEST, (uint64_t)s.ring_oldest);
+	figures_set(f, FIG_SPANS_DROPPED, t->n_spans_dropped + s.n_untraced);
 }
 
 /* Of the locations with a cap, the one that has least room. */
@@ -135,8 +137,6 @@ set_process(struct tally *t, const struct tally_parts *p)
 	struct figures *f = &t->figures;
 
 	proc_figures(f, used, t->fds_limit);
-	figures_set(f, FIG_SPANS_DROPPED,
-	    t->n_spans_dropped + hub_n_untraced(p->hub));
 	figures_set_hist(f, FIG_WAKE, &t->wake);
 }
 
@@ -145,14 +145,15 @@ set_process(struct tally *t, const struct tally_parts *p)
 static struct tally_second
 now_of(const struct tally_parts *p)
 {
-	const struct hub_counters *h = hub_counters(p->hub);
+	struct hub_counters h;
 
+	hub_count(p->hub, &h);
 	return (struct tally_second){
-	    .n_opened = h->n_opened,
+	    .n_opened = h.n_opened,
 	    .n_asked = p->admit->counters.n_asked,
-	    .n_frames = h->out.n_events,
-	    .n_writes = h->out.n_writes,
-	    .n_duplicates = h->out.n_duplicates,
+	    .n_frames = h.out.n_events,
+	    .n_writes = h.out.n_writes,
+	    .n_duplicates = h.out.n_duplicates,
 	};
 }
 
@@ -205,8 +206,8 @@ tally_init(struct tally *t, const char *role, int64_t started_ms,
 enum status
 tally_report(struct tally *t, const struct tally_parts *p, struct buf *out)
 {
-	const struct hub_counters *h = hub_counters(p->hub);
 	struct figures *f = &t->figures;
+	struct hub_counters h;
 	struct wire_report r = {
 	    .role = span_str(t->role),
 	    .started_ms = t->started_ms,
@@ -216,11 +217,12 @@ tally_report(struct tally *t, const struct tally_parts *p, struct buf *out)
 	    .figures = f,
 	};
 
+	hub_count(p->hub, &h);
 	*f = (struct figures){.cell = {0}};
-	set_streams(f, h, &p->admit->counters);
-	set_resumes(f, h, &p->admit->counters, p->tail);
-	set_delivery(f, h);
-	set_survey(f, p->hub);
+	set_streams(f, &h, &p->admit->counters);
+	set_resumes(f, &h, p);
+	set_delivery(f, &h);
+	set_survey(t, p->hub);
 	set_slots(f, p);
 	set_process(t, p);
 	set_windows(t, p);

@@ -18,6 +18,8 @@
 #include "figures.h"
 #include "hist.h"
 #include "hub.h"
+#include "log_reader.h"
+#include "replay.h"
 #include "slots.h"
 #include "span.h"
 #include "tail.h"
@@ -44,7 +46,9 @@ struct tally {
 /* The parts, as they are now. */
 struct tally_parts {
 	struct hub *hub;
+	struct log_reader *log;
 	struct tail *tail;
+	struct replay *replay;
 	struct admit *admit; /* its pools are counted on */
 	struct slots *slots;
 	size_t n_fds; /* descriptors of requests and replies, and pubd's */

@@ -1,15 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One worker process.  Owns the loop and the order of its turn:
- *
- *   1. sockets and timers: requests arrive, clients leave, heartbeats
- *   2. what is new in the log goes to the streams that are up to date
- *   3. streams that are behind get a part each, from the ring
- *   4. and from the store
- *   5. what ended is freed
- *
- * Work in each is bounded; with more to do the next turn does not wait.
- * Blocks in epoll_wait, and on the disk for one page at a time.
+ * One worker process.  Owns the loop and the order of its turn, which is
+ * worker_turn and nothing else.  Blocks in epoll_wait, and on the disk for one
+ * page at a time.
  */
 #include "worker.h"
 
@@ -25,9 +18,12 @@
 #include "intake.h"
 #include "journal.h"
 #include "log.h"
+#include "log_reader.h"
 #include "loop.h"
 #include "program.h"
 #include "pubd_link.h"
+#include "random.h"
+#include "replay.h"
 #include "reply.h"
 #include "signals.h"
 #include "slots.h"
@@ -53,7 +49,9 @@ struct worker {
 	const char *role;
 	struct loop *loop;
 	struct hub *hub;
+	struct log_reader *log;
 	struct tail *tail;
+	struct replay *replay;
 	struct pubd_link *pubd;
 	struct intake *intake; /* NULL: plain CGI */
 	struct reply_set *replies;
@@ -65,6 +63,7 @@ struct worker {
 	struct tally tally;
 	unsigned n_spans; /* since the last report */
 	bool sends_spans;
+	bool more; /* the next turn does not wait */
 	bool stopping, stop;
 };
 
@@ -152,7 +151,9 @@ parts_of(struct worker *w)
 {
 	return (struct tally_parts){
 	    .hub = w->hub,
+	    .log = w->log,
 	    .tail = w->tail,
+	    .replay = w->replay,
 	    .admit = &w->admit,
 	    .slots = w->slots,
 	    .n_fds = reply_set_count(w->replies) +
@@ -350,8 +351,11 @@ set_up(struct worker *w, int listener, struct errmsg *err)
 	if (st == ST_OK)
 		st = new_slots(w);
 	if (st == ST_OK)
-		st = tail_new(&w->tail, w->loop, w->hub, w->conf, listener >= 0,
-		    err);
+		st = log_reader_new(&w->log, w->loop, w->conf);
+	if (st == ST_OK)
+		st = replay_new(&w->replay, w->hub, w->log);
+	if (st == ST_OK)
+		st = tail_new(&w->tail, w->hub, w->log, listener >= 0, err);
 	if (st == ST_OK)
 		st = new_pubd_link(w);
 	if (st == ST_OK && w->conf->metrics == CONF_ON)
@@ -371,6 +375,8 @@ set_up_rest(struct worker *w, unsigned long fd_limit)
 	    .loop = w->loop,
 	    .hub = w->hub,
 	    .tail = w->tail,
+	    .replay = w->replay,
+	    .random = random_seed(),
 	    .replies = w->replies,
 	    .slots = w->slots};
 	hub_set_tracing(w->hub, w->sends_spans || log_wants(LOG_DEBUG_));
@@ -415,6 +421,8 @@ worker_free(struct worker **wp)
 	intake_free(&w->intake);
 	pubd_link_free(&w->pubd);
 	tail_free(&w->tail);
+	replay_free(&w->replay);
+	log_reader_free(&w->log);
 	hub_free(&w->hub);
 	reply_set_free(&w->replies);
 	slots_close(&w->slots);
@@ -427,14 +435,43 @@ worker_free(struct worker **wp)
 /* ---- running
  * --------------------------------------------------------------------- */
 
-static enum status
-turn(struct worker *w, bool more)
+static void
+worker_reap(struct worker *w)
 {
-	enum status st = loop_turn(w->loop, more ? 0 : LOOP_FOREVER);
-
+	hub_reap(w->hub);
 	if (w->intake != NULL)
 		intake_reap(w->intake);
 	reply_set_reap(w->replies);
+}
+
+/*
+ * One turn.  New events go before old ones (2 before 3 and 4), since streams
+ * that are up to date wait for nothing else; and nothing is freed before 5, so
+ * that a stream that ends in any step stays valid in all of them.  Each step
+ * does a bounded part; with more to do the next turn does not wait.
+ */
+static enum status
+worker_turn(struct worker *w)
+{
+	bool more_rows, more_pages;
+	enum status st;
+
+	/* 1. Sockets and timers: requests, clients that leave, heartbeats. */
+	st = loop_turn(w->loop, w->more ? 0 : LOOP_FOREVER);
+
+	/* 2. New rows go into the ring, and to the streams that are live. */
+	more_rows = tail_turn(w->tail);
+
+	/* 3. Streams that are behind get a part each, out of the ring. */
+	hub_serve(w->hub);
+
+	/* 4. And out of the store; the log's reader has told of a failure. */
+	status_ignore(replay_turn(w->replay, &more_pages));
+
+	/* 5. What ended is freed. */
+	worker_reap(w);
+
+	w->more = more_rows || more_pages || hub_busy(w->hub);
 	return st;
 }
 
@@ -487,17 +524,15 @@ enum status
 worker_run(struct worker *w, const char *listen)
 {
 	enum status st = ST_OK;
-	bool more = false;
 
 	say_started(w, listen);
 	if (w->intake == NULL)
 		st = read_environment(w);
+	w->more = true; /* the first one looks round and does not wait */
 	while (st == ST_OK && !w->stop) {
-		more = tail_turn(w->tail);
-		hub_reap(w->hub);
+		st = worker_turn(w);
 		if ((w->stopping || w->intake == NULL) && all_done(w))
 			break;
-		st = turn(w, more);
 	}
 	say_stopped(w);
 	return st;

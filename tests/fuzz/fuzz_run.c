@@ -309,7 +309,7 @@ sub_of(const struct wish *w)
 	    .envelope = w->envelope};
 	struct sub *sub = NULL;
 
-	MUST(subs_ref(hub_subs(hub), &spec, &sub) == ST_OK);
+	MUST(subs_ref(hub->subs, &spec, &sub) == ST_OK);
 	return sub;
 }
 
@@ -367,27 +367,32 @@ leave(unsigned i, bool politely)
 	}
 }
 
+struct rows {
+	unsigned client;
+	int max;
+};
+
 /* As replay.c: a page of rows, or the word that they are not there. */
 static void
-fill_page(unsigned i, struct stream *s, int max_rows)
+fill_page(const void *page, int64_t cursor, struct run *run)
 {
-	struct run *run = hub_run(hub);
+	const struct rows *rows = page;
+	int max_rows = rows->max;
+	unsigned i = rows->client;
 	int64_t id;
 
-	run_begin(run, &s->place,
-	    s->rec_left > 0 ? s->rec_left : RUN_CONTENT_BYTES, s->rec_left > 0);
-	for (id = s->place.cursor + 1; max_rows-- > 0 && id <= m.head; id++)
+	for (id = cursor + 1; max_rows-- > 0 && id <= m.head; id++)
 		if (wants(i, id) && !run_add(run, id, frame_of(i, id), 0))
 			break;
 	if (max_rows < 0 || id > m.head)
 		run_scanned(run, id - 1);
-	hub_give_page(hub, s, run);
 }
 
 static void
 page(int max_rows)
 {
 	struct stream *s = hub_first_paging(hub);
+	struct rows rows = {.max = max_rows};
 	unsigned i;
 
 	if (s == NULL)
@@ -410,7 +415,8 @@ page(int max_rows)
 		hub_give_gap(hub, s, &told);
 		return;
 	}
-	fill_page(i, s, max_rows);
+	rows.client = i;
+	hub_send_page(hub, s, fill_page, &rows);
 }
 
 static void
@@ -549,15 +555,15 @@ begin(unsigned options)
 		prepare();
 	hub_cut(hub);
 	hub_reap(hub);
-	MUST(hub_n_streams(hub) == 0 && subs_count(hub_subs(hub)) == 0);
+	MUST(hub_n_streams(hub) == 0 && subs_count(hub->subs) == 0);
 	hub = hubs[options >> 2 & 1];
 	memset(&m, 0, sizeof(m));
 	forget_frames();
 	m.oldest = 1;
 	b = bounds();
 	hub_reset(hub, &b, 0);
-	*hub_counters(hub) = (struct hub_counters){.out.timed = true};
-	*hub_random(hub) = 1;
+	hub->counters = (struct hub_counters){.out.timed = true};
+	hub->random = 1;
 	hub->o.max_lag_events = (options & 1) != 0 ? LAG_EVENTS : 0;
 	hub->o.max_lag_us = (options & 2) != 0 ? 3 * HEARTBEAT_US : 0;
 }
@@ -596,9 +602,9 @@ finish(void)
 	MUST(turns < TURNS_MAX);
 	for (i = 0; i < CLIENTS; i++)
 		check_whole(i);
-	MUST(hub_counters(hub)->out.n_duplicates == 0);
+	MUST(hub->counters.out.n_duplicates == 0);
 	MUST(m.renewed || m.oldest > 1 ||
-	    hub_counters(hub)->n_closed[STREAM_BROKEN] == 0);
+	    hub->counters.n_closed[STREAM_BROKEN] == 0);
 }
 
 int

@@ -19,6 +19,8 @@
 struct fixture {
 	struct rig rig;
 	struct rig_log log;
+	struct conf conf;
+	struct log_reader *reader;
 	struct replay *replay;
 	struct buf want;
 };
@@ -28,14 +30,22 @@ setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct hub_options o = {.ring_bytes = 65536};
+	struct errmsg err = {""};
+	struct store_bounds b;
 
 	if (f == NULL)
 		return -1;
 	rig_log_init(&f->log);
 	rig_init(&f->rig, &o);
 	buf_init(&f->want, SIZE_MAX / 4);
+	(void)snprintf(f->conf.database, sizeof(f->conf.database), "%s",
+	    f->log.path);
+	f->conf.tail_poll_ms = 1000;
 	*state = f;
-	return replay_new(&f->replay, f->rig.hub) == ST_OK ? 0 : -1;
+	if (log_reader_new(&f->reader, f->rig.loop, &f->conf) != ST_OK ||
+	    log_reader_open(f->reader, &b, &err) != ST_OK)
+		return -1;
+	return replay_new(&f->replay, f->rig.hub, f->reader) == ST_OK ? 0 : -1;
 }
 
 static int
@@ -44,6 +54,7 @@ teardown(void **state)
 	struct fixture *f = *state;
 
 	replay_free(&f->replay);
+	log_reader_free(&f->reader);
 	rig_fini(&f->rig);
 	rig_log_fini(&f->log);
 	buf_fini(&f->want);
@@ -96,7 +107,7 @@ settle(struct fixture *f)
 
 	for (i = 0; i < 5000; i++) {
 		rig_turn(&f->rig);
-		assert_status(replay_turn(f->replay, f->log.r, &more), ST_OK);
+		assert_status(replay_turn(f->replay, &more), ST_OK);
 		for (c = 0; c < f->rig.n_clients; c++)
 			rig_read(f->rig.client[c]);
 		if (!more && !hub_busy(f->rig.hub))
@@ -160,7 +171,7 @@ a_stream_from_the_beginning_gets_the_whole_log(void **state)
 		want_event(f, id, "a", SPAN("some text"));
 	assert_wanted(f, &c);
 	assert_int_equal(c.s->state, STREAM_LIVE);
-	assert_int_equal(hub_counters(f->rig.hub)->n_replayed, 20000);
+	assert_int_equal(f->rig.hub->counters.n_replayed, 20000);
 }
 
 static void
@@ -220,7 +231,7 @@ page_and_ring_meet_without_a_seam(void **state)
 	hub_reset(f->rig.hub, hub_bounds(f->rig.hub), 0);
 	for (id = 1; id <= 3000; id++)
 		rig_push(&f->rig, id, "a", SPAN("x"));
-	base = ring_base(hub_ring(f->rig.hub));
+	base = ring_base(f->rig.hub->ring);
 	for (i = 0; i < 6; i++)
 		join_at(f, &c[i], "a", i == 5 ? 0 : base - 2 + i);
 	assert_true(settle(f));
@@ -255,8 +266,7 @@ a_big_event_comes_whole_in_any_pieces(void **state)
 		{
 			bool more;
 
-			assert_status(replay_turn(f->replay, f->log.r, &more),
-			    ST_OK);
+			assert_status(replay_turn(f->replay, &more), ST_OK);
 		}
 		rig_read(&slow);
 		rig_read(&c);
@@ -323,7 +333,7 @@ many_wishes_share_the_turns(void **state)
 	for (i = 0; i < 40; i++)
 		join_at(f, &c[i], name[i], 0);
 	rig_turn(&f->rig);
-	assert_status(replay_turn(f->replay, f->log.r, &more), ST_OK);
+	assert_status(replay_turn(f->replay, &more), ST_OK);
 	assert_true(more);
 	assert_true(replay_n_pages(f->replay) < 40);
 	assert_true(settle(f));
@@ -353,7 +363,7 @@ retention_that_passes_a_stream_is_told_with_numbers(void **state)
 	want_gap(f, "89", 91, 100, 90, 1);
 	assert_status(buf_append(&f->want, rig_text(&at)), ST_OK);
 	assert_wanted(f, &before);
-	assert_int_equal(hub_counters(f->rig.hub)->n_gaps[GAP_EXPIRED], 1);
+	assert_int_equal(f->rig.hub->counters.n_gaps[GAP_EXPIRED], 1);
 }
 
 static void
@@ -409,7 +419,7 @@ retention_that_passed_the_tail_waits_for_it(void **state)
 	rig_log_trim(&f->log, 5);
 	join_at(f, &c, "a", 4);
 	rig_turn(&f->rig);
-	assert_status(replay_turn(f->replay, f->log.r, &more), ST_OK);
+	assert_status(replay_turn(f->replay, &more), ST_OK);
 	assert_false(more);
 	assert_int_equal(c.s->state, STREAM_PAGING);
 	assert_span(rig_text(&c), SPAN(""));
@@ -456,7 +466,7 @@ a_hole_up_to_the_head_is_passed(void **state)
 	join_at(f, &live, "a", 3);
 	for (i = 0; i < 4; i++) {
 		rig_turn(&f->rig);
-		assert_status(replay_turn(f->replay, f->log.r, &more), ST_OK);
+		assert_status(replay_turn(f->replay, &more), ST_OK);
 	}
 	assert_false(more);
 	assert_false(hub_busy(f->rig.hub));
@@ -487,7 +497,7 @@ a_deleted_event_that_is_under_way_cuts_the_stream(void **state)
 	{
 		bool more;
 
-		assert_status(replay_turn(f->replay, f->log.r, &more), ST_OK);
+		assert_status(replay_turn(f->replay, &more), ST_OK);
 	}
 	assert_int_equal(c.s->state, STREAM_BLOCKED);
 	rig_log_sql(&f->log, "DELETE FROM events WHERE id = 2");
@@ -573,26 +583,26 @@ static void
 the_newest_n_are_counted_among_the_wanted(void **state)
 {
 	struct fixture *f = *state;
-	struct sub *sub = rig_sub(hub_subs(f->rig.hub),
+	struct sub *sub = rig_sub(f->rig.hub->subs,
 	    &(struct rig_wish){.channels = "a"});
 	int64_t at = -1;
 
-	assert_status(replay_newest(f->replay, f->log.r, sub, 3, &at), ST_OK);
+	assert_status(replay_newest(f->replay, sub, 3, &at), ST_OK);
 	assert_int_equal(at, 0);
 	rig_log_add(&f->log, "a", SPAN("x"), 10);
 	/* The hub has not seen them yet: the stream will get them live. */
-	assert_status(replay_newest(f->replay, f->log.r, sub, 3, &at), ST_OK);
+	assert_status(replay_newest(f->replay, sub, 3, &at), ST_OK);
 	assert_int_equal(at, 0);
 	rig_log_add(&f->log, "b", SPAN("x"), 10);
 	stand_at_head(f);
-	assert_status(replay_newest(f->replay, f->log.r, sub, 3, &at), ST_OK);
+	assert_status(replay_newest(f->replay, sub, 3, &at), ST_OK);
 	assert_int_equal(at, 7);
-	assert_status(replay_newest(f->replay, f->log.r, sub, 100, &at), ST_OK);
+	assert_status(replay_newest(f->replay, sub, 100, &at), ST_OK);
 	assert_int_equal(at, 0);
 	rig_log_add(&f->log, "a", SPAN("x"), 10);
-	assert_status(replay_newest(f->replay, f->log.r, sub, 1, &at), ST_OK);
+	assert_status(replay_newest(f->replay, sub, 1, &at), ST_OK);
 	assert_int_equal(at, 9);
-	subs_unref(hub_subs(f->rig.hub), &sub);
+	subs_unref(f->rig.hub->subs, &sub);
 }
 
 /* ---- failures ----------------------------------------------------------- */
@@ -612,7 +622,7 @@ without_memory_a_page_comes_later(void **state)
 		join_at(f, &c, "a", 0);
 		rig_turn(&f->rig);
 		fault_alloc_at(n);
-		status_ignore(replay_turn(f->replay, f->log.r, &more));
+		status_ignore(replay_turn(f->replay, &more));
 		(void)fault_hit();
 		assert_true(settle(f));
 		if (c.s != NULL) {
@@ -643,7 +653,7 @@ one_whose_page_fails_lets_the_others_go_first(void **state)
 	join_at(f, &other, "b", 0);
 	rig_turn(&f->rig);
 	fault_alloc_at(1);
-	assert_status(replay_turn(f->replay, f->log.r, &more), ST_NOMEM);
+	assert_status(replay_turn(f->replay, &more), ST_NOMEM);
 	assert_true(fault_hit());
 	assert_ptr_equal(hub_first_paging(f->rig.hub), other.s);
 	assert_true(settle(f));
@@ -664,23 +674,21 @@ the_newest_are_found_in_the_ring_and_behind_it(void **state)
 	for (n = 0; n < 30; n++)
 		rig_log_add(&f->log, n % 7 == 0 ? "a" : "b", SPAN("x"), 1);
 	for (wish = 0; wish < sizeof(wishes) / sizeof(wishes[0]); wish++) {
-		struct sub *sub = rig_sub(hub_subs(f->rig.hub),
+		struct sub *sub = rig_sub(f->rig.hub->subs,
 		    &(struct rig_wish){.channels = wishes[wish]});
 
 		for (n = 1; n < 32; n += 3) {
 			int64_t in_store = -1, in_both = -1;
 
 			stand_at_head(f);
-			assert_status(replay_newest(f->replay, f->log.r, sub, n,
-					  &in_store),
-			    ST_OK);
+			assert_status(
+			    replay_newest(f->replay, sub, n, &in_store), ST_OK);
 			fill_ring_from(f, 17);
-			assert_status(replay_newest(f->replay, f->log.r, sub, n,
-					  &in_both),
-			    ST_OK);
+			assert_status(
+			    replay_newest(f->replay, sub, n, &in_both), ST_OK);
 			assert_int_equal(in_both, in_store);
 		}
-		subs_unref(hub_subs(f->rig.hub), &sub);
+		subs_unref(f->rig.hub->subs, &sub);
 	}
 }
 

@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include "fault.h"
+#include "hubparts.h"
 #include "log.h"
+#include "replay.h"
 #include "rig/rig.h"
 #include "rig/riglog.h"
 #include "unit.h"
@@ -18,6 +20,8 @@ struct fixture {
 	struct rig rig;
 	struct rig_log log;
 	struct conf conf;
+	struct log_reader *reader;
+	struct replay *replay;
 	struct tail *tail;
 	struct rig_client a, b, c;
 	struct buf want;
@@ -42,12 +46,20 @@ setup(void **state)
 	return 0;
 }
 
+static void
+close_log(struct fixture *f)
+{
+	tail_free(&f->tail);
+	replay_free(&f->replay);
+	log_reader_free(&f->reader);
+}
+
 static int
 teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	tail_free(&f->tail);
+	close_log(f);
 	rig_fini(&f->rig);
 	rig_log_fini(&f->log);
 	buf_fini(&f->want);
@@ -55,14 +67,41 @@ teardown(void **state)
 	return 0;
 }
 
+/* As the worker: the reader, and both that read by it. */
+static enum status
+open_log(struct fixture *f, bool prefill, struct errmsg *err)
+{
+	enum status st = log_reader_new(&f->reader, f->rig.loop, &f->conf);
+
+	if (st == ST_OK)
+		st = replay_new(&f->replay, f->rig.hub, f->reader);
+	if (st == ST_OK)
+		st = tail_new(&f->tail, f->rig.hub, f->reader, prefill, err);
+	if (st != ST_OK) {
+		assert_null(f->tail);
+		close_log(f);
+	}
+	return st;
+}
+
 static void
 start(struct fixture *f, bool prefill)
 {
 	struct errmsg err = {""};
 
-	if (tail_new(&f->tail, f->rig.loop, f->rig.hub, &f->conf, prefill,
-		&err) != ST_OK)
+	if (open_log(f, prefill, &err) != ST_OK)
 		fail_msg("%s", err.text);
+}
+
+/* Steps 2 to 4 of the worker's turn; true: there is more to do at once. */
+static bool
+turn_of_log(struct fixture *f)
+{
+	bool more_rows = tail_turn(f->tail), more_pages;
+
+	hub_serve(f->rig.hub);
+	status_ignore(replay_turn(f->replay, &more_pages));
+	return more_rows || more_pages || hub_busy(f->rig.hub);
 }
 
 /* Did any bytes come? */
@@ -93,7 +132,7 @@ settle(struct fixture *f)
 		bool more;
 
 		assert_status(loop_turn(f->rig.loop, 0), ST_OK);
-		more = tail_turn(f->tail);
+		more = turn_of_log(f);
 		hub_reap(f->rig.hub);
 		if (!read_clients(f) && !more)
 			return;
@@ -110,7 +149,7 @@ wait_for_head(struct fixture *f, int64_t id)
 	while (hub_head(f->rig.hub) != id) {
 		assert_true(loop_now_us(f->rig.loop) < end);
 		assert_status(loop_turn(f->rig.loop, 10000), ST_OK);
-		(void)tail_turn(f->tail);
+		(void)turn_of_log(f);
 	}
 	settle(f);
 }
@@ -197,12 +236,12 @@ the_ring_is_filled_at_the_start_when_asked(void **state)
 	rig_log_trim(&f->log, 60);
 	start(f, true);
 	assert_int_equal(hub_head(f->rig.hub), 100);
-	assert_int_equal(ring_base(hub_ring(f->rig.hub)), 40);
-	assert_int_equal(ring_count(hub_ring(f->rig.hub)), 60);
-	tail_free(&f->tail);
+	assert_int_equal(ring_base(f->rig.hub->ring), 40);
+	assert_int_equal(ring_count(f->rig.hub->ring), 60);
+	close_log(f);
 	start(f, false);
 	assert_int_equal(hub_head(f->rig.hub), 100);
-	assert_int_equal(ring_count(hub_ring(f->rig.hub)), 0);
+	assert_int_equal(ring_count(f->rig.hub->ring), 0);
 }
 
 static void
@@ -212,9 +251,7 @@ a_log_that_is_not_there_is_named(void **state)
 	struct errmsg err = {""};
 
 	(void)strcpy(f->conf.database, "/nowhere/at/all.db");
-	assert_status(
-	    tail_new(&f->tail, f->rig.loop, f->rig.hub, &f->conf, true, &err),
-	    ST_NOTFOUND);
+	assert_status(open_log(f, true, &err), ST_NOTFOUND);
 	assert_non_null(strstr(err.text, "/nowhere"));
 	assert_null(f->tail);
 }
@@ -232,11 +269,10 @@ starting_fails_cleanly_without_memory(void **state)
 		enum status st;
 
 		fault_alloc_at(n);
-		st = tail_new(&f->tail, f->rig.loop, f->rig.hub, &f->conf, true,
-		    &err);
+		st = open_log(f, true, &err);
 		hit = fault_hit();
 		if (st == ST_OK && hit)
-			tail_free(&f->tail);
+			close_log(f);
 		else if (hit)
 			assert_null(f->tail);
 	}
@@ -325,7 +361,7 @@ an_event_no_frame_can_hold_stops_nobody(void **state)
 	assert_int_equal(rig_text(&f->a).len, f->want.len);
 	assert_int_equal(f->a.s->state, STREAM_LIVE);
 	assert_int_equal(f->b.s->state, STREAM_LIVE);
-	assert_int_equal(tail_n_errors(f->tail), 0);
+	assert_int_equal(log_reader_n_errors(f->reader), 0);
 }
 
 /* ---- holes and retention ------------------------------------------------ */
@@ -346,7 +382,7 @@ ids_that_were_never_used_are_no_gap(void **state)
 	want_events(f, 8, 8);
 	want_events(f, 10, 10);
 	assert_wanted(f, &f->a);
-	assert_int_equal(hub_counters(f->rig.hub)->n_gaps[GAP_EXPIRED], 0);
+	assert_int_equal(f->rig.hub->counters.n_gaps[GAP_EXPIRED], 0);
 }
 
 static void
@@ -531,10 +567,10 @@ pages_of_the_old_log_are_not_given_for_the_new_one(void **state)
 	rig_log_replace(&f->log);
 	rig_log_add(&f->log, "a", SPAN("new"), 3000);
 	tail_wake(f->tail);
-	while (!tail_is_open(f->tail) ||
-	    hub_counters(f->rig.hub)->n_gaps[GAP_GENERATION] == 0) {
+	while (!log_reader_is_open(f->reader) ||
+	    f->rig.hub->counters.n_gaps[GAP_GENERATION] == 0) {
 		assert_status(loop_turn(f->rig.loop, 10000), ST_OK);
-		(void)tail_turn(f->tail);
+		(void)turn_of_log(f);
 	}
 	settle(f);
 	want_gap(f, GAP_GENERATION, 3000, &b, 0);
@@ -586,10 +622,10 @@ streams_stay_open_while_the_log_is_away(void **state)
 	(void)snprintf(away, sizeof(away), "%s.away", f->log.path);
 	assert_int_equal(rename(f->log.path, away), 0);
 	end = loop_now_us(f->rig.loop) + 5000000;
-	while (tail_is_open(f->tail)) {
+	while (log_reader_is_open(f->reader)) {
 		assert_true(loop_now_us(f->rig.loop) < end);
 		assert_status(loop_turn(f->rig.loop, 10000), ST_OK);
-		(void)tail_turn(f->tail);
+		(void)turn_of_log(f);
 	}
 	join(f, &f->c, "a", 0);
 	settle(f);

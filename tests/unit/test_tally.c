@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "fault.h"
+#include "hubparts.h"
 #include "json.h"
 #include "jsontext.h"
 #include "log.h"
@@ -21,7 +22,9 @@ struct fixture {
 	struct rig_log log;
 	struct rig_client c[3];
 	struct conf conf;
+	struct log_reader *reader;
 	struct tail *tail;
+	struct replay *replay;
 	struct slots *slots;
 	struct admit admit;
 	struct tally tally;
@@ -47,13 +50,16 @@ setup(void **state)
 	(void)snprintf(f->conf.database, sizeof(f->conf.database), "%s",
 	    f->log.path);
 	f->conf.tail_poll_ms = 1000;
-	if (tail_new(&f->tail, f->rig.loop, f->rig.hub, &f->conf, true, &err) !=
-		ST_OK ||
+	if (log_reader_new(&f->reader, f->rig.loop, &f->conf) != ST_OK ||
+	    tail_new(&f->tail, f->rig.hub, f->reader, true, &err) != ST_OK ||
+	    replay_new(&f->replay, f->rig.hub, f->reader) != ST_OK ||
 	    slots_open(&f->slots, &place, &err) != ST_OK)
 		return -1;
 	buf_init(&f->line, 65536);
 	f->parts = (struct tally_parts){.hub = f->rig.hub,
+	    .log = f->reader,
 	    .tail = f->tail,
+	    .replay = f->replay,
 	    .admit = &f->admit,
 	    .slots = f->slots,
 	    .n_fds = 2};
@@ -69,6 +75,8 @@ teardown(void **state)
 
 	slots_close(&f->slots);
 	tail_free(&f->tail);
+	replay_free(&f->replay);
+	log_reader_free(&f->reader);
 	rig_fini(&f->rig);
 	rig_log_fini(&f->log);
 	buf_fini(&f->line);
@@ -147,7 +155,7 @@ static void
 every_counter_has_its_cell(void **state)
 {
 	struct fixture *f = *state;
-	struct hub_counters *h = hub_counters(f->rig.hub);
+	struct hub_counters *h = &f->rig.hub->counters;
 	struct admit_counters *a = &f->admit.counters;
 	uint64_t next = 1000;
 	unsigned i;
@@ -211,7 +219,7 @@ static void
 histograms_are_reported_bucket_by_bucket(void **state)
 {
 	struct fixture *f = *state;
-	struct hub_counters *h = hub_counters(f->rig.hub);
+	struct hub_counters *h = &f->rig.hub->counters;
 	struct hist got;
 
 	hist_add(&h->out.delivery, HIST_TIME, 70, 3);
@@ -267,7 +275,7 @@ static void
 windows_reach_back_so_far_and_no_further(void **state)
 {
 	struct fixture *f = *state;
-	struct hub_counters *h = hub_counters(f->rig.hub);
+	struct hub_counters *h = &f->rig.hub->counters;
 	int i;
 
 	/* Each second 1 opened, 2 asked, 3 frames, 5 writes, 7 twice. */

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "hubparts.h"
 #include "log.h"
 
 #define DEFAULT_RING (1u << 20)
@@ -158,7 +159,7 @@ rig_join(struct rig *r, struct rig_client *c, const struct rig_wish *w)
 	s->watch.fd = fds[1];
 	s->request_id = w->cgi ? 0 : 1;
 	s->slot = s->address_slot = -1;
-	s->sub = rig_sub(hub_subs(r->hub), w);
+	s->sub = rig_sub(r->hub->subs, w);
 	s->heartbeat_events = w->heartbeat_events;
 	s->place.cursor = w->cursor;
 	s->epoch = hub_epoch(r->hub);
