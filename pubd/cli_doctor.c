@@ -196,30 +196,15 @@ judge_ping(struct doctor *d, const struct json *answer)
 static void
 check_pubd(struct doctor *d)
 {
-	uint64_t deadline = clock_mono_us() + PING_US;
-	struct cli_link link = {.fd = -1};
-	struct json_parser *parser = NULL;
 	struct json *answer = NULL;
-	struct errmsg err = {""};
-	struct span line;
-	enum status st;
+	struct errmsg err;
 
-	st = cli_link_open(&link, d->cli->conf.socket, 1024, deadline, &err);
-	if (st == ST_OK)
-		st = cli_link_call(&link, SPAN("{\"op\":\"ping\"}"), deadline,
-		    &line, &err);
-	if (st == ST_OK)
-		st = json_parser_new(&parser);
-	if (st == ST_OK)
-		st = json_parse(parser, line, &answer, &err);
-	if (st == ST_OK)
+	if (cli_link_ask(d->cli->conf.socket, SPAN("{\"op\":\"ping\"}"),
+		PING_US, &answer, &err) == ST_OK)
 		judge_ping(d, answer);
 	else
-		say(d, LEVEL_FAIL, "pubd", "%s",
-		    err.text[0] != '\0' ? err.text : status_name(st));
+		say(d, LEVEL_FAIL, "pubd", "%s", err.text);
 	json_free(&answer);
-	json_parser_free(&parser);
-	cli_link_close(&link);
 }
 
 static void

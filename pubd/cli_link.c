@@ -10,11 +10,13 @@
 
 #include "cli_common.h"
 #include "clock.h"
+#include "json.h"
 #include "sock.h"
 
-#define READ_BYTES 65536
-#define IN_BYTES   (4 * READ_BYTES) /* many times the longest answer */
-#define RETRY_US   10000
+#define READ_BYTES   65536
+#define IN_BYTES     (4 * READ_BYTES) /* many times the longest answer */
+#define RETRY_US     10000
+#define MAX_QUESTION 1024
 
 enum status
 cli_link_open(struct cli_link *l, const char *path, size_t max_out,
@@ -115,8 +117,9 @@ link_turn(struct cli_link *l, uint64_t deadline_us)
 	return clock_mono_us() < deadline_us ? ST_OK : ST_AGAIN;
 }
 
-enum status
-cli_link_call(struct cli_link *l, struct span request, uint64_t deadline_us,
+/* Sends a request and waits for the answer: a line, valid while l is open. */
+static enum status
+link_call(struct cli_link *l, struct span request, uint64_t deadline_us,
     struct span *answer, struct errmsg *err)
 {
 	size_t start = l->out.len;
@@ -136,5 +139,30 @@ cli_link_call(struct cli_link *l, struct span request, uint64_t deadline_us,
 	else if (st != ST_OK)
 		errmsg_set(err, "the connection to pubd failed: %s",
 		    st == ST_IO ? strerror(errno) : status_name(st));
+	return st;
+}
+
+enum status
+cli_link_ask(const char *path, struct span request, uint64_t timeout_us,
+    struct json **answer, struct errmsg *err)
+{
+	uint64_t deadline_us = clock_mono_us() + timeout_us;
+	struct cli_link link = {.fd = -1};
+	struct json_parser *parser = NULL;
+	struct span line;
+	enum status st;
+
+	*err = (struct errmsg){""};
+	st = cli_link_open(&link, path, MAX_QUESTION, deadline_us, err);
+	if (st == ST_OK)
+		st = link_call(&link, request, deadline_us, &line, err);
+	if (st == ST_OK)
+		st = json_parser_new(&parser);
+	if (st == ST_OK)
+		st = json_parse(parser, line, answer, err);
+	if (st != ST_OK && err->text[0] == '\0')
+		errmsg_set(err, "%s", status_name(st));
+	json_parser_free(&parser);
+	cli_link_close(&link);
 	return st;
 }

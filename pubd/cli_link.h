@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A connection to pubd as its clients see it: lines out, lines in, nothing
- * waits but cli_link_open and cli_link_call, and those not
- * beyond their deadline.
+ * waits but cli_link_open and cli_link_ask, and those not beyond their
+ * deadline.
  */
 #ifndef WALCAST_CLI_LINK_H
 #define WALCAST_CLI_LINK_H
@@ -11,6 +11,8 @@
 #include "linesplit.h"
 #include "span.h"
 #include "status.h"
+
+struct json;
 
 struct cli_link {
 	int fd; /* -1 when closed */
@@ -49,12 +51,15 @@ MUST_USE enum status cli_link_receive(struct cli_link *l);
 MUST_USE enum status cli_link_line(struct cli_link *l, struct span *line);
 
 /*
- * Sends a request and waits for the answer; nothing else may be on its way.
- * Returns  ST_OK, ST_AGAIN (the deadline has passed), else as above; err says
- *          what happened
+ * Connects, asks one thing, and waits for the answer.
+ *
+ * timeout_us  for all of it
+ * answer      to be freed with json_free
+ *
+ * Returns  ST_OK, else as above; err then says what happened
  */
-MUST_USE enum status cli_link_call(struct cli_link *l, struct span request,
-    uint64_t deadline_us, struct span *answer, struct errmsg *err);
+MUST_USE enum status cli_link_ask(const char *path, struct span request,
+    uint64_t timeout_us, struct json **answer, struct errmsg *err);
 
 /* How long poll(2) may wait for a deadline. */
 int cli_link_poll_ms(uint64_t deadline_us);

@@ -11,7 +11,6 @@
 
 #include "cli_commands.h"
 #include "cli_link.h"
-#include "clock.h"
 #include "json.h"
 
 #define TIMEOUT_US UINT64_C(10000000)
@@ -61,30 +60,16 @@ reset_report(const struct json *answer)
 static enum cli_exit
 reset_ask(const struct cli *cli)
 {
-	uint64_t deadline = clock_mono_us() + TIMEOUT_US;
-	struct cli_link link = {.fd = -1};
-	struct json_parser *parser = NULL;
 	struct json *answer = NULL;
 	enum cli_exit code = CLI_UNAVAILABLE;
-	struct errmsg err = {""};
-	struct span line;
-	enum status st;
+	struct errmsg err;
 
-	st = cli_link_open(&link, cli->conf.socket, 1024, deadline, &err);
-	if (st == ST_OK)
-		st = cli_link_call(&link, SPAN("{\"op\":\"reset_counters\"}"),
-		    deadline, &line, &err);
-	if (st == ST_OK)
-		st = json_parser_new(&parser);
-	if (st == ST_OK)
-		st = json_parse(parser, line, &answer, &err);
-	if (st == ST_OK)
+	if (cli_link_ask(cli->conf.socket, SPAN("{\"op\":\"reset_counters\"}"),
+		TIMEOUT_US, &answer, &err) == ST_OK)
 		code = reset_report(answer);
 	else
-		cli_say("%s", err.text[0] != '\0' ? err.text : status_name(st));
+		cli_say("%s", err.text);
 	json_free(&answer);
-	json_parser_free(&parser);
-	cli_link_close(&link);
 	return code;
 }
 
