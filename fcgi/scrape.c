@@ -108,19 +108,9 @@ static enum status
 try_store(struct scrape *s, const char *database, struct store_bounds *b)
 {
 	const struct store_options o = {.path = database, .for_show = true};
-	struct store_reader *r = NULL;
-	enum status st;
 
 	errmsg_set(&s->store_error, "the log %s cannot be opened", database);
-	st = store_reader_open(&r, &o, &s->store_error);
-	if (st != ST_OK)
-		return st;
-	st = store_reader_bounds(r, b);
-	if (st != ST_OK)
-		errmsg_set(&s->store_error, "the log %s cannot be read: %s",
-		    database, store_reader_error(r));
-	store_reader_close(&r);
-	return st;
+	return store_bounds_of(&o, b, &s->store_error);
 }
 
 static void

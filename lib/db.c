@@ -6,17 +6,13 @@
 #include "db.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include "db_files.h"
 #include "db_vfs.h"
 #include "dbparts.h"
-#include "owner.h"
 
 #define VALUE_BYTES_MAX (64 << 20) /* no row of ours is a tenth of it */
 
@@ -59,17 +55,6 @@ db_status(int rc)
 }
 
 static int
-count_wal_pages(void *arg, sqlite3 *handle, const char *name, int pages)
-{
-	struct db *db = arg;
-
-	(void)handle;
-	(void)name;
-	db->wal_pages = db->unchecked_pages = pages;
-	return SQLITE_OK;
-}
-
-static int
 open_flags(enum db_mode mode)
 {
 	int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE |
@@ -81,59 +66,6 @@ open_flags(enum db_mode mode)
 	return mode == DB_CREATE ? flags | SQLITE_OPEN_CREATE : flags;
 }
 
-/*
- * Whoever may make files there may make a link, or a FIFO whose opening waits
- * for ever.
- */
-static enum status
-check_kind(const char *path, const char *real, struct errmsg *err)
-{
-	static const char *const suffixes[] = {"", "-wal", "-shm"};
-	char name[PATH_MAX + 8];
-	struct stat sb;
-	size_t i;
-
-	for (i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
-		(void)snprintf(name, sizeof(name), "%s%s", real, suffixes[i]);
-		if (lstat(name, &sb) < 0 || S_ISREG(sb.st_mode))
-			continue;
-		if (S_ISLNK(sb.st_mode))
-			errmsg_set(err,
-			    "the database %s%s is a link, which nothing here "
-			    "follows: name the file itself",
-			    path, suffixes[i]);
-		else
-			errmsg_set(err,
-			    "the database %s%s is no plain file: look who "
-			    "has put it there, and remove it",
-			    path, suffixes[i]);
-		return ST_UNSAFE;
-	}
-	return ST_OK;
-}
-
-/*
- * Where it really is: links are followed to its directory, which is the
- * administrator's, and no further.
- */
-static enum status
-find_file(const char *path, char *real, size_t size, struct errmsg *err)
-{
-	enum status st = owner_check(path, err);
-
-	if (st != ST_OK)
-		return st;
-	st = owner_real_path(path, real, size);
-	if (st != ST_OK) {
-		errmsg_set(err,
-		    "cannot open the database %s: its directory cannot be "
-		    "found: %s",
-		    path, strerror(errno));
-		return st;
-	}
-	return check_kind(path, real, err);
-}
-
 static enum status
 open_by(const char *vfs, struct db **out, const char *path, enum db_mode mode,
     struct errmsg *err)
@@ -143,7 +75,7 @@ open_by(const char *vfs, struct db **out, const char *path, enum db_mode mode,
 	enum status st;
 	int rc;
 
-	st = find_file(path, real, sizeof(real), err);
+	st = db_find_files(path, real, err);
 	if (st != ST_OK)
 		return st;
 	db = calloc(1, sizeof(*db));
@@ -168,8 +100,8 @@ open_by(const char *vfs, struct db **out, const char *path, enum db_mode mode,
 	/* Ours is bounded by the caller; SQLite's own sleeps 100 ms. */
 	(void)sqlite3_busy_timeout(db->handle, 0);
 	if (mode != DB_READ)
-		(void)sqlite3_wal_hook(db->handle, count_wal_pages, db);
-	st = db_sides_init(db);
+		db_wal_count_pages(db);
+	st = db_wal_note_files(db);
 	if (st == ST_OK)
 		st = db_get_int(db, "PRAGMA page_size", &db->page_bytes);
 	if (st == ST_OK)
@@ -199,7 +131,7 @@ db_close(struct db **db)
 	if (*db == NULL)
 		return;
 	(void)sqlite3_close((*db)->handle);
-	db_sides_fini(*db);
+	db_wal_forget_files(*db);
 	free(*db);
 	*db = NULL;
 }
@@ -407,36 +339,6 @@ db_is_read_only(struct db *db)
 	return sqlite3_db_readonly(db->handle, "main") > 0;
 }
 
-enum status
-db_has_wal(struct db *db, bool *yes)
-{
-	struct db_stmt *s = NULL;
-	enum status st = db_prepare(db, "PRAGMA journal_mode", &s);
-
-	if (st != ST_OK)
-		return st;
-	assert(s != NULL);
-	st = db_step(s);
-	if (st == ST_OK)
-		*yes = span_eq(db_col_text(s, 0), SPAN("wal"));
-	db_stmt_free(&s);
-	return st;
-}
-
-enum status
-db_use_wal(struct db *db)
-{
-	bool yes = false;
-	enum status st = db_has_wal(db, &yes);
-
-	if (st != ST_OK || yes)
-		return st;
-	st = db_exec(db, "PRAGMA journal_mode=WAL");
-	if (st == ST_OK)
-		st = db_has_wal(db, &yes);
-	return st == ST_OK && !yes ? ST_BUSY : st;
-}
-
 bool
 db_mount_is_read_only(const char *path)
 {
@@ -446,37 +348,11 @@ db_mount_is_read_only(const char *path)
 }
 
 void
-db_persist_wal(struct db *db)
-{
-	int on = 1;
-
-	(void)sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_PERSIST_WAL,
-	    &on);
-}
-
-void
 db_trust_writer(struct db *db)
 {
 	(void)sqlite3_db_config(db->handle, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0,
 	    NULL);
 	status_ignore(db_exec(db, "PRAGMA ignore_check_constraints=ON"));
-}
-
-int
-db_wal_pages(struct db *db)
-{
-	return db->wal_pages;
-}
-
-enum status
-db_checkpoint(struct db *db, int *wal_pages, int *done_pages)
-{
-	int rc = sqlite3_wal_checkpoint_v2(db->handle, NULL,
-	    SQLITE_CHECKPOINT_PASSIVE, wal_pages, done_pages);
-
-	if (rc == SQLITE_OK && *wal_pages == *done_pages)
-		db->wal_pages = 0; /* none that wait, until the next commit */
-	return db_status(rc);
 }
 
 const char *

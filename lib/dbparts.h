@@ -8,8 +8,6 @@
 
 #include "db.h"
 
-enum side { SIDE_WAL, SIDE_SHM, N_SIDES };
-
 /* The file beside the database that this connection has open. */
 struct side_file {
 	char *path;
@@ -24,14 +22,17 @@ struct db {
 	int unchecked_pages; /* as of a commit since; 0: none */
 	bool cut_off;        /* the -wal was, by somebody else */
 	int64_t page_bytes;
-	struct side_file side[N_SIDES];
+	struct side_file wal, shm;
 };
 
 /* The status of a result code, of which callers tell the primary ones apart. */
 enum status db_status(int rc);
 
+/* Has db_wal_pages told from now on. */
+void db_wal_count_pages(struct db *db);
+
 /* Notes which -wal and -shm are the database's.  Returns ST_OK or ST_NOMEM. */
-MUST_USE enum status db_sides_init(struct db *db);
-void db_sides_fini(struct db *db);
+MUST_USE enum status db_wal_note_files(struct db *db);
+void db_wal_forget_files(struct db *db);
 
 #endif

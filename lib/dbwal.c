@@ -1,18 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The files beside the database.  SQLite trusts that nobody deletes, replaces
- * or cuts off -wal and -shm beneath it; here is seen whether somebody did, and
- * what can be saved is.
+ * SQLite's write-ahead log: its ordinary use, and what becomes of it when
+ * others lay hands on the files beside the database.
+ *
+ * SQLite trusts that nobody deletes, replaces or cuts off -wal and -shm while
+ * a connection is open; it looks at the database file alone.  People do: to
+ * "clean up", by a backup that copies files back, by a tool that truncates.
+ * Then SQLite goes on without an error.  Into a -wal that was deleted, commits
+ * are acknowledged that the next process to open the log will not find.  One
+ * that was cut off has a hole where acknowledged commits were, and at the next
+ * recovery ends before it; if frames of it are found later, they put old pages
+ * over newer ones.  So each commit is followed by two looks: db_has_moved
+ * compares device and inode of each file with those at its path, and
+ * db_check_wal reads the salt of the frame that was the last one before, which
+ * a cut takes away.  What only this process still has is put back
+ * (db_salvage); where that cannot be, the rest of the -wal is put aside, so
+ * that nobody recovers from it, and who has the log open hears that its end is
+ * lost (ST_MOVED), which gives it a new generation.
  */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "db_files.h"
 #include "dbparts.h"
-
-#define PATH_BYTES_MAX 4096
 
 /* sqlite.org/fileformat2.html, 4.1 */
 #define WAL_HEADER_BYTES   32
@@ -25,6 +39,81 @@
 #define WAL_INDEX_BYTES    32768 /* of its first part */
 #define WAL_INDEX_MX_FRAME 4     /* in words of 32 bits */
 
+/* ---- in ordinary use ---------------------------------------------------- */
+
+static int
+count_wal_pages(void *arg, sqlite3 *handle, const char *name, int pages)
+{
+	struct db *db = arg;
+
+	(void)handle;
+	(void)name;
+	db->wal_pages = db->unchecked_pages = pages;
+	return SQLITE_OK;
+}
+
+void
+db_wal_count_pages(struct db *db)
+{
+	(void)sqlite3_wal_hook(db->handle, count_wal_pages, db);
+}
+
+enum status
+db_has_wal(struct db *db, bool *yes)
+{
+	struct db_stmt *s = NULL;
+	enum status st = db_prepare(db, "PRAGMA journal_mode", &s);
+
+	if (st != ST_OK)
+		return st;
+	assert(s != NULL);
+	st = db_step(s);
+	if (st == ST_OK)
+		*yes = span_eq(db_col_text(s, 0), SPAN("wal"));
+	db_stmt_free(&s);
+	return st;
+}
+
+enum status
+db_use_wal(struct db *db)
+{
+	bool yes = false;
+	enum status st = db_has_wal(db, &yes);
+
+	if (st != ST_OK || yes)
+		return st;
+	st = db_exec(db, "PRAGMA journal_mode=WAL");
+	if (st == ST_OK)
+		st = db_has_wal(db, &yes);
+	return st == ST_OK && !yes ? ST_BUSY : st;
+}
+
+void
+db_persist_wal(struct db *db)
+{
+	int on = 1;
+
+	(void)sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_PERSIST_WAL,
+	    &on);
+}
+
+int
+db_wal_pages(struct db *db)
+{
+	return db->wal_pages;
+}
+
+enum status
+db_checkpoint(struct db *db, int *wal_pages, int *done_pages)
+{
+	int rc = sqlite3_wal_checkpoint_v2(db->handle, NULL,
+	    SQLITE_CHECKPOINT_PASSIVE, wal_pages, done_pages);
+
+	if (rc == SQLITE_OK && *wal_pages == *done_pages)
+		db->wal_pages = 0; /* none that wait, until the next commit */
+	return db_status(rc);
+}
+
 /* ---- which they are ------------------------------------------------------ */
 
 /*
@@ -33,9 +122,8 @@
  * keeps its inode, so that no other file can get the number.
  */
 static bool
-side_has_moved(struct db *db, enum side which)
+side_has_moved(struct side_file *f)
 {
-	struct side_file *f = &db->side[which];
 	struct stat sb;
 	bool there = stat(f->path, &sb) == 0;
 
@@ -51,35 +139,32 @@ side_has_moved(struct db *db, enum side which)
 static bool
 sides_have_moved(struct db *db)
 {
-	bool wal = side_has_moved(db, SIDE_WAL);
+	bool wal = side_has_moved(&db->wal);
 
-	return side_has_moved(db, SIDE_SHM) || wal;
+	return side_has_moved(&db->shm) || wal;
 }
 
 enum status
-db_sides_init(struct db *db)
+db_wal_note_files(struct db *db)
 {
-	static const char *const suffixes[N_SIDES] = {"-wal", "-shm"};
 	const char *main = sqlite3_db_filename(db->handle, "main");
-	int i;
+	char path[DB_PATH_BYTES];
 
-	for (i = 0; i < N_SIDES; i++)
-		if (asprintf(&db->side[i].path, "%s%s",
-			main == NULL ? "" : main, suffixes[i]) < 0) {
-			db->side[i].path = NULL;
-			return ST_NOMEM;
-		}
+	if (main == NULL)
+		main = "";
+	db->wal.path = strdup(db_file_path(path, main, DB_FILE_WAL));
+	db->shm.path = strdup(db_file_path(path, main, DB_FILE_SHM));
+	if (db->wal.path == NULL || db->shm.path == NULL)
+		return ST_NOMEM;
 	(void)sides_have_moved(db);
 	return ST_OK;
 }
 
 void
-db_sides_fini(struct db *db)
+db_wal_forget_files(struct db *db)
 {
-	int i;
-
-	for (i = 0; i < N_SIDES; i++)
-		free(db->side[i].path);
+	free(db->wal.path);
+	free(db->shm.path);
 }
 
 /* ---- moved -------------------------------------------------------------- */
@@ -113,8 +198,8 @@ forget_wal(struct db *db)
 static void
 drop_shm(struct db *db)
 {
-	if (!side_has_moved(db, SIDE_SHM))
-		(void)unlink(db->side[SIDE_SHM].path);
+	if (!side_has_moved(&db->shm))
+		(void)unlink(db->shm.path);
 }
 
 enum status
@@ -129,9 +214,9 @@ db_salvage(struct db *db)
 	if (db->cut_off)
 		return ST_CORRUPT;
 	forget_wal(db); /* who opened it since has other locks than ours */
-	if (!side_has_moved(db, SIDE_WAL))
+	if (!side_has_moved(&db->wal))
 		return ST_OK;
-	if (stat(db->side[SIDE_WAL].path, &sb) == 0 && sb.st_size > 0)
+	if (stat(db->wal.path, &sb) == 0 && sb.st_size > 0)
 		return ST_EXISTS; /* somebody went on without our pages */
 	st = db_checkpoint(db, &in_wal, &done);
 	if (st != ST_OK || in_wal != done)
@@ -210,13 +295,13 @@ judge_wal(struct db *db, sqlite3_file *wal, int before, int now)
 static void
 give_up_wal(struct db *db)
 {
-	const char *path = db->side[SIDE_WAL].path;
-	char aside[PATH_BYTES_MAX];
+	const char *path = db->wal.path;
+	char aside[DB_PATH_BYTES + 8];
 
 	db->cut_off = true;
 	forget_wal(db);
 	(void)snprintf(aside, sizeof(aside), "%s.cut", path);
-	if (!side_has_moved(db, SIDE_WAL))
+	if (!side_has_moved(&db->wal))
 		(void)rename(path, aside);
 	drop_shm(db);
 }

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "db.h"
+#include "db_files.h"
 #include "owner.h"
 #include "sql_text.h"
 #include "store.h"
@@ -25,18 +26,36 @@
 #define REMEMBER_MS 3600000 /* for how long a folded process may come back */
 #define REMEMBER    1000    /* and how many others may be folded meanwhile */
 
+/* The statements of a reader, and those that a writer has besides. */
+#define READER_SQL(X)                                                          \
+	X(each, sql_status_each)                                               \
+	X(errors, sql_status_errors)
+
+#define WRITER_SQL(X)                                                          \
+	X(put, sql_status_put)                                                 \
+	X(expired, sql_status_mark_expired)                                    \
+	X(gone, sql_status_mark_gone)                                          \
+	X(back, sql_status_mark_back)                                          \
+	X(sum, sql_status_sum)                                                 \
+	X(unmark, sql_status_unmark)                                           \
+	X(forget, sql_status_forget)                                           \
+	X(less, sql_status_less)                                               \
+	X(drop, sql_status_drop)                                               \
+	X(error, sql_status_error)                                             \
+	X(errors_trim, sql_status_errors_trim)                                 \
+	X(log, sql_status_log)                                                 \
+	X(log_put, sql_status_log_put)                                         \
+	X(find, sql_status_find)                                               \
+	X(reset, sql_status_reset)                                             \
+	X(reset_gone, sql_status_reset_gone)
+
 struct statusdb {
 	struct db *db;
-	struct db_stmt *each, *errors;
-	/* Of a writer only: */
-	struct db_stmt *put, *expired, *gone, *back, *sum, *unmark, *forget;
-	struct db_stmt *less, *drop, *error, *errors_trim, *log, *log_put;
-	struct db_stmt *find, *reset, *reset_gone;
+	READER_SQL(DB_STMT_MEMBER)
+	WRITER_SQL(DB_STMT_MEMBER)
 };
 
 /* ---- the file ----------------------------------------------------------- */
-
-static const char *const suffixes[] = {"", "-wal", "-shm"};
 
 static enum status
 status_path(const char *log_path, char *path, size_t size)
@@ -60,14 +79,13 @@ follow_access(const char *path, const struct stat *log)
 {
 	uid_t uid = geteuid() == 0 ? log->st_uid : OWNER_KEEP;
 	struct errmsg err;
-	char name[4096];
-	size_t i;
+	char name[DB_PATH_BYTES];
+	int i;
 
-	for (i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
-		(void)snprintf(name, sizeof(name), "%s%s", path, suffixes[i]);
-		status_ignore(owner_set_file(name, uid, log->st_gid,
-		    log->st_mode & 0777, &err));
-	}
+	for (i = 0; i < DB_N_FILES; i++)
+		status_ignore(
+		    owner_set_file(db_file_path(name, path, (enum db_file)i),
+			uid, log->st_gid, log->st_mode & 0777, &err));
 }
 
 static enum status
@@ -118,12 +136,7 @@ make_schema(struct db *db)
 	st = db_exec(db, "BEGIN IMMEDIATE");
 	if (st != ST_OK)
 		return st;
-	st = db_exec(db, sql_status);
-	if (st == ST_OK)
-		st = db_exec(db, "COMMIT");
-	if (st != ST_OK && !db_autocommit(db))
-		status_ignore(db_exec(db, "ROLLBACK"));
-	return st;
+	return db_end(db, db_exec(db, sql_status));
 }
 
 static enum status
@@ -154,14 +167,12 @@ open_writable(struct statusdb *s, const char *path, const char *log_path,
 static void
 throw_away(struct statusdb *s, const char *path)
 {
-	char name[4096];
-	size_t i;
+	char name[DB_PATH_BYTES];
+	int i;
 
 	db_close(&s->db);
-	for (i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
-		(void)snprintf(name, sizeof(name), "%s%s", path, suffixes[i]);
-		(void)unlink(name);
-	}
+	for (i = 0; i < DB_N_FILES; i++)
+		(void)unlink(db_file_path(name, path, (enum db_file)i));
 }
 
 static enum status
@@ -187,38 +198,21 @@ open_readable(struct statusdb *s, const char *path, struct errmsg *err)
 	return st;
 }
 
-static enum status
-prepare(struct statusdb *s, bool writable)
-{
-	const struct {
-		struct db_stmt **stmt;
-		const char *sql;
-	} list[] = {
-	    {&s->each, sql_status_each},
-	    {&s->errors, sql_status_errors},
-	    {&s->put, sql_status_put},
-	    {&s->expired, sql_status_mark_expired},
-	    {&s->gone, sql_status_mark_gone},
-	    {&s->back, sql_status_mark_back},
-	    {&s->sum, sql_status_sum},
-	    {&s->unmark, sql_status_unmark},
-	    {&s->forget, sql_status_forget},
-	    {&s->less, sql_status_less},
-	    {&s->drop, sql_status_drop},
-	    {&s->error, sql_status_error},
-	    {&s->errors_trim, sql_status_errors_trim},
-	    {&s->log, sql_status_log},
-	    {&s->log_put, sql_status_log_put},
-	    {&s->find, sql_status_find},
-	    {&s->reset, sql_status_reset},
-	    {&s->reset_gone, sql_status_reset_gone},
-	};
-	size_t i, n = writable ? sizeof(list) / sizeof(list[0]) : 2;
-	enum status st = ST_OK;
+#define STATUSDB_ROW(name, sql)  {&s->name, (sql)},
+#define STATUSDB_FREE(name, sql) db_stmt_free(&s->name);
 
-	for (i = 0; st == ST_OK && i < n; i++)
-		st = db_prepare(s->db, list[i].sql, list[i].stmt);
-	return st;
+static enum status
+prepare_statements(struct statusdb *s, bool writable)
+{
+	const struct db_sql reader[] = {READER_SQL(STATUSDB_ROW)};
+	const struct db_sql writer[] = {WRITER_SQL(STATUSDB_ROW)};
+	enum status st = db_prepare_all(s->db, reader,
+	    sizeof(reader) / sizeof(reader[0]));
+
+	if (st != ST_OK || !writable)
+		return st;
+	return db_prepare_all(s->db, writer,
+	    sizeof(writer) / sizeof(writer[0]));
 }
 
 enum status
@@ -226,7 +220,7 @@ statusdb_open(struct statusdb **out, const char *log_path, bool writable,
     struct errmsg *err)
 {
 	struct statusdb *s = calloc(1, sizeof(*s));
-	char path[4096 - 8]; /* leaves room for the suffixes */
+	char path[PATH_MAX];
 	enum status st;
 
 	if (s == NULL)
@@ -242,7 +236,7 @@ statusdb_open(struct statusdb **out, const char *log_path, bool writable,
 		st = open_readable(s, path, err);
 	}
 	if (st == ST_OK) {
-		st = prepare(s, writable);
+		st = prepare_statements(s, writable);
 		if (st != ST_OK)
 			errmsg_set(err, "cannot use %s: %s", path,
 			    db_error(s->db));
@@ -262,24 +256,8 @@ statusdb_close(struct statusdb **sp)
 
 	if (s == NULL)
 		return;
-	db_stmt_free(&s->each);
-	db_stmt_free(&s->errors);
-	db_stmt_free(&s->put);
-	db_stmt_free(&s->expired);
-	db_stmt_free(&s->gone);
-	db_stmt_free(&s->back);
-	db_stmt_free(&s->sum);
-	db_stmt_free(&s->unmark);
-	db_stmt_free(&s->forget);
-	db_stmt_free(&s->less);
-	db_stmt_free(&s->drop);
-	db_stmt_free(&s->error);
-	db_stmt_free(&s->errors_trim);
-	db_stmt_free(&s->log);
-	db_stmt_free(&s->log_put);
-	db_stmt_free(&s->find);
-	db_stmt_free(&s->reset);
-	db_stmt_free(&s->reset_gone);
+	READER_SQL(STATUSDB_FREE)
+	WRITER_SQL(STATUSDB_FREE)
 	db_close(&s->db);
 	free(s);
 	*sp = NULL;
@@ -288,30 +266,11 @@ statusdb_close(struct statusdb **sp)
 /* ---- writing ------------------------------------------------------------ */
 
 static enum status
-run(struct db_stmt *stmt)
-{
-	enum status st = db_step(stmt);
-
-	return st == ST_END ? ST_OK : st;
-}
-
-static enum status
 begin(struct statusdb *s)
 {
 	if (db_has_moved(s->db))
 		return ST_MOVED;
 	return db_exec(s->db, "BEGIN IMMEDIATE");
-}
-
-/* Ends the transaction: commits when all went well so far. */
-static enum status
-end(struct statusdb *s, enum status st)
-{
-	if (st == ST_OK)
-		st = db_exec(s->db, "COMMIT");
-	if (st != ST_OK && !db_autocommit(s->db))
-		status_ignore(db_exec(s->db, "ROLLBACK"));
-	return st;
 }
 
 /*
@@ -327,11 +286,10 @@ fold(struct statusdb *s, struct db_stmt *mark)
 		return ST_OK;
 	/* All rows are marked by the first step. */
 	db_reset(mark);
-	if (st == ST_OK)
-		st = run(s->sum);
-	if (st == ST_OK)
-		st = run(s->unmark);
-	return st;
+	if (st != ST_OK)
+		return st;
+	st = db_run(s->sum);
+	return st == ST_OK ? db_run(s->unmark) : st;
 }
 
 /* An error of the future would stay the newest for ever: it is left out. */
@@ -345,8 +303,8 @@ put_error(struct statusdb *s, const struct statusdb_row *row)
 	db_bind_int(s->error, 1, row->error_ms);
 	db_bind_text(s->error, 2, row->name);
 	db_bind_text(s->error, 3, row->error);
-	st = run(s->error);
-	return st == ST_OK ? run(s->errors_trim) : st;
+	st = db_run(s->error);
+	return st == ST_OK ? db_run(s->errors_trim) : st;
 }
 
 /*
@@ -370,7 +328,7 @@ part_from_namesake(struct statusdb *s, const struct statusdb_row *row)
 	if (st != ST_OK)
 		return st;
 	db_bind_text(s->drop, 1, row->name);
-	return run(s->drop);
+	return db_run(s->drop);
 }
 
 static enum status
@@ -396,7 +354,7 @@ put_row(struct statusdb *s, const struct statusdb_row *row)
 	db_bind_int(s->put, 10, row->streams);
 	db_bind_text(s->put, 11, row->counters);
 	db_bind_text(s->put, 12, row->gauges);
-	st = run(s->put);
+	st = db_run(s->put);
 	return st == ST_OK ? put_error(s, row) : st;
 }
 
@@ -410,7 +368,7 @@ statusdb_put(struct statusdb *s, const struct statusdb_row *rows, int n)
 		return st;
 	for (i = 0; st == ST_OK && i < n; i++)
 		st = put_row(s, &rows[i]);
-	return end(s, st);
+	return db_end(s->db, st);
 }
 
 enum status
@@ -425,9 +383,9 @@ statusdb_expire(struct statusdb *s, int64_t now_ms)
 	if (st == ST_OK) {
 		db_bind_int(s->forget, 1, now_ms - REMEMBER_MS);
 		db_bind_int(s->forget, 2, REMEMBER);
-		st = run(s->forget);
+		st = db_run(s->forget);
 	}
-	return end(s, st);
+	return db_end(s->db, st);
 }
 
 enum status
@@ -440,7 +398,7 @@ statusdb_remove(struct statusdb *s, struct span name, int64_t now_ms)
 	db_bind_text(s->gone, 1, name);
 	db_bind_int(s->gone, 2, now_ms);
 	st = fold(s, s->gone);
-	return end(s, st);
+	return db_end(s->db, st);
 }
 
 enum status
@@ -450,10 +408,10 @@ statusdb_reset(struct statusdb *s)
 
 	if (st != ST_OK)
 		return st;
-	st = run(s->reset);
+	st = db_run(s->reset);
 	if (st == ST_OK)
-		st = run(s->reset_gone);
-	return end(s, st);
+		st = db_run(s->reset_gone);
+	return db_end(s->db, st);
 }
 
 /* ---- reading ------------------------------------------------------------ */
@@ -519,7 +477,7 @@ statusdb_put_log(struct statusdb *s, const struct store_bounds *b)
 		return ST_MOVED;
 	db_bind_text(s->log_put, 1, span_str(b->generation));
 	db_bind_int(s->log_put, 2, b->head);
-	return run(s->log_put);
+	return db_run(s->log_put);
 }
 
 enum status

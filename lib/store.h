@@ -6,7 +6,7 @@
  * that implement both:
  *
  *	store_file        making a log, its version, its modes
- *	store_open        opening it: why it cannot be; what must be synced first
+ *	store_open        why it cannot be opened; what is synced first
  *	store_writer      transactions that append
  *	store_generation  what others did to it, noticed and set right
  *	store_retain      retention and checkpoints
@@ -75,6 +75,9 @@ MUST_USE enum status store_create(const char *path, enum store_access access,
  * Returns  ST_OK, ST_NOTFOUND, ST_DENIED, ST_SCHEMA; err names the remedy
  */
 MUST_USE enum status store_check_modes(const char *path, struct errmsg *err);
+
+/* Sizes of its files on the disk, without opening them; 0: not there. */
+void store_file_sizes(const char *path, int64_t *db_bytes, int64_t *wal_bytes);
 
 /* ---- writer: pubd, trim ------------------------------------------------ */
 
@@ -193,7 +196,7 @@ MUST_USE enum status store_trim(struct store_writer *w,
 MUST_USE enum status store_checkpoint(struct store_writer *w, int pages,
     int *left);
 
-/* Sizes of the database and its WAL, bytes. */
+/* Bytes of live pages in the database, and of its WAL. */
 void store_sizes(struct store_writer *w, int64_t *db_bytes, int64_t *wal_bytes);
 
 /* ---- reader: workers, tail, audit --------------------------------------- */
@@ -207,6 +210,10 @@ const char *store_reader_error(struct store_reader *r);
 
 MUST_USE enum status store_reader_bounds(struct store_reader *r,
     struct store_bounds *b);
+
+/* One look at a log: opens it, asks for its ends, closes it. */
+MUST_USE enum status store_bounds_of(const struct store_options *o,
+    struct store_bounds *b, struct errmsg *err);
 
 /*
  * Have others changed what the log is: its triggers, journal mode or ids?

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "db_files.h"
 #include "owner.h"
 #include "sql_text.h"
 #include "storeparts.h"
@@ -170,13 +171,12 @@ static enum status
 set_modes(const char *path, const char *dir, enum store_access access,
     gid_t gid, struct errmsg *err)
 {
-	static const char *const suffixes[] = {"", "-wal", "-shm"};
 	mode_t file = access == STORE_OPEN ? 0660 : 0640;
 	uid_t uid = OWNER_KEEP;
 	struct stat sb;
-	char name[4096];
+	char name[DB_PATH_BYTES];
 	enum status st;
-	size_t i;
+	int i;
 
 	/* Made by root in a directory of the daemon's: it must own them. */
 	if (geteuid() == 0 && stat(dir, &sb) == 0)
@@ -185,10 +185,9 @@ set_modes(const char *path, const char *dir, enum store_access access,
 		gid = sb.st_gid;
 	st = owner_set_directory(dir, gid, access == STORE_OPEN ? 02770 : 02750,
 	    err);
-	for (i = 0; st == ST_OK && i < 3; i++) {
-		(void)snprintf(name, sizeof(name), "%s%s", path, suffixes[i]);
-		st = owner_set_file(name, uid, gid, file, err);
-	}
+	for (i = 0; st == ST_OK && i < DB_N_FILES; i++)
+		st = owner_set_file(db_file_path(name, path, (enum db_file)i),
+		    uid, gid, file, err);
 	return st;
 }
 
@@ -282,4 +281,11 @@ store_check_modes(const char *path, struct errmsg *err)
 	}
 	free(copy);
 	return st;
+}
+
+void
+store_file_sizes(const char *path, int64_t *db_bytes, int64_t *wal_bytes)
+{
+	*db_bytes = db_file_bytes(path, DB_FILE_MAIN);
+	*wal_bytes = db_file_bytes(path, DB_FILE_WAL);
 }

@@ -83,6 +83,23 @@ store_reader_check(struct store_reader *r)
 	return db_has_moved(r->db) ? ST_MOVED : ST_OK;
 }
 
+enum status
+store_bounds_of(const struct store_options *o, struct store_bounds *b,
+    struct errmsg *err)
+{
+	struct store_reader *r = NULL;
+	enum status st = store_reader_open(&r, o, err);
+
+	if (st != ST_OK)
+		return st;
+	st = store_reader_bounds(r, b);
+	if (st != ST_OK)
+		errmsg_set(err, "cannot read the log %s: %s", o->path,
+		    store_reader_error(r));
+	store_reader_close(&r);
+	return st;
+}
+
 /* ---- examining ---------------------------------------------------------- */
 
 static enum status

@@ -3,10 +3,9 @@
  * Retention: which events go, and their channels with them; and the moving of
  * the WAL into the database.  Each call is bounded.
  */
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#include "db_files.h"
 #include "sql_text.h"
 #include "storeparts.h"
 
@@ -180,14 +179,11 @@ void
 store_sizes(struct store_writer *w, int64_t *db_bytes, int64_t *wal_bytes)
 {
 	int64_t pages = 0, unused = 0, page_bytes = 0;
-	char wal[4096];
-	struct stat sb;
 
 	if (db_get_int(w->db, "PRAGMA page_count", &pages) != ST_OK ||
 	    db_get_int(w->db, "PRAGMA freelist_count", &unused) != ST_OK ||
 	    db_get_int(w->db, "PRAGMA page_size", &page_bytes) != ST_OK)
 		pages = unused = 0;
 	*db_bytes = (pages - unused) * page_bytes;
-	(void)snprintf(wal, sizeof(wal), "%s-wal", w->path);
-	*wal_bytes = stat(wal, &sb) == 0 ? (int64_t)sb.st_size : 0;
+	*wal_bytes = db_file_bytes(w->path, DB_FILE_WAL);
 }

@@ -61,20 +61,11 @@ static enum cli_exit
 report(const struct cli *cli, enum store_access access, bool was_there)
 {
 	struct store_options o = cli_store(cli);
-	struct store_reader *r = NULL;
 	struct store_bounds b;
 	struct errmsg err = {""};
-	enum status st = store_reader_open(&r, &o, &err);
 
-	if (st == ST_OK) {
-		st = store_reader_bounds(r, &b);
-		if (st != ST_OK)
-			errmsg_set(&err, "cannot read the log %s: %s",
-			    cli->conf.database, store_reader_error(r));
-	}
-	if (st != ST_OK) {
+	if (store_bounds_of(&o, &b, &err) != ST_OK) {
 		cli_say("%s", err.text);
-		store_reader_close(&r);
 		return CLI_FAILED;
 	}
 	(void)printf("%s %s (%s), generation %s, head %lld, oldest %lld\n",
@@ -82,7 +73,6 @@ report(const struct cli *cli, enum store_access access, bool was_there)
 	    access == STORE_OPEN ? "open: the group may write"
 				 : "strict: only the owner writes",
 	    b.generation, (long long)b.head, (long long)b.oldest);
-	store_reader_close(&r);
 	return cli_finish(CLI_OK);
 }
 

@@ -8,7 +8,6 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli_check.h"
@@ -75,33 +74,14 @@ static const struct option options[] = {
 
 /* ---- gathering ---------------------------------------------------------- */
 
-static int64_t
-file_bytes(const char *path, const char *suffix)
-{
-	char name[CONF_PATH_MAX + 8];
-	struct stat sb;
-
-	(void)snprintf(name, sizeof(name), "%s%s", path, suffix);
-	return stat(name, &sb) == 0 ? (int64_t)sb.st_size : 0;
-}
-
 static void
 gather_log(struct status_report *r, const struct cli *cli)
 {
 	struct store_options o = cli_store(cli);
-	struct store_reader *reader = NULL;
 
 	o.for_show = true;
-	r->log_st = store_reader_open(&reader, &o, &r->log_err);
-	if (r->log_st == ST_OK) {
-		r->log_st = store_reader_bounds(reader, &r->b);
-		if (r->log_st != ST_OK)
-			errmsg_set(&r->log_err, "cannot read the log %s: %s",
-			    o.path, store_reader_error(reader));
-	}
-	store_reader_close(&reader);
-	r->db_bytes = file_bytes(o.path, "");
-	r->wal_bytes = file_bytes(o.path, "-wal");
+	r->log_st = store_bounds_of(&o, &r->b, &r->log_err);
+	store_file_sizes(o.path, &r->db_bytes, &r->wal_bytes);
 }
 
 /* Of all processes the worst counts. */
