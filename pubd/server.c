@@ -51,7 +51,7 @@
 
 struct server {
 	struct program *program;
-	struct conf conf; /* a copy of its own */
+	const struct conf *conf; /* the program's */
 	struct loop *loop;
 	struct watch signals;
 	struct timer look, beat_timer, watchdog;
@@ -101,7 +101,7 @@ stop(struct server *s)
 	notify_send("STOPPING=1");
 	s->stopping = true;
 	s->stop_by_us = loop_now_us(s->loop) + STOP_US +
-	    (uint64_t)s->conf.lock_timeout_ms * 1000;
+	    (uint64_t)s->conf->lock_timeout_ms * 1000;
 	/* Who has connected and sent already is served, too. */
 	listeners_stop(&s->listeners);
 	pulse_fini(&s->pulse);
@@ -111,7 +111,7 @@ stop(struct server *s)
 static void
 apply_conf(struct server *s)
 {
-	const struct conf *c = &s->conf;
+	const struct conf *c = s->conf;
 	struct protocol_limits limits = {
 	    .max_data_bytes = (size_t)c->max_data_bytes};
 
@@ -144,10 +144,8 @@ rate_of(const void *arg, int64_t uid)
 static void
 reload(struct server *s)
 {
-	if (!program_reload(s->program))
-		return;
-	s->conf = s->program->conf; /* others have pointers to ours */
-	apply_conf(s);
+	if (program_reload(s->program))
+		apply_conf(s);
 }
 
 static void
@@ -188,7 +186,7 @@ look_sooner(struct server *s)
 static void
 take_figures(struct server *s)
 {
-	struct gauges g = {.conf = &s->conf,
+	struct gauges g = {.conf = s->conf,
 	    .conns = &s->conns,
 	    .keeper = s->keeper,
 	    .retain = &s->retain,
@@ -211,7 +209,7 @@ on_beat(struct timer *t, uint64_t now_us)
 {
 	struct server *s = SERVER_OF(t, beat_timer);
 
-	trust_look(&s->requests.trust, s->conf.database);
+	trust_look(&s->requests.trust, s->conf->database);
 	take_figures(s);
 	beat_write(&s->beat, now_us, clock_real_ms());
 	exporter_tell(s->exporter, now_us);
@@ -318,7 +316,7 @@ commit_and_answer(struct server *s)
 	uint64_t end_us, now_us = clock_mono_us();
 	struct commit_time t = {.now_us = now_us,
 	    .ts_ms = clock_real_ms(),
-	    .timeout_us = (uint64_t)s->conf.lock_timeout_ms * 1000};
+	    .timeout_us = (uint64_t)s->conf->lock_timeout_ms * 1000};
 	bool answers = batch_due_us(s->batch) <= now_us &&
 	    commit_run(&s->commit, &t, &result) == ST_OK;
 
@@ -354,7 +352,7 @@ server_turn(struct server *s)
 	requests_flushed(&s->requests, clock_mono_us());
 	look_sooner(s);
 	/* 5. House-keeping: retention and checkpoints. */
-	retain_run(&s->retain, s->keeper, &s->conf, n_stored,
+	retain_run(&s->retain, s->keeper, s->conf, n_stored,
 	    loop_now_us(s->loop), s->requests.now_ms);
 	/* 6. Lines that were held back come first in the next batch. */
 	conns_relieve(&s->conns, loop_now_us(s->loop));
@@ -404,9 +402,9 @@ make_parts(struct server *s)
 	    .max_bytes = BATCH_MAX_BYTES,
 	    .retry_min_us = RETRY_MIN_US,
 	    .retry_max_us = RETRY_MAX_US};
-	const struct store_options log = {.path = s->conf.database,
-	    .synchronous_full = s->conf.synchronous == CONF_SYNC_FULL,
-	    .syncs = s->conf.metrics == CONF_ON ? &s->beat.sync : NULL};
+	const struct store_options log = {.path = s->conf->database,
+	    .synchronous_full = s->conf->synchronous == CONF_SYNC_FULL,
+	    .syncs = s->conf->metrics == CONF_ON ? &s->beat.sync : NULL};
 	enum status st = loop_new(&s->loop);
 
 	if (st == ST_OK)
@@ -432,10 +430,10 @@ join_parts(struct server *s)
 	    .watchers = &s->watchers,
 	    .beat = &s->beat,
 	    .trail = &s->trail,
-	    .timing = s->conf.metrics == CONF_ON};
+	    .timing = s->conf->metrics == CONF_ON};
 	s->requests.trust.owner = -1;
-	trust_look(&s->requests.trust, s->conf.database);
-	rates_init(&s->requests.rates, rate_of, &s->conf);
+	trust_look(&s->requests.trust, s->conf->database);
+	rates_init(&s->requests.rates, rate_of, s->conf);
 	s->trail = (struct trail){.beat = &s->beat,
 	    .exporter = s->exporter,
 	    .random = random_seed()};
@@ -465,10 +463,10 @@ start_parts(struct server *s, struct errmsg *err)
 {
 	enum status st = ST_OK;
 
-	beat_init(&s->beat, s->conf.database, (int64_t)getpid(),
+	beat_init(&s->beat, s->conf->database, (int64_t)getpid(),
 	    clock_real_ms());
-	if (s->conf.otlp_endpoint[0] != '\0')
-		st = exporter_new(&s->exporter, s->conf.otlp_endpoint, err);
+	if (s->conf->otlp_endpoint[0] != '\0')
+		st = exporter_new(&s->exporter, s->conf->otlp_endpoint, err);
 	if (st != ST_OK)
 		return st;
 	st = make_parts(s);
@@ -502,8 +500,8 @@ static void
 tell_start(struct server *s)
 {
 	LOG_EVENT(LOG_INFO_, "pubd.start",
-	    LOG_STR("socket", span_str(s->conf.socket)),
-	    LOG_STR("database", span_str(s->conf.database)),
+	    LOG_STR("socket", span_str(s->conf->socket)),
+	    LOG_STR("database", span_str(s->conf->database)),
 	    LOG_INT("head", keeper_seen(s->keeper)->head),
 	    LOG_STR("generation", span_str(keeper_seen(s->keeper)->generation)),
 	    LOG_STR("version", SPAN(WALCAST_VERSION)));
@@ -519,8 +517,8 @@ server_start(struct server *s, struct errmsg *err)
 	if (st != ST_OK)
 		return st;
 	/* The socket first: two daemons never have the log open at once. */
-	st = listeners_add(&s->listeners, s->conf.socket,
-	    (unsigned)s->conf.socket_mode, &codec_ndjson, err);
+	st = listeners_add(&s->listeners, s->conf->socket,
+	    (unsigned)s->conf->socket_mode, &codec_ndjson, err);
 	if (st == ST_OK)
 		st = keeper_open(s->keeper, clock_mono_us(), err);
 	if (st != ST_OK)
@@ -529,7 +527,7 @@ server_start(struct server *s, struct errmsg *err)
 	beat_last_log(&s->beat, now_us, clock_real_ms(), &known);
 	keeper_expect(s->keeper, &known, now_us);
 	limit_conns(s);
-	pulse_init(&s->pulse, s->loop, s->conf.socket, now_us);
+	pulse_init(&s->pulse, s->loop, s->conf->socket, now_us);
 	start_timers(s);
 	tell_start(s);
 	notify_send("READY=1");
@@ -547,7 +545,7 @@ server_new(struct server **out, struct program *p, struct errmsg *err)
 		return ST_NOMEM;
 	}
 	s->program = p;
-	s->conf = p->conf;
+	s->conf = &p->conf;
 	s->signals = (struct watch){.fd = -1, .fn = server_on_signal};
 	(void)sock_raise_fd_limit();
 	st = server_start(s, err);
