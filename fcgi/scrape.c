@@ -35,7 +35,7 @@ unless_full(enum status st)
 }
 
 static void
-take_row(void *arg, const struct statusdb_row *row)
+scrape_take_row(void *arg, const struct statusdb_row *row)
 {
 	struct rows *rows = arg;
 	struct scrape *s = rows->scrape;
@@ -50,7 +50,7 @@ take_row(void *arg, const struct statusdb_row *row)
 }
 
 static void
-take_error(void *arg, const struct statusdb_error *e)
+scrape_take_error(void *arg, const struct statusdb_error *e)
 {
 	struct rows *rows = arg;
 
@@ -63,10 +63,10 @@ static enum status
 read_rows(struct scrape *s, struct statusdb *db)
 {
 	struct rows rows = {.scrape = s, .st = ST_OK};
-	enum status st = statusdb_each(db, take_row, &rows);
+	enum status st = statusdb_each(db, scrape_take_row, &rows);
 
 	if (st == ST_OK)
-		st = statusdb_each_error(db, take_error, &rows);
+		st = statusdb_each_error(db, scrape_take_error, &rows);
 	if (st != ST_OK)
 		errmsg_set(&s->status_error, "status.db cannot be read: %s",
 		    status_name(st));
