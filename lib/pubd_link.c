@@ -12,14 +12,14 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
+#include "backoff.h"
 #include "buf.h"
 #include "clock.h"
-#include "linesplit.h"
+#include "clock.h"
 #include "log.h"
 #include "random.h"
-#include "sock.h"
+#include "sock_client.h"
 #include "value.h"
 #include "wire.h"
 
@@ -34,10 +34,9 @@ struct pubd_link {
 	struct timer retry;
 	struct loop *loop;
 	struct pubd_link_options o;
-	struct buf in, out;
-	struct linesplit lines; /* of `in` */
-	struct values values;   /* of the line at hand */
-	uint64_t back_off_us;
+	struct sock_client client;
+	struct values values; /* of the line at hand */
+	struct backoff backoff;
 	uint64_t random;
 	bool told;    /* that pubd is not there */
 	bool tracing; /* it wants spans */
@@ -66,46 +65,34 @@ link_set_tracing(struct pubd_link *l, bool on)
 static void
 link_hang_up(struct pubd_link *l)
 {
-	int fd = l->watch.fd;
-
 	link_set_tracing(l, false);
 	l->asked = false;
-	if (fd >= 0) {
+	if (l->watch.fd >= 0)
 		loop_del(l->loop, &l->watch);
-		(void)close(fd);
-	}
-	buf_clear(&l->in);
-	l->lines = (struct linesplit){0};
-	buf_clear(&l->out);
+	sock_client_close(&l->client);
 	status_ignore(timer_set(l->loop, &l->retry,
-	    loop_now_us(l->loop) + random_jitter(&l->random, l->back_off_us)));
-	l->back_off_us *= 2;
-	if (l->back_off_us > RETRY_MAX_US)
-		l->back_off_us = RETRY_MAX_US;
+	    loop_now_us(l->loop) +
+		random_jitter(&l->random, backoff_next_us(&l->backoff))));
 }
 
+/* False: the connection is gone. */
 static bool
 link_flush(struct pubd_link *l)
 {
-	enum status st = ST_OK;
-	size_t n;
+	enum status st = sock_client_flush(&l->client);
 
-	while (st == ST_OK && l->out.len > 0) {
-		st = sock_write(l->watch.fd, buf_span(&l->out), &n);
-		if (st == ST_OK)
-			buf_consume(&l->out, n);
-	}
 	return st == ST_OK || st == ST_AGAIN;
 }
 
 static enum status
 link_add_watch(struct pubd_link *l, const struct wire_watch *w)
 {
-	size_t start = l->out.len;
+	struct buf *out = &l->client.out;
+	size_t start = out->len;
 
-	buf_note(&l->out, wire_put_watch(&l->out, w));
-	buf_add(&l->out, SPAN("\n"));
-	return buf_finish(&l->out, start);
+	buf_note(out, wire_put_watch(out, w));
+	buf_add(out, SPAN("\n"));
+	return buf_finish(out, start);
 }
 
 static enum status
@@ -176,7 +163,7 @@ link_take_lines(struct pubd_link *l)
 {
 	struct span line;
 
-	while (linesplit_next(&l->lines, &l->in, &line) == ST_OK)
+	while (sock_client_line(&l->client, &line) == ST_OK)
 		link_take_line(l, line);
 }
 
@@ -185,18 +172,12 @@ link_on_pubd(struct watch *w, uint32_t events)
 {
 	struct pubd_link *l = OWNER_OF(w, struct pubd_link, watch);
 	enum status st;
-	size_t n;
 
 	(void)events;
 	do {
-		st = buf_reserve(&l->in, 4096);
+		st = sock_client_receive(&l->client);
 		if (st == ST_OK)
-			st = sock_read(w->fd, buf_tail(&l->in),
-			    buf_room(&l->in), &n);
-		if (st == ST_OK) {
-			buf_grew(&l->in, n);
 			link_take_lines(l);
-		}
 	} while (st == ST_OK);
 	if (st != ST_AGAIN || !link_flush(l)) {
 		if (!l->told)
@@ -222,14 +203,14 @@ static void
 link_connect(struct pubd_link *l)
 {
 	struct errmsg err = {"the connection to pubd failed"};
-	enum status st = sock_connect_unix(l->o.socket, &l->watch.fd, &err);
+	enum status st = sock_client_open(&l->client, l->o.socket,
+	    OUT_BYTES_MAX, IN_BYTES_MAX, &err);
 
 	if (st == ST_OK) {
+		l->watch.fd = l->client.fd;
 		st = loop_add(l->loop, &l->watch, EPOLLIN);
-		if (st != ST_OK) {
-			(void)close(l->watch.fd);
+		if (st != ST_OK)
 			l->watch.fd = -1;
-		}
 	}
 	if (st == ST_OK)
 		st = link_ask_to_watch(l);
@@ -241,7 +222,7 @@ link_connect(struct pubd_link *l)
 		return;
 	}
 	l->told = false;
-	l->back_off_us = RETRY_MIN_US;
+	backoff_reset(&l->backoff);
 }
 
 enum status
@@ -259,9 +240,9 @@ pubd_link_new(struct pubd_link **out, struct loop *loop,
 	l->loop = loop;
 	l->o = *o;
 	l->random = random_seed();
-	l->back_off_us = RETRY_MIN_US;
-	buf_init(&l->in, IN_BYTES_MAX);
-	buf_init(&l->out, OUT_BYTES_MAX);
+	l->backoff = (struct backoff){.min_us = RETRY_MIN_US,
+	    .max_us = RETRY_MAX_US};
+	l->client = SOCK_CLIENT_NONE;
 	link_connect(l);
 	*out = l;
 	return ST_OK;
@@ -276,8 +257,6 @@ pubd_link_free(struct pubd_link **lp)
 		return;
 	link_hang_up(l);
 	timer_cancel(l->loop, &l->retry);
-	buf_fini(&l->in);
-	buf_fini(&l->out);
 	values_fini(&l->values);
 	free(l);
 	*lp = NULL;
@@ -292,14 +271,11 @@ pubd_link_connected(const struct pubd_link *l)
 bool
 pubd_link_send(struct pubd_link *l, struct span line)
 {
-	size_t start = l->out.len;
 	bool taken;
 
 	if (l->watch.fd < 0 || l->refused)
 		return false;
-	buf_add(&l->out, line);
-	buf_add(&l->out, SPAN("\n"));
-	taken = buf_finish(&l->out, start) == ST_OK; /* those before stay */
+	taken = sock_client_put(&l->client, line) == ST_OK;
 	if (!link_flush(l)) {
 		link_hang_up(l);
 		return false;
@@ -307,23 +283,11 @@ pubd_link_send(struct pubd_link *l, struct span line)
 	return taken;
 }
 
-/* False: time is up, or the connection is gone. */
-static bool
-link_wait_for(const struct pubd_link *l, short events, uint64_t until_us)
-{
-	struct pollfd p = {.fd = l->watch.fd, .events = events};
-	uint64_t now_us = clock_mono_us();
-
-	if (l->watch.fd < 0 || now_us >= until_us)
-		return false;
-	(void)poll(&p, 1, (int)((until_us - now_us) / 1000) + 1);
-	return true;
-}
-
 static void
 link_send_all(struct pubd_link *l, uint64_t until_us)
 {
-	while (l->out.len > 0 && link_wait_for(l, POLLOUT, until_us))
+	while (l->client.out.len > 0 &&
+	    sock_client_wait(&l->client, POLLOUT, until_us))
 		if (!link_flush(l))
 			link_hang_up(l);
 }
@@ -332,18 +296,16 @@ link_send_all(struct pubd_link *l, uint64_t until_us)
 static void
 link_see_off(struct pubd_link *l, uint64_t until_us)
 {
-	char scratch[4096];
 	enum status st;
-	size_t n;
+	struct span line;
 
-	if (l->watch.fd < 0 || l->out.len > 0 ||
+	if (l->watch.fd < 0 || l->client.out.len > 0 ||
 	    shutdown(l->watch.fd, SHUT_WR) != 0)
 		return;
-	while (link_wait_for(l, POLLIN, until_us)) {
-		do
-			st = sock_read(l->watch.fd, scratch, sizeof(scratch),
-			    &n);
-		while (st == ST_OK);
+	while (sock_client_wait(&l->client, POLLIN, until_us)) {
+		while ((st = sock_client_receive(&l->client)) == ST_OK)
+			while (sock_client_line(&l->client, &line) == ST_OK)
+				continue;
 		if (st != ST_AGAIN)
 			link_hang_up(l);
 	}

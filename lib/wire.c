@@ -316,10 +316,12 @@ wire_add_failure(struct buf *out, const struct wire_answer *a)
 		wire_add_number(out, "retry_ms", a->retry_ms);
 }
 
+#define OK_BEGINS SPAN("{\"ok\":true")
+
 static void
 wire_add_success(struct buf *out, const struct wire_answer *a)
 {
-	buf_add(out, SPAN("{\"ok\":true"));
+	buf_add(out, OK_BEGINS);
 	if (a->id >= 0)
 		wire_add_number(out, "id", a->id);
 	if (a->duplicate)
@@ -434,4 +436,10 @@ wire_get_answer(struct values *v, struct span line, struct wire_answer *out)
 	while (st == ST_OK && jsontext_next_member(&line, &name, &raw))
 		st = wire_take_member(v, name, raw, out);
 	return st;
+}
+
+bool
+wire_says_ok(struct span line)
+{
+	return span_starts(line, OK_BEGINS);
 }

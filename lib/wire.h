@@ -6,6 +6,8 @@
  * the manual of both.  Pure.
  *
  *   to pubd
+ *   {"op":"ping"}
+ *   {"op":"reset_counters"}
  *   {"op":"watch","role":S,"timing":true,"wake":false}
  *   {"op":"report","name":S,"role":S,"pid":N,"version":S,"started_ms":N,
  *    "head":N,"cursor":N,"streams":N,"counters":{..},"gauges":{..},
@@ -52,6 +54,12 @@ struct values;
  * itself, which says that it lives.
  */
 bool wire_role_ok(struct span role);
+
+/* ---- requests without anything else ---------------------------------------
+ */
+
+#define WIRE_PING  SPAN("{\"op\":\"ping\"}")
+#define WIRE_RESET SPAN("{\"op\":\"reset_counters\"}")
 
 /* ---- watch -------------------------------------------------------------- */
 
@@ -163,5 +171,8 @@ MUST_USE enum status wire_put_answer(struct buf *out,
  */
 MUST_USE enum status wire_get_answer(struct values *v, struct span line,
     struct wire_answer *out);
+
+/* The same for who wants no more than that: is it a WIRE_OK of pubd's? */
+bool wire_says_ok(struct span line);
 
 #endif

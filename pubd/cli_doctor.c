@@ -19,7 +19,6 @@
 #include "cli_link.h"
 #include "clock.h"
 #include "figures.h"
-#include "json.h"
 #include "sock.h"
 #include "statusdb.h"
 #include "trust.h"
@@ -173,38 +172,35 @@ check_socket(struct doctor *d)
 }
 
 static void
-judge_ping(struct doctor *d, const struct json *answer)
+judge_ping(struct doctor *d, const struct wire_answer *answer)
 {
-	struct span generation = json_text(json_get(answer, "generation"));
-	int64_t head = 0;
-
-	if (!json_true(json_get(answer, "ok")) ||
-	    !json_int(json_get(answer, "head"), &head))
+	if (answer->ok != WIRE_OK || answer->head < 0)
 		say(d, LEVEL_FAIL, "pubd",
 		    "it answers, but cannot use its log: look at its log "
 		    "messages");
 	else if (d->b.generation[0] != '\0' &&
-	    !span_eq(generation, span_str(d->b.generation)))
+	    !span_eq(answer->generation, span_str(d->b.generation)))
 		say(d, LEVEL_FAIL, "pubd",
 		    "it serves another log than %s: restart it, and look "
 		    "whether both have the same configuration",
 		    d->cli->conf.database);
 	else
-		say(d, LEVEL_OK, "pubd", "answers, head %" PRId64, head);
+		say(d, LEVEL_OK, "pubd", "answers, head %" PRId64,
+		    answer->head);
 }
 
 static void
 check_pubd(struct doctor *d)
 {
-	struct json *answer = NULL;
-	struct errmsg err;
+	struct cli_answer answer;
+	struct errmsg err = {""};
 
-	if (cli_link_ask(d->cli->conf.socket, SPAN("{\"op\":\"ping\"}"),
-		PING_US, &answer, &err) == ST_OK)
-		judge_ping(d, answer);
+	if (cli_link_ask(d->cli->conf.socket, WIRE_PING, PING_US, &answer,
+		&err) == ST_OK)
+		judge_ping(d, &answer.a);
 	else
 		say(d, LEVEL_FAIL, "pubd", "%s", err.text);
-	json_free(&answer);
+	cli_answer_fini(&answer);
 }
 
 static void

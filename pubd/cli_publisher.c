@@ -11,10 +11,12 @@
 
 #include "cli_common.h"
 #include "clock.h"
-#include "json.h"
 
 #define WINDOW_BYTES 1048576 /* on their way, unless one alone is larger */
 #define REOPEN_US    500000  /* not sooner than that after another */
+
+/* For printf's %.*s: what pubd says, cut. */
+#define SAID(s) (int)((s).len > 255 ? 255 : (s).len), (s).p == NULL ? "" : (s).p
 
 /* ---- requests ---- */
 
@@ -67,16 +69,6 @@ cli_publisher_submit(struct cli_publisher *p, uint64_t line, struct span data)
 
 /* ---- answers ---- */
 
-static const char *
-text_of(const struct json *answer, const char *name, char out[256])
-{
-	struct span s = json_text(json_get(answer, name));
-
-	(void)snprintf(out, 256, "%.*s", (int)(s.len > 255 ? 255 : s.len),
-	    s.p == NULL ? "" : s.p);
-	return out;
-}
-
 static size_t
 n_put_off(const struct cli_publisher *p)
 {
@@ -99,12 +91,11 @@ event_stored(struct cli_publisher *p, int64_t id)
  * when none was stored for the whole time-out.
  */
 static bool
-publish_later(struct cli_publisher *p, const struct json *answer)
+publish_later(struct cli_publisher *p, int64_t retry_ms)
 {
 	uint64_t now_us = clock_mono_us();
-	int64_t retry_ms = 0;
 
-	if (!json_int(json_get(answer, "retry_ms"), &retry_ms) || retry_ms < 1)
+	if (retry_ms < 1)
 		return false;
 	if (p->give_up_us == 0)
 		p->give_up_us = now_us + p->timeout_us;
@@ -125,28 +116,21 @@ publish_later(struct cli_publisher *p, const struct json *answer)
 static enum status
 publish_take_answer(struct cli_publisher *p, struct span line)
 {
-	struct json *answer = NULL;
-	char code[256], message[256];
-	struct errmsg err;
-	int64_t id = 0;
+	struct wire_answer a;
 	enum status st;
 
 	if (p->sent.n == 0)
 		return ST_INVALID;
-	st = json_parse(p->parser, line, &answer, &err);
+	st = wire_get_answer(&p->values, line, &a);
 	if (st != ST_OK)
 		return st;
-	if (json_true(json_get(answer, "ok"))) {
-		if (json_int(json_get(answer, "id"), &id))
-			event_stored(p, id);
-		else
-			st = ST_INVALID;
-	} else if (!publish_later(p, answer)) {
-		cli_publisher_fail(p, cli_queue_line(&p->sent), "%s: %s",
-		    text_of(answer, "error", code),
-		    text_of(answer, "message", message));
-	}
-	json_free(&answer);
+	if (a.ok == WIRE_OK && a.id >= 0)
+		event_stored(p, a.id);
+	else if (a.ok == WIRE_OK)
+		st = ST_INVALID;
+	else if (!publish_later(p, a.retry_ms))
+		cli_publisher_fail(p, cli_queue_line(&p->sent), "%.*s: %.*s",
+		    SAID(a.error), SAID(a.message));
 	cli_queue_drop(&p->sent);
 	p->deadline_us = clock_mono_us() + p->timeout_us;
 	return st;
@@ -156,11 +140,11 @@ static enum status
 publish_take_answers(struct cli_publisher *p)
 {
 	struct span line;
-	enum status st = cli_link_receive(&p->link);
+	enum status st = sock_client_receive(&p->link);
 
 	if (st != ST_OK)
 		return st == ST_AGAIN ? ST_OK : st;
-	while (st == ST_OK && cli_link_line(&p->link, &line) == ST_OK)
+	while (st == ST_OK && sock_client_line(&p->link, &line) == ST_OK)
 		st = publish_take_answer(p, line);
 	return st;
 }
@@ -233,7 +217,7 @@ publish_turn(struct cli_publisher *p, struct cli_lines *in)
 	    {.fd = in != NULL && window_has_room(p) ? in->fd : -1,
 		.events = POLLIN},
 	};
-	enum status st = cli_link_flush(&p->link);
+	enum status st = sock_client_flush(&p->link);
 	int wait_ms = -1;
 
 	if (st == ST_AGAIN)
@@ -241,7 +225,7 @@ publish_turn(struct cli_publisher *p, struct cli_lines *in)
 	else if (st != ST_OK)
 		return st;
 	if (p->sent.n > 0)
-		wait_ms = cli_link_poll_ms(p->deadline_us);
+		wait_ms = sock_client_poll_ms(p->deadline_us);
 	/* The ids may have no reader any more; the events go on. */
 	status_ignore(cli_write(SPAN_NONE));
 	if (poll(fds, 2, wait_ms) < 0)
@@ -271,7 +255,7 @@ publish_reopen(struct cli_publisher *p)
 	if (p->sent.n > 0 || n_put_off(p) > 0 || p->link.out.len > 0 ||
 	    now_us - p->opened_us < REOPEN_US)
 		return ST_END;
-	cli_link_close(&p->link);
+	sock_client_close(&p->link);
 	p->opened_us = now_us;
 	return cli_link_open(&p->link, p->socket, max_out,
 		   now_us + p->timeout_us, &err) == ST_OK
@@ -343,15 +327,15 @@ cli_publisher_open(struct cli_publisher *p, size_t max_data, struct errmsg *err)
 	p->opened_us = clock_mono_us();
 	st = cli_link_open(&p->link, p->socket, max_request,
 	    p->opened_us + p->timeout_us, err);
-	return st == ST_OK ? json_parser_new(&p->parser) : st;
+	return st == ST_OK ? values_init(&p->values) : st;
 }
 
 void
 cli_publisher_close(struct cli_publisher *p)
 {
-	json_parser_free(&p->parser);
+	values_fini(&p->values);
 	cli_queue_fini(&p->sent);
 	cli_queue_fini(&p->refused);
 	cli_queue_fini(&p->again);
-	cli_link_close(&p->link);
+	sock_client_close(&p->link);
 }

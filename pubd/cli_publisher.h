@@ -23,8 +23,6 @@
 #include "span.h"
 #include "status.h"
 
-struct json_parser;
-
 struct cli_publisher {
 	/* Of the caller; the rest begins as zeros. */
 	struct cli_request request; /* what all events have in common */
@@ -35,8 +33,8 @@ struct cli_publisher {
 	/* Its own. */
 	uint64_t deadline_us; /* the next answer is there by then */
 	uint64_t opened_us;   /* when the link was */
-	struct cli_link link;
-	struct json_parser *parser;
+	struct sock_client link;
+	struct values values;     /* of the answer at hand */
 	struct cli_queue sent;    /* not answered */
 	struct cli_queue refused; /* for now, since the last of `again` went */
 	struct cli_queue again;   /* refused for now, before that */

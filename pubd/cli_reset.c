@@ -11,7 +11,6 @@
 
 #include "cli_commands.h"
 #include "cli_link.h"
-#include "json.h"
 
 #define TIMEOUT_US UINT64_C(10000000)
 
@@ -44,11 +43,11 @@ reset_confirmed(bool yes)
 }
 
 static enum cli_exit
-reset_report(const struct json *answer)
+reset_report(const struct wire_answer *answer)
 {
-	struct span why = json_text(json_get(answer, "message"));
+	struct span why = answer->message;
 
-	if (json_true(json_get(answer, "ok"))) {
+	if (answer->ok == WIRE_OK) {
 		(void)printf("the totals are reset\n");
 		return cli_finish(CLI_OK);
 	}
@@ -60,16 +59,16 @@ reset_report(const struct json *answer)
 static enum cli_exit
 reset_ask(const struct cli *cli)
 {
-	struct json *answer = NULL;
 	enum cli_exit code = CLI_UNAVAILABLE;
-	struct errmsg err;
+	struct cli_answer answer;
+	struct errmsg err = {""};
 
-	if (cli_link_ask(cli->conf.socket, SPAN("{\"op\":\"reset_counters\"}"),
-		TIMEOUT_US, &answer, &err) == ST_OK)
-		code = reset_report(answer);
+	if (cli_link_ask(cli->conf.socket, WIRE_RESET, TIMEOUT_US, &answer,
+		&err) == ST_OK)
+		code = reset_report(&answer.a);
 	else
 		cli_say("%s", err.text);
-	json_free(&answer);
+	cli_answer_fini(&answer);
 	return code;
 }
 

@@ -48,7 +48,7 @@ struct tail {
 	struct buf out;
 	uint64_t n_shown;
 	bool behind; /* a change was seen and not yet read to its end */
-	struct cli_link link;
+	struct sock_client link;
 	uint64_t connect_us; /* when to try pubd next */
 };
 
@@ -258,6 +258,7 @@ resume(struct tail *t, const struct store_bounds *b)
 static void
 connect_pubd(struct tail *t)
 {
+	const struct wire_watch watch = {.role = SPAN("tail"), .wake = true};
 	uint64_t now = clock_mono_us();
 	struct errmsg err;
 
@@ -266,10 +267,10 @@ connect_pubd(struct tail *t)
 	t->connect_us = now + RECONNECT_US;
 	if (cli_link_open(&t->link, t->cli->conf.socket, 1024, now, &err) !=
 		ST_OK ||
-	    buf_append(&t->link.out,
-		SPAN("{\"op\":\"watch\",\"role\":\"tail\"}\n")) != ST_OK ||
-	    cli_link_flush(&t->link) != ST_OK)
-		cli_link_close(&t->link);
+	    wire_put_watch(&t->link.out, &watch) != ST_OK ||
+	    sock_client_put(&t->link, SPAN("")) != ST_OK ||
+	    sock_client_flush(&t->link) != ST_OK)
+		sock_client_close(&t->link);
 }
 
 /* A wake carries no truth: what it says is thrown away. */
@@ -277,12 +278,12 @@ static void
 hear_pubd(struct tail *t)
 {
 	struct span line;
-	enum status st = cli_link_receive(&t->link);
+	enum status st = sock_client_receive(&t->link);
 
-	while (st == ST_OK && cli_link_line(&t->link, &line) == ST_OK)
+	while (st == ST_OK && sock_client_line(&t->link, &line) == ST_OK)
 		continue;
 	if (st != ST_OK && st != ST_AGAIN)
-		cli_link_close(&t->link);
+		sock_client_close(&t->link);
 }
 
 /* Waits for a ring or a poll interval.  ST_END: nobody reads stdout. */
@@ -364,7 +365,7 @@ end(struct tail *t, enum status st)
 		code = CLI_NOTHING;
 	else if (st == ST_IO || st == ST_FULL || st == ST_NOMEM)
 		code = CLI_FAILED;
-	cli_link_close(&t->link);
+	sock_client_close(&t->link);
 	store_keep_fini(&t->log);
 	buf_fini(&t->out);
 	return code;

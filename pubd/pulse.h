@@ -13,6 +13,7 @@
 
 #include "log.h"
 #include "loop.h"
+#include "sock_client.h"
 #include "status.h"
 
 #define PULSE_GIVE_UP_US 5000000 /* then it is tried anew */
@@ -21,6 +22,7 @@
 struct pulse {
 	struct loop *loop;
 	const char *socket;
+	struct sock_client client;
 	struct watch watch;   /* fd is -1 while nothing is asked */
 	uint64_t asked_us;    /* when the one that is out was sent */
 	uint64_t answered_us; /* when an answer last came, whatever it said */

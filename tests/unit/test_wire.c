@@ -325,6 +325,7 @@ want_answer(struct fixture *f, const struct wire_answer *a, const char *text)
 	assert_int_equal(got.at_us, a->at_us);
 	assert_int_equal(got.trace, a->trace);
 	assert_span(got.ref, a->ref);
+	assert_int_equal(wire_says_ok(buf_span(&f->line)), a->ok == WIRE_OK);
 }
 
 static void
