@@ -418,3 +418,15 @@ requests_answer(struct requests *rq)
 	}
 	batch_clear(rq->batch);
 }
+
+void
+requests_gone(void *arg, struct conn *c)
+{
+	struct requests *rq = arg;
+	struct span name = watchers_last_name(rq->watchers, c);
+
+	/* When we end, the workers go on: their leases speak for them. */
+	if (name.len > 0 && !c->set->stopping)
+		beat_gone(rq->beat, name, rq->now_us, rq->now_ms);
+	watchers_drop(rq->watchers, c);
+}

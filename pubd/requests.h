@@ -55,6 +55,7 @@ struct requests {
 /* For conns: arg is a struct requests. */
 enum status requests_line(void *arg, struct conn *c, struct span line);
 enum status requests_refuse(void *arg, struct conn *c, enum status why);
+void requests_gone(void *arg, struct conn *c);
 
 /* The batch has its fate: answers all of it and empties it. */
 void requests_answer(struct requests *rq);
