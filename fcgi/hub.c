@@ -3,10 +3,12 @@
  * The fan-out: the log's side of the hub.  Owns the ring, the subscriptions
  * and the matches of the batch under way.
  *
- * One turn: events are taken (hub_take), which finds the subscriptions that
- * want them; hub_dispatch puts the text together once for each subscription
- * and writes it to its live streams; hub_serve (hubbehind.c) does the same
- * alone for each stream that is behind.  Nothing here blocks.
+ * To take an event walks no list of streams, and allocates nothing once the
+ * ring's scratch buffer has grown: a match is 16 bytes of an array that was
+ * made at the start, and only subscriptions with live streams get one.  A batch
+ * is bounded, and hub_take says when it is to be dispatched; for what exceeds
+ * the bounds nothing is kept, its streams fall behind and read the ring each by
+ * itself.  So a bound that is met costs time, and never an event.
  */
 #include "hubparts.h"
 
@@ -16,7 +18,7 @@
 #include "clock.h"
 #include "random.h"
 
-#define MATCHES_MAX   (1u << 18) /* of events with subscriptions, a batch */
+#define MATCHES_MAX   (1u << 18) /* pairs of event and subscription, a batch */
 #define NO_MATCH      UINT32_MAX
 #define TAKE_OVERHEAD 512 /* what an event needs beside its data */
 #define CLOCK_WRITES  8   /* a few us: the clock is read once in them */
@@ -111,7 +113,11 @@ hub_new_epoch(struct hub *h, const struct store_bounds *b,
 	h->epoch++;
 	h->epoch_code = code;
 	hub_reset(h, b, b->oldest - 1);
-	/* Those that wait for a page of the old log have to be told. */
+	/*
+	 * Those that wait for a page of the old log have to be told.  A blocked
+	 * one is told when it has room; replay.c relies on this loop for there
+	 * being nobody of an older epoch among those that wait.
+	 */
 	while (hub_first_paging(h) != NULL)
 		hub_move(h, hub_first_paging(h), STREAM_READY);
 }
@@ -133,7 +139,11 @@ hub_woken(struct hub *h, int64_t head, const int64_t *at_us)
 	commits_told(&h->commits, head, at_us);
 }
 
-/* Unix time less monotonic time; the clocks are compared once a turn. */
+/*
+ * Unix time less monotonic time.  Rows have Unix time, and pubd's wakes
+ * monotonic time; the clocks are compared once a turn, since one of them may
+ * be set.
+ */
 static int64_t
 wall_us(struct hub *h)
 {
@@ -160,7 +170,7 @@ hub_commit_us(struct hub *h, const struct store_event *e)
 
 /* ---- taking events ----------------------------------------------------- */
 
-/* Its live streams go on by themselves, each at its own pace. */
+/* Its live streams go on by themselves from `cursor`, each at its own pace. */
 static void
 sub_falls_behind(struct hub *h, struct sub *sub, int64_t cursor)
 {
@@ -170,6 +180,10 @@ sub_falls_behind(struct hub *h, struct sub *sub, int64_t cursor)
 		hub_fall_behind(h, s, cursor, STREAM_READY);
 }
 
+/*
+ * Called for each subscription that wants the event at hand.  Matches of one
+ * subscription are a list in the order of their events.
+ */
 static void
 note_match(void *arg, struct sub *sub)
 {
@@ -180,7 +194,8 @@ note_match(void *arg, struct sub *sub)
 		return;
 	h->n_wanting += sub->n_live;
 	if (at == MATCHES_MAX) {
-		/* UNTESTED: more wishes than a batch holds for one event */
+		/* UNTESTED: more subscriptions want one event than a batch
+		 * has matches for */
 		sub_falls_behind(h, sub, h->head);
 		return;
 	}
@@ -196,7 +211,10 @@ note_match(void *arg, struct sub *sub)
 	sub->last_match = at;
 }
 
-/* Everybody who wants an event that the ring cannot hold reads a page. */
+/*
+ * Everybody who wants an event that the ring cannot hold falls behind the
+ * ring, whose base that event is now, and reads it out of a page.
+ */
 static void
 send_by_page(void *arg, struct sub *sub)
 {
@@ -225,7 +243,11 @@ hub_take(struct hub *h, const struct store_event *e)
 
 /* ---- dispatch ---------------------------------------------------------- */
 
-/* Writes one run to all live streams of a subscription. */
+/*
+ * Writes one chunk to all live streams of a subscription.  They have no place
+ * of their own: each is given `from` for the write, and what it has become
+ * counts only where the write was cut.
+ */
 static void
 write_run(struct hub *h, struct sub *sub, int64_t from)
 {
@@ -250,6 +272,7 @@ write_run(struct hub *h, struct sub *sub, int64_t from)
 		if (st == ST_AGAIN) {
 			struct run_place place = s->place;
 
+			/* which hub_fall_behind would set to `from` */
 			hub_fall_behind(h, s, from, STREAM_BLOCKED);
 			s->place = place;
 			hub_ask_out(h, s, true);
@@ -261,7 +284,11 @@ write_run(struct hub *h, struct sub *sub, int64_t from)
 	out->now_us = 0;
 }
 
-/* Sends all matches of a subscription to its live streams. */
+/*
+ * Sends all matches of a subscription to its live streams, in chunks as large
+ * as they may be.  `from` is the place between two chunks: all streams that
+ * are still live stand there.
+ */
 static void
 dispatch_sub(struct hub *h, struct sub *sub)
 {

@@ -1,16 +1,37 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The fan-out: takes events in id order, keeps the newest in the ring, and
- * sends each stream what it wants.
+ * The fan-out: takes events in the order of their ids, keeps the newest in the
+ * ring, and sends each stream what it wants.  Nothing here blocks.
  *
  * Invariants: a live stream has been sent everything it wants up to the
  * hub's head; any other stream has its own place.  Being behind is nothing
  * special: such a stream reads from its place, out of the ring where the ring
  * reaches, out of pages of the store where it does not (replay.h).
  *
- * An epoch is one life of one log.  When another log takes its place, the
- * epoch grows and every stream of an older one is told by control.gap before
- * it goes on.
+ * An event on its way, with 10,000 streams of 3 subscriptions:
+ *
+ *	hub_take      it is encoded into the ring, once.  The index finds the 2
+ *	              subscriptions that want it, and notes a match for each.
+ *	              This is done for each row of the tail's page.
+ *	hub_dispatch  for each of the 2: the frames of all its matches are put
+ *	              together as one chunk, once, and this is written to each
+ *	              of its live streams, with one write() for a stream.
+ *	              Whose socket was full has a place of its own from now on.
+ *	hub_serve     later in the same turn: those that are not live.  Each
+ *	              gets chunks made for itself, from its place.
+ *
+ * So an event costs one encoding, one copy for each subscription that wants
+ * it, and at most one write for each of their streams; other streams cost
+ * nothing.
+ *
+ * What a stream is, its states, and why each event reaches it once: stream.h.
+ * How a write goes on that was cut: run.h.
+ *
+ * An epoch is one life of one log.  When another log takes its place, or the
+ * log goes back (a backup was restored), the epoch grows; every stream of an
+ * older one is told by control.gap before it goes on.  Ids of two epochs may
+ * be equal and mean different events, so a place is never compared with the
+ * head of another epoch.
  */
 #ifndef WALCAST_HUB_H
 #define WALCAST_HUB_H
@@ -104,13 +125,15 @@ void hub_new_epoch(struct hub *h, const struct store_bounds *b,
 
 /*
  * The log has lost events that live streams did not get: they fall behind at
- * the old head and will be told.  The next event has an id above `base`.
+ * the old head, and as the ring begins at `base` now, the replay finds the gap
+ * and tells them.  The next event has an id above `base`.
  */
 void hub_skip(struct hub *h, int64_t base);
 
 /*
- * pubd has rung: the log's head is `head`, and what was new was committed at
- * at_us (monotonic; NULL: nobody knows).
+ * pubd has said that the log's head is `head`, and that what was new in it was
+ * committed at at_us (monotonic; NULL: nobody knows).  For delivery times
+ * only: what the log has is read from the log.
  */
 void hub_woken(struct hub *h, int64_t head, const int64_t *at_us);
 
@@ -120,7 +143,11 @@ int64_t hub_commit_us(struct hub *h, const struct store_event *e);
 /* Tell of events with a trace?  Not from the start. */
 void hub_set_tracing(struct hub *h, bool on);
 
-/* Takes the next event.  False: dispatch before giving more. */
+/*
+ * Takes the next event, to be sent by the next hub_dispatch.  False: call it
+ * before giving more, or events may leave the ring before they were sent.
+ * (They are not lost then: their streams fall behind.)
+ */
 bool hub_take(struct hub *h, const struct store_event *e);
 
 /* What is known of the log's ends, for control frames. */
@@ -128,7 +155,11 @@ void hub_set_bounds(struct hub *h, const struct store_bounds *b);
 const struct store_bounds *hub_bounds(const struct hub *h);
 int64_t hub_head(const struct hub *h);
 
-/* Sends what was taken to all live streams that want it. */
+/*
+ * Sends what was taken to all live streams that want it.  Must have been
+ * called before hub_serve: a stream is made live at the hub's head, which is
+ * where the last dispatch ended.
+ */
 void hub_dispatch(struct hub *h);
 
 /* ---- the streams' side --------------------------------------------------- */
@@ -176,13 +207,16 @@ void hub_send_page(struct hub *h, struct stream *s,
     void (*fill)(const void *page, int64_t cursor, struct run *r),
     const void *page);
 
-/* Puts it last among those that wait for a page. */
+/* Puts it last in its queue, and the other queues before it. */
 void hub_later(struct hub *h, struct stream *s);
 
 /* Tells a stream of a gap and moves it to g->position. */
 void hub_give_gap(struct hub *h, struct stream *s, const struct frame_gap *g);
 
-/* It cannot be continued where it stands: cut it, it resumes by id. */
+/*
+ * It cannot be continued where it stands, half an event being out that is not
+ * there any more: cut it.  Its client comes back with the last whole one's id.
+ */
 void hub_break(struct hub *h, struct stream *s);
 
 /* Ends streams with control.close; at most max_streams of them. */

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Streams that are behind.  Each is served alone from its place: out of the
- * ring where the ring reaches, else out of a page that replay.c gives it, and
- * is live again when it has all up to the hub's head at the end of a record.
+ * Streams that are behind: just opened, or with a socket that was full.  Each
+ * is served alone from its place: out of the ring where the ring reaches, else
+ * out of a page that replay.c gives it, and is live again when it has all up to
+ * the hub's head at the end of a record.
  *
- * Work in one turn is bounded by streams, bytes written and entries looked
- * at; who has had its part goes to the end of the list.  Nothing here blocks.
+ * Work in one turn is bounded by streams, bytes written and entries looked at,
+ * since the live ones wait meanwhile; who has had its part goes to the end of
+ * the list.  Nothing here blocks.
  */
 #include "hubparts.h"
 
@@ -33,6 +35,11 @@ ring_reaches(const struct hub *h, const struct stream *s)
 	return s->place.cursor >= base;
 }
 
+/*
+ * Puts together what follows the stream's place.  A subscription that wants
+ * one event in a million makes this look at many entries: it stops after
+ * RING_SCAN, and the chunk, though empty, has brought the stream further.
+ */
 static void
 fill_from_ring(struct hub *h, struct stream *s)
 {
@@ -55,6 +62,7 @@ fill_from_ring(struct hub *h, struct stream *s)
 		run_scanned(&h->run, ring_head(h->ring));
 }
 
+/* A record that was promised is filled exactly; see run.h. */
 static size_t
 run_limit(const struct stream *s, bool *exact)
 {
@@ -64,7 +72,10 @@ run_limit(const struct stream *s, bool *exact)
 
 /* ---- what is not there any more ---------------------------------------- */
 
-/* Its place is in a log that is no more. */
+/*
+ * Its place is in a log that is no more.  Half an event of that log cannot be
+ * completed: then the stream is cut, and its client told when it comes back.
+ */
 static void
 tell_epoch(struct hub *h, struct stream *s)
 {
@@ -107,7 +118,10 @@ hub_give_gap(struct hub *h, struct stream *s, const struct frame_gap *g)
 		hub_move(h, s, STREAM_READY);
 }
 
-/* Nothing is there to fill the record or the frame under way. */
+/*
+ * Nothing is there to fill the record or the frame under way: its event was
+ * deleted, or all has been looked at and the promised bytes are not there.
+ */
 static bool
 cannot_go_on(const struct hub *h, const struct run *r)
 {
@@ -117,7 +131,11 @@ cannot_go_on(const struct hub *h, const struct run *r)
 
 /* ---- serving ----------------------------------------------------------- */
 
-/* Has it got everything?  Then it is live. */
+/*
+ * Has it got everything?  Then it is live.  This is the only way into that
+ * state, and the seam between what it read by itself and what it shares: no
+ * event may be taken and not dispatched now, or it would never get that one.
+ */
 static bool
 caught_up(struct hub *h, struct stream *s)
 {
@@ -129,7 +147,11 @@ caught_up(struct hub *h, struct stream *s)
 	return true;
 }
 
-/* One run; false when it can take no more in this turn. */
+/*
+ * One step of a stream that has room: control text that waits first, then the
+ * word that the log is another one, then events.  False when it can take no
+ * more in this turn.
+ */
 static bool
 serve_run(struct hub *h, struct stream *s)
 {
@@ -160,6 +182,7 @@ serve_run(struct hub *h, struct stream *s)
 	return hub_wrote(h, s, stream_send_run(s, &h->run, &h->counters.out));
 }
 
+/* A stream's part of a turn. */
 static void
 serve(struct hub *h, struct stream *s)
 {
@@ -195,6 +218,7 @@ hub_busy(const struct hub *h)
 
 /* ---- pages of the store ------------------------------------------------ */
 
+/* Of the queue whose turn it is; `leave` (hublife.c) passes the turn on. */
 struct stream *
 hub_first_paging(const struct hub *h)
 {
@@ -267,6 +291,7 @@ hub_find_newest(const struct hub *h, const struct sub *sub, int n,
 
 /* ---- how far they are behind ------------------------------------------- */
 
+/* In ids.  A place in an older log lacks all that this one has. */
 static int64_t
 lag_of(const struct hub *h, const struct stream *s)
 {

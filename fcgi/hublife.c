@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A stream's life in the hub: which list it is in, when it is looked at, how
- * it ends.  Owns the lists, the wheel and the streams' descriptors.
+ * A stream's life in the hub: which list it is in, when it is checked, how it
+ * ends.  Owns the lists, the wheel and the streams' descriptors.  All changes
+ * of state go through `enter` and `leave`, which keep list and count in step.
  *
  * A stream stands in the wheel's slot of its next check, or in the farthest
  * one when that is too far: what is not due when its slot comes is put in
@@ -23,8 +24,9 @@
 #define INPUT_SCRATCH 512
 #define TICK_US_MIN   5000
 #define TICK_US_MAX   200000
-#define YOUNG_US      3000000 /* for so long a stream is looked after, */
-#define PROBE_US      450000  /* so often: most that leave leave early */
+/* Most clients that leave do so early: a young stream is probed more often. */
+#define YOUNG_US 3000000
+#define PROBE_US 450000
 
 /* ---- lists ------------------------------------------------------------- */
 
@@ -75,7 +77,10 @@ hub_move(struct hub *h, struct stream *s, enum stream_state state)
 	enter(h, s, state);
 }
 
-/* A live stream gets a place of its own. */
+/*
+ * A live stream gets a place of its own, right behind `cursor`: the hub's
+ * head, or where the batch that it did not get began.
+ */
 void
 hub_fall_behind(struct hub *h, struct stream *s, int64_t cursor,
     enum stream_state state)
@@ -164,6 +169,7 @@ hub_ask_out(struct hub *h, struct stream *s, bool want)
 		log_warn("epoll_ctl on a stream");
 }
 
+/* Until the socket has room, there is nothing to be done for it. */
 static void
 block(struct hub *h, struct stream *s)
 {
@@ -209,7 +215,11 @@ send_end(struct hub *h, struct stream *s)
 	    &h->counters.out);
 }
 
-/* control.close, the empty STDOUT, END_REQUEST, close. */
+/*
+ * Ends a stream in order: control.close with the reason and when to come back,
+ * the empty STDOUT record, END_REQUEST.  The descriptor is closed when all of
+ * it is out, which hub_wrote sees by `ending`.
+ */
 static void
 close_stream(struct hub *h, struct stream *s, enum frame_reason reason)
 {
@@ -373,7 +383,7 @@ check_stream(struct hub *h, struct stream *s, uint64_t now_us)
 	else if (s->state == STREAM_PAGING && stream_at_border(s))
 		send_heartbeat(h, s, s->place.cursor);
 	else if (s->state == STREAM_BLOCKED)
-		/* It failed when it was asked first, or this does nothing. */
+		/* Does nothing, unless epoll_ctl failed when it blocked. */
 		hub_ask_out(h, s, true);
 }
 

@@ -41,14 +41,16 @@ struct hub {
 	struct ring *ring;
 	struct subs *subs;
 	struct store_bounds bounds;
-	int64_t head; /* live streams have everything up to here */
+	int64_t head; /* live streams have everything up to here; behind
+			 the ring's head only between take and dispatch */
 	uint32_t epoch;
 	enum frame_gap_code epoch_code; /* how this epoch began */
 	struct commits commits;
 	int64_t wall_us;     /* Unix time less monotonic time, */
 	uint64_t wall_at_us; /* as it was in this turn */
 
-	/* what was taken since the last dispatch */
+	/* what was taken since the last dispatch: each dirty subscription
+	 * has a list of its matches, chained through `match` */
 	struct sub_list dirty;
 	struct match *match;
 	uint32_t n_matches;
@@ -57,7 +59,7 @@ struct hub {
 	size_t n_wanting; /* live streams that want the event at hand */
 	struct traced_set *traced; /* NULL: nobody asks */
 
-	/* the streams */
+	/* the streams: those that are live stand in their subscriptions */
 	struct stream_list ready, blocked, dead;
 	struct stream_list paging[HUB_QUEUES];
 	unsigned paging_at; /* the queue whose turn it is */

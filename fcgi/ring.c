@@ -1,8 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The newest frames.  Texts stand one behind the other in a circular byte
- * area (a text is never split: one that does not fit before the end of the
- * area begins at its start); slots describe them in a circular array.  Pure.
+ * The newest frames.  Two circles: an area of bytes with the texts, one behind
+ * the other, and an array of slots that say where each text is.  A text is
+ * never split, so that it can be handed out as a span: one that does not fit
+ * before the end of the area begins at its start, and the rest stays unused.
+ *
+ *	area   |dddd|eeeeee|ff|......|aaaaa|bbbbbbb|cc|-----|
+ *	                       ^tail  ^oldest         unused
+ *
+ * The text of an event is its frame, its envelope (or nothing), its channel
+ * and its type, in this order; a slot has their lengths.  Entries are numbered
+ * without end, and number % n_slots is where the slot of one stands; so a
+ * number that somebody kept tells by itself whether its entry has left.
+ *
+ * Invariant: tail is where the newest text ends, or 0 with no entries.  Pure.
  */
 #include "ring.h"
 
@@ -80,6 +91,7 @@ slot_of(const struct ring *r, uint64_t number)
 	return &r->slots[number % r->n_slots];
 }
 
+/* All entries leave; their numbers are not given out again. */
 static void
 empty(struct ring *r, int64_t base)
 {
@@ -99,6 +111,7 @@ ring_reset(struct ring *r, int64_t base)
 	r->envelope_base = base;
 }
 
+/* The oldest entry leaves, and its id becomes the base. */
 static void
 evict(struct ring *r)
 {
@@ -113,7 +126,15 @@ evict(struct ring *r)
 		r->tail = 0;
 }
 
-/* Would `len` bytes at the tail overwrite a text that is still there? */
+/*
+ * Is there room for a text of `len` bytes without touching one that is still
+ * there?  *at is where.  Two cases:
+ *
+ *	oldest < tail   free are the end of the area, and the start of it up to
+ *	                the oldest: the text goes into one of them as a whole
+ *	tail <= oldest  the texts go round the end: free is what is between;
+ *	                nothing at all when they are equal
+ */
 static bool
 has_room(const struct ring *r, size_t len, size_t *at)
 {
@@ -176,6 +197,7 @@ ring_push(struct ring *r, const struct store_event *e, bool with_envelope,
 	assert(e->id > r->head);
 	r->head = e->id;
 	if (st != ST_OK) {
+		/* The ring must hold every event above its base. */
 		empty(r, e->id);
 		buf_shrink(&r->scratch, 64 * 1024);
 		return st;
@@ -187,6 +209,7 @@ ring_push(struct ring *r, const struct store_event *e, bool with_envelope,
 	r->used += s.len;
 	*slot_of(r, r->end) = s;
 	r->end++;
+	/* From here back, what wants envelopes has to read the store. */
 	if (!with_envelope)
 		r->envelope_base = e->id;
 	return ST_OK;

@@ -1,10 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The newest frames of the log, encoded once, shared by all streams, bounded
- * in bytes.
+ * The newest events of the log as frames: encoded once, shared by all streams,
+ * bounded in bytes.  The oldest leave as new ones come.
  *
  * Invariant: every event with an id in (ring_base, ring_head] is in the ring,
- * whatever its channel.  The oldest leave as new ones come.  Pure.
+ * whatever its channel.  Ids need not be without holes; what is missing in
+ * between was never an event of this log, or retention has taken it.
+ *
+ * So one comparison decides where a stream reads: with its cursor at ring_base
+ * or above the ring has all that comes next; below, even by one, it has not,
+ * and the stream needs a page of the store.  With a ring of base 40 and head
+ * 100, a stream at 40 gets 41 from here; one at 39 lacks 40, which has left.
+ *
+ * Envelopes are kept only while somebody wants them, so the ring reaches less
+ * far back for a stream with envelopes: to ring_envelope_base.  Pure.
  */
 #ifndef WALCAST_RING_H
 #define WALCAST_RING_H
@@ -26,20 +35,20 @@ struct ring_entry {
 	struct span event;
 	struct span frame;    /* frame_event */
 	struct span envelope; /* frame_envelope; SPAN_NONE when not kept */
-	int64_t commit_us;    /* as it was given */
+	int64_t commit_us;    /* as ring_push was given it */
 };
 
 /* max_bytes   all memory that the ring will use */
 MUST_USE enum status ring_new(struct ring **out, size_t max_bytes);
 void ring_free(struct ring **r);
 
-/* Empties it; the next push has an id greater than base. */
+/* Empties it, head and base are `base`; the next push has a greater id. */
 void ring_reset(struct ring *r, int64_t base);
 
 /*
- * Adds an event with an id greater than ring_head.  One that is too large
- * for the ring empties it and becomes its base: streams read it from the
- * store.
+ * Adds an event with an id greater than ring_head.  One that is too large for
+ * the ring empties it and becomes its base, since the events before it could
+ * not stay without it: every stream that is behind reads it from the store.
  *
  * commit_us  kept with it
  * Returns  ST_OK      it is in
@@ -49,7 +58,7 @@ void ring_reset(struct ring *r, int64_t base);
 MUST_USE enum status ring_push(struct ring *r, const struct store_event *e,
     bool with_envelope, int64_t commit_us);
 
-/* Nothing is at or below upto that is not here: the head moves on. */
+/* There are no events between the head and upto: the head moves on. */
 void ring_advance(struct ring *r, int64_t upto);
 
 int64_t ring_base(const struct ring *r);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Frames that go out together.  Pure. */
+/*
+ * A chunk of frames.  Invariants: the ends of the marks rise, none is beyond
+ * len; len is never beyond limit; and with part_id set, len == limit.  Pure.
+ */
 #include "run.h"
 
 #include <assert.h>
@@ -27,6 +30,7 @@ copy(struct run *r, const char *p, size_t n)
 	r->len += n;
 }
 
+/* The frame that was just copied is in the chunk up to its end. */
 static void
 add_mark(struct run *r, int64_t id, int64_t commit_us)
 {
@@ -46,6 +50,8 @@ run_add(struct run *r, int64_t id, struct span frame, int64_t commit_us)
 	if (r->n_marks == RUN_MARKS || room == 0)
 		return false;
 	if (r->skip > 0) {
+		/* A client that has half of one event cannot be sent another
+		 * one's second half. */
 		if (id != r->skip_id || r->skip >= frame.len) {
 			r->broken = true;
 			return false;
@@ -57,7 +63,7 @@ run_add(struct run *r, int64_t id, struct span frame, int64_t commit_us)
 		if (!r->exact && r->len > 0)
 			return false;
 		copy(r, frame.p, room);
-		r->part_id = id;
+		r->part_id = id; /* has no mark: it does not end here */
 		return false;
 	}
 	copy(r, frame.p, frame.len);
@@ -98,6 +104,10 @@ run_advance(const struct run *r, size_t sent, struct run_place *p)
 	size_t whole = 0, next = 0;
 
 	assert(sent <= r->len);
+	/*
+	 * A frame has ended: from here `off` counts bytes of the next one.  If
+	 * none has, the same event is still under way, and the bytes add up.
+	 */
 	if (m != NULL) {
 		p->cursor = m->id;
 		p->off = 0;
@@ -109,7 +119,11 @@ run_advance(const struct run *r, size_t sent, struct run_place *p)
 		p->part_id = 0;
 	else if (sent > whole)
 		p->part_id = next < r->n_marks ? r->mark[next].id : r->part_id;
-	/* Also an empty run has looked further for the event under way. */
+	/*
+	 * All of it is out, so the place may pass the events behind the last
+	 * frame that were not for this stream.  An empty chunk does so, too,
+	 * even while an event is half out: then only the search for it goes on.
+	 */
 	if (sent == r->len && r->part_id == 0)
 		p->cursor = r->scanned_id;
 	return next;

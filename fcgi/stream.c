@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Writing to one stream.  Owns the bytes of a record that are under way.
+ * Writing to one stream.  Owns what is half out: head_left, rec_left and pend.
  * Never blocks: the descriptor is non-blocking.
+ *
+ * Invariant: rec_left and head_left say what the peer has been promised, to
+ * the byte; with pend, nothing else is half out.
  */
 #include "stream.h"
 
@@ -16,7 +19,10 @@
 
 #define PEND_BYTES_MAX 65536 /* control text that waits; a few KiB in fact */
 
-/* One write; SIGPIPE is ignored by the process. */
+/*
+ * One write; SIGPIPE is ignored by the process.  A write that was cut short
+ * counts as ST_AGAIN at once: to try again would only be told EAGAIN.
+ */
 static enum status
 put(struct stream *s, const char *p, size_t len, size_t *n,
     struct stream_counters *c)
@@ -39,8 +45,9 @@ put(struct stream *s, const char *p, size_t len, size_t *n,
 }
 
 /*
- * The header of the record under way, or of a new one, stands right before
- * the content.  Returns how many of its bytes have to go out.
+ * Puts the header of the record under way, or of a new one, right before the
+ * content.  Returns how many of its bytes have to go out: all, none, or, when
+ * the last write ended inside it, the last few.
  */
 static size_t
 lay_header(struct stream *s, struct run *r)
@@ -69,7 +76,10 @@ now_of(struct stream_counters *c)
 	return now_us;
 }
 
-/* Counts the first n marks of a run, which are out now. */
+/*
+ * Counts how long the first n marks of a chunk took, which are out now.  What
+ * is older than the stream was asked for late and says nothing of delivery.
+ */
 static void
 count_times(const struct stream *s, const struct run *r, size_t n,
     struct stream_counters *c)
@@ -92,7 +102,10 @@ count_times(const struct stream *s, const struct run *r, size_t n,
 	}
 }
 
-/* `sent` bytes of the run's content are out. */
+/*
+ * `sent` bytes of the chunk's content are out.  This is where a stream's place
+ * moves; all the rest here counts.
+ */
 static void
 advance(struct stream *s, const struct run *r, size_t sent,
     struct stream_counters *c)
@@ -134,7 +147,8 @@ stream_send_run(struct stream *s, struct run *r, struct stream_counters *c)
 	if (sent < head) {
 		s->head_left = (uint8_t)(head - sent);
 		if (s->head_left == RECORD_HEADER_BYTES) {
-			/* Nothing is out: the next record may be another. */
+			/* Not a byte is out, so nothing was promised: the next
+			 * record may be of another length. */
 			s->head_left = 0;
 			s->rec_left = 0;
 		}
@@ -148,7 +162,10 @@ stream_send_run(struct stream *s, struct run *r, struct stream_counters *c)
 	return st;
 }
 
-/* Keeps bytes for later. */
+/*
+ * Keeps control text for later, behind what waits already.  A new block each
+ * time: this is rare, and most streams have none.
+ */
 static enum status
 keep(struct stream *s, struct span bytes)
 {

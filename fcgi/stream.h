@@ -1,12 +1,63 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A stream: one client's connection and its cursor on the log.  There is no
- * queue: what a stream still has to get follows from its place, and a write
- * that was cut short is continued by putting the same text together again.
+ * A stream: one client's connection, what it wants, and its place in the log.
+ * There is no queue of messages.  What a client still has to get follows from
+ * its place, and a client that is a million events behind costs as much
+ * memory as one that is up to date.
+ *
+ * The life of a stream
+ * --------------------
+ * It is that of a PostgreSQL walsender, which is in catchup or streaming.
+ * Catchup is three states here, by what a stream waits for:
+ *
+ *   +------------ falls behind ------------+
+ *   |                                      v
+ * LIVE --EAGAIN--> BLOCKED --EPOLLOUT--> READY --older than the ring--> PAGING
+ *   ^                                    |   ^                            |
+ *   +--- has all, and nothing half out --+   +--- a page, or a gap told --+
+ *
+ * A stream begins in READY.  A write that is cut short makes it BLOCKED in any
+ * state, and each may end in DEAD.
+ *
+ *	READY    behind, and there may be room: gets a part each turn, out of
+ *	         the ring (hub_serve).  Every stream begins here, wherever its
+ *	         client wants to begin; most leave for LIVE in the first turn.
+ *	PAGING   behind what the ring has: waits in the queue of its address
+ *	         for a page of the store (replay_turn).
+ *	BLOCKED  its last write was cut short: waits until epoll says that there
+ *	         is room.  A stream that stays here for long is closed,
+ *	         if max_lag_s or max_lag_events says so; it holds up nobody.
+ *	LIVE     has been sent all that it wants up to the hub's head.  It has
+ *	         no place of its own, shares the head with all others, and gets
+ *	         new events in the chunk that is made for its subscription.
+ *	DEAD     its descriptor is closed.  It is freed at the end of the turn
+ *	         and not before, so that nobody holds a pointer to nothing.
+ *
+ * A live stream falls behind without a write when the hub cannot give it the
+ * next event in one chunk: the event is too large for that, it has left the
+ * ring already, retention has passed it, or the log is another one.  It then
+ * gets a place where it stood, and goes the way of all that are behind.
+ *
+ * Why each event comes once
+ * -------------------------
+ * 1. An event never changes, and its frame follows from its row alone.  So
+ *    the text from a place on is the same whenever it is put together, and
+ *    whether out of the ring or out of the store.
+ * 2. A place moves by what write() has returned and by nothing else (advance
+ *    in stream.c); stream_move is the exception, and its client is told by
+ *    control.gap what it did not get.
+ * 3. Each write begins at the place.  So all that was ever written is one
+ *    text without a seam, wherever the kernel cut it.
+ * 4. A stream becomes live only with nothing half out and its place at the
+ *    hub's head, between two batches: the next batch begins right behind it.
+ *    A live one that is cut gets the place of the cut.  Nothing is between.
+ * 5. A connection that breaks ends with an event that its client has as a
+ *    whole or not at all; the browser knows the last whole one's id and comes
+ *    back with it, which is a place again.
  *
  * What was sent is known twice: the place says what comes next, and sent_id,
  * which takes no part in that, what went out.  So a place that stood wrong
- * shows as a frame that is sent again.
+ * shows as a frame that is sent again, and is counted.
  */
 #ifndef WALCAST_STREAM_H
 #define WALCAST_STREAM_H
@@ -24,11 +75,11 @@
 #include "subs.h"
 
 enum stream_state {
-	STREAM_LIVE,    /* has everything up to the hub's head; in sub->live */
-	STREAM_READY,   /* behind; has room; waits for its turn */
-	STREAM_BLOCKED, /* its socket is full: EPOLLOUT will tell */
-	STREAM_PAGING,  /* behind the ring: waits for a page of the store */
-	STREAM_DEAD     /* closed; freed at the end of the turn */
+	STREAM_LIVE,    /* in sub->live */
+	STREAM_READY,   /* in hub->ready */
+	STREAM_BLOCKED, /* in hub->blocked; EPOLLOUT is asked for */
+	STREAM_PAGING,  /* in hub->paging[queue] */
+	STREAM_DEAD     /* in hub->dead */
 };
 
 /* Why a stream ended: an enum frame_reason, or without a word. */
@@ -38,7 +89,10 @@ enum stream_end {
 	STREAM_ENDS
 };
 
-/* Control text that the socket has not taken yet. */
+/*
+ * Control text that the socket has not taken yet.  Unlike events it cannot be
+ * made again: it tells of the moment.
+ */
 struct stream_pend {
 	uint32_t len, at; /* bytes, and how many of them are out */
 	char bytes[];
@@ -90,7 +144,10 @@ struct stream_counters {
 				  microseconds from the commit to now */
 };
 
-/* Nothing of a record is under way and no control text waits. */
+/*
+ * No record and no event is half out, and no control text waits.  Only here
+ * may something else than the rest of it be sent.
+ */
 static inline bool
 stream_at_border(const struct stream *s)
 {
@@ -99,17 +156,22 @@ stream_at_border(const struct stream *s)
 }
 
 /*
- * Moves a stream to where no event of this log that was sent matters: another
- * log, or back in it, and it was told.
+ * Puts a stream elsewhere: behind a gap, or into another log.  Its client is
+ * told.  Events of the old place do not count as duplicates of the new ones.
  */
 void stream_move(struct stream *s, int64_t cursor);
 
 /*
- * Sends a run, or what remains of the record under way, and moves the
- * stream's place on by what the kernel took.
+ * Sends a chunk in one write and moves the stream's place on by what the
+ * kernel took.  The chunk was begun at the stream's place; if the record under
+ * way lacks something (rec_left > 0), with exactly this as its limit.
  *
- * Returns  ST_OK     all of it is out
- *          ST_AGAIN  the socket is full
+ * The chunk has room for a header before its content, so a new record goes out
+ * with it in the same write.  run.h has an example of one that was cut.
+ *
+ * Returns  ST_OK     all of it is out; the record may still lack something,
+ *                    when the chunk had less than was promised
+ *          ST_AGAIN  the socket is full; the place is that of the cut
  *          ST_END    the peer is gone
  */
 MUST_USE enum status stream_send_run(struct stream *s, struct run *r,

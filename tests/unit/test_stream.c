@@ -207,6 +207,94 @@ a_run_is_continued_inside_the_record_that_was_promised(void **state)
 	}
 }
 
+/* The events of the example in the chunk's header file, up to `head`. */
+static void
+fill_colours(struct stream *s, int64_t head)
+{
+	static const struct span frames[] = {SPAN("id: 7\ndata: red\n\n"),
+	    SPAN("id: 8\ndata: yellow\n\n"), SPAN("id: 9\ndata: green\n\n"),
+	    SPAN("id: 10\ndata: blue\n\n")};
+	bool exact = s->rec_left > 0;
+	int64_t id;
+
+	run_begin(&run, &s->place, exact ? s->rec_left : RUN_CONTENT_BYTES,
+	    exact);
+	for (id = s->place.cursor + 1; id <= head; id++)
+		if (!run_add(&run, id, frames[id - 7], 0))
+			return;
+}
+
+#define ASSERT_PLACE(s, at, part, bytes, left)                                 \
+	do {                                                                   \
+		assert_int_equal((s)->place.cursor, at);                       \
+		assert_int_equal((s)->place.part_id, part);                    \
+		assert_int_equal((s)->place.off, bytes);                       \
+		assert_int_equal((s)->rec_left, left);                         \
+	} while (0)
+
+/* Puts together what is next, and has the kernel take so much of it. */
+static void
+write_colours(struct fixture *f, int64_t head, int64_t takes, enum status want)
+{
+	fill_colours(&f->s, head);
+	budget = takes;
+	assert_status(stream_send_run(&f->s, &run, &f->n), want);
+	budget = -1;
+}
+
+static void
+the_example_of_a_write_that_was_cut_is_true(void **state)
+{
+	struct fixture *f = *state;
+
+	f->s.place = (struct run_place){.cursor = 6};
+	write_colours(f, 9, 40, ST_AGAIN);
+	assert_int_equal(run.len, 56);
+	ASSERT_PLACE(&f->s, 7, 8, 15, 24);
+	write_colours(f, 10, 2, ST_AGAIN);
+	assert_int_equal(run.len, 24);
+	ASSERT_PLACE(&f->s, 7, 8, 17, 22);
+	write_colours(f, 10, 22, ST_OK);
+	assert_int_equal(run.len, 22);
+	ASSERT_PLACE(&f->s, 9, 0, 0, 0);
+	assert_true(stream_at_border(&f->s));
+	assert_span(received(f),
+	    SPAN("\1\6\1\2\0\70\0\0id: 7\ndata: red\n\n"
+		 "id: 8\ndata: yellow\n\nid: 9\ndata: green\n\n"));
+}
+
+static void
+a_header_that_was_cut_has_promised_its_record(void **state)
+{
+	struct fixture *f = *state;
+
+	f->s.place = (struct run_place){.cursor = 6};
+	write_colours(f, 9, 0, ST_AGAIN); /* nothing was promised */
+	ASSERT_PLACE(&f->s, 6, 0, 0, 0);
+	assert_true(stream_at_border(&f->s));
+	write_colours(f, 9, 5, ST_AGAIN);
+	ASSERT_PLACE(&f->s, 6, 0, 0, 56);
+	assert_int_equal(f->s.head_left, 3);
+	assert_false(stream_at_border(&f->s));
+	write_colours(f, 10, -1, ST_OK);
+	ASSERT_PLACE(&f->s, 9, 0, 0, 0);
+	assert_int_equal(received(f).len, 64);
+}
+
+static void
+an_event_larger_than_a_chunk_is_half_out_between_two_records(void **state)
+{
+	static char text[RUN_CONTENT_BYTES + 10];
+	struct fixture *f = *state;
+
+	f->s.place = (struct run_place){.cursor = 6};
+	run_begin(&run, &f->s.place, RUN_CONTENT_BYTES, false);
+	assert_false(run_add(&run, 7, span_of(text, sizeof(text)), 0));
+	assert_status(stream_send_run(&f->s, &run, &f->n), ST_OK);
+	ASSERT_PLACE(&f->s, 6, 7, 32768, 0);
+	assert_false(stream_at_border(&f->s));
+}
+
 static void
 an_empty_run_moves_the_place_and_sends_nothing(void **state)
 {
@@ -333,6 +421,9 @@ main(void)
 	    TEST(what_cannot_wait_is_an_error),
 	    TEST(a_peer_that_is_gone_is_told_apart),
 	    TEST(a_run_is_continued_inside_the_record_that_was_promised),
+	    TEST(the_example_of_a_write_that_was_cut_is_true),
+	    TEST(a_header_that_was_cut_has_promised_its_record),
+	    TEST(an_event_larger_than_a_chunk_is_half_out_between_two_records),
 	    TEST(an_empty_run_moves_the_place_and_sends_nothing),
 	    TEST(each_event_newer_than_the_stream_is_timed_once),
 	    TEST(nothing_is_timed_unless_asked_for),
