@@ -133,6 +133,7 @@ check:
 	@echo "== the load tools catch what they should"
 	@$(PYTHON) tests/load/selftest.py
 	@tests/check-conf-docs.sh
+	@tests/lint/check-lists.py $(B)
 	@tests/check-metrics-docs.sh
 	@tests/check-units.py
 	@tests/check-missing.sh

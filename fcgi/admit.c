@@ -14,7 +14,8 @@
 #include "address.h"
 #include "clock.h"
 #include "hashtable.h"
-#include "journal.h"
+#include "request_log.h"
+#include "stream_log.h"
 #include "log.h"
 #include "random.h"
 #include "record.h"
@@ -75,7 +76,11 @@ send_error(struct entry *e, const struct http_error *error)
 static enum admit_refuse
 refuse_of(int status)
 {
-	static const int statuses[ADMIT_OTHER] = {400, 403, 405, 406};
+	static const int statuses[ADMIT_REFUSES] = {
+#define X(member, status) [ADMIT_##member] = (status),
+	    ADMIT_REFUSE_LIST(X)
+#undef X
+	};
 	int i = 0;
 
 	while (i < ADMIT_OTHER && statuses[i] != status)
@@ -89,7 +94,7 @@ refuse(struct entry *e)
 	struct admit *a = e->a;
 
 	a->counters.n_refused[refuse_of(e->req.error.status)]++;
-	journal_refuse(&e->req, e->front, loop_now_us(a->loop));
+	request_log_refuse(&e->req, e->front, loop_now_us(a->loop));
 	send_error(e, &e->req.error);
 }
 
@@ -134,16 +139,26 @@ overload(struct entry *e, enum admit_reject why)
 		close_softly(e, CLOSE_OVERLOAD, retry_ms);
 }
 
+const char *
+admit_reject_name(enum admit_reject why)
+{
+	static const char *const names[ADMIT_REJECTS] = {
+#define X(member, word) [ADMIT_##member] = (word),
+	    ADMIT_REJECT_LIST(X)
+#undef X
+	};
+
+	return names[why];
+}
+
 static void
 reject(struct entry *e, enum admit_reject why)
 {
-	static const char *const names[ADMIT_REJECTS] = {"max_streams", "slots",
-	    "ramp", "address", "drain", "unavailable"};
 	struct admit *a = e->a;
 
 	a->counters.n_rejected[why]++;
 	a->counters.n_front_rejected[e->front]++;
-	journal_reject(e->s->id, &e->req, e->front, names[why],
+	request_log_reject(e->s->id, &e->req, e->front, admit_reject_name(why),
 	    loop_now_us(a->loop));
 	if (why == ADMIT_DRAIN)
 		close_softly(e, CLOSE_DRAIN,
@@ -470,7 +485,7 @@ note_opening(const struct entry *e, uint64_t stream)
 {
 	struct admit *a = e->a;
 	uint64_t now_us = loop_now_us(a->loop);
-	struct journal_opening o = {
+	struct request_log_opening o = {
 	    .stream = stream,
 	    .req = &e->req,
 	    .front = e->front,
@@ -479,10 +494,10 @@ note_opening(const struct entry *e, uint64_t stream)
 	    .with_gap = e->has_gap,
 	};
 
-	journal_open(&o, now_us);
+	request_log_open(&o, now_us);
 	if (e->has_gap) {
 		hub_count_gap(a->hub, e->gap.code);
-		journal_gap(stream, &e->gap, now_us);
+		stream_log_gap(stream, &e->gap, now_us);
 	}
 	if (!e->req.resumes)
 		return;

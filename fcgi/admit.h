@@ -17,25 +17,38 @@
 #include "slots.h"
 #include "tail.h"
 
-/* Why a stream is turned away.  The catalogue of figures has this order. */
+/*
+ * Why a stream is turned away: X(MEMBER, word in logs and metrics); see
+ * frontend.h.
+ */
+#define ADMIT_REJECT_LIST(X)                                                   \
+	X(MAX_STREAMS, "max_streams") /* of this process */                    \
+	X(SLOTS, "slots")             /* of the web server */                  \
+	X(RAMP, "ramp")               /* too many at once for it */            \
+	X(ADDRESS, "address")                                                  \
+	X(DRAIN, "drain")                                                      \
+	X(UNAVAILABLE, "unavailable") /* the log cannot be read so far */
+
 enum admit_reject {
-	ADMIT_MAX_STREAMS, /* of this process */
-	ADMIT_SLOTS,       /* of the web server */
-	ADMIT_RAMP,        /* too many at once for it */
-	ADMIT_ADDRESS,
-	ADMIT_DRAIN,
-	ADMIT_UNAVAILABLE, /* the log cannot be read as far as it must */
-	ADMIT_REJECTS
+#define X(member, word) ADMIT_##member,
+	ADMIT_REJECT_LIST(X)
+#undef X
+	    ADMIT_REJECTS
 };
 
-/* Errors that are final, by status.  In the catalogue's order, too. */
+/* Errors that are final, by status; 0: any other. */
+#define ADMIT_REFUSE_LIST(X)                                                   \
+	X(400, 400)                                                            \
+	X(403, 403)                                                            \
+	X(405, 405)                                                            \
+	X(406, 406)                                                            \
+	X(OTHER, 0)
+
 enum admit_refuse {
-	ADMIT_400,
-	ADMIT_403,
-	ADMIT_405,
-	ADMIT_406,
-	ADMIT_OTHER,
-	ADMIT_REFUSES
+#define X(member, status) ADMIT_##member,
+	ADMIT_REFUSE_LIST(X)
+#undef X
+	    ADMIT_REFUSES
 };
 
 struct admit_counters {
@@ -45,7 +58,7 @@ struct admit_counters {
 	uint64_t n_refused[ADMIT_REFUSES];
 	/* n_came_back == resumes ok + with a gap + failed */
 	uint64_t n_came_back, n_resumes_ok, n_resumes_gap, n_resumes_failed;
-	uint64_t n_mismatch[GAP_INVALID + 1]; /* of resumes with a gap */
+	uint64_t n_mismatch[GAP_CODES]; /* of resumes with a gap */
 };
 
 #define ADMIT_POOLS 8 /* locations with a cap that are remembered */
@@ -73,6 +86,9 @@ struct admit {
  */
 void admit_request(struct admit *a, int fd, uint16_t request_id,
     const struct params *params);
+
+/* The word for it, in logs and metrics. */
+const char *admit_reject_name(enum admit_reject why);
 
 /* Gives back what a stream held; for hub_options.ended. */
 void admit_release(struct admit *a, const struct stream *s);

@@ -111,20 +111,17 @@ read_buffered(struct beacon *b, struct span value)
 static bool
 read_fallback(struct beacon *b, struct span value)
 {
-	static const struct {
-		const char *text;
-		enum beacon_fallback fallback;
-	} known[] = {
-	    {"\"none\"", BEACON_FALLBACK_NONE},
-	    {"\"fetch\"", BEACON_FALLBACK_FETCH},
-	    {"\"eventsource\"", BEACON_FALLBACK_EVENTSOURCE},
+	static const char *const words[BEACON_FALLBACKS] = {
+#define X(member, word) [BEACON_FALLBACK_##member] = "\"" word "\"",
+	    BEACON_FALLBACK_LIST(X)
+#undef X
 	};
 	size_t i;
 
 	b->fallback = BEACON_FALLBACK_UNKNOWN;
-	for (i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (span_eq(value, span_str(known[i].text)))
-			b->fallback = known[i].fallback;
+	for (i = 0; i < BEACON_FALLBACKS; i++)
+		if (span_eq(value, span_str(words[i])))
+			b->fallback = (enum beacon_fallback)i;
 	return true;
 }
 
@@ -174,7 +171,7 @@ object_of(struct span text)
 enum status
 beacon_parse(struct span text, struct beacon *out)
 {
-	struct beacon b = {.n_lags = 0};
+	struct beacon b = {.fallback = BEACON_FALLBACK_UNKNOWN};
 	struct span rest, name, value;
 	size_t at;
 

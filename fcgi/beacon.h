@@ -29,12 +29,18 @@
 #define BEACON_MAX_MS    3600000 /* of a time: an hour */
 #define BEACON_MAX_COUNT 10000
 
+/* X(MEMBER, word in reports and metrics); see frontend.h. */
+#define BEACON_FALLBACK_LIST(X)                                                \
+	X(UNKNOWN, "unknown") /* it did not say, or another */                 \
+	X(NONE, "none")                                                        \
+	X(FETCH, "fetch")                                                      \
+	X(EVENTSOURCE, "eventsource")
+
 enum beacon_fallback {
-	BEACON_FALLBACK_UNKNOWN,
-	BEACON_FALLBACK_NONE,
-	BEACON_FALLBACK_FETCH,
-	BEACON_FALLBACK_EVENTSOURCE,
-	BEACON_FALLBACKS
+#define X(member, word) BEACON_FALLBACK_##member,
+	BEACON_FALLBACK_LIST(X)
+#undef X
+	    BEACON_FALLBACKS
 };
 
 struct beacon {

@@ -233,11 +233,14 @@ beacons_tally(const struct beacons *b)
 	return &b->tally;
 }
 
-static_assert(FIG_BEACONS_RATE - FIG_BEACONS == BEACON_RATE,
-    "the catalogue has the results in the order of enum beacon_result");
-static_assert(FIG_BROWSER_TRANSPORT_LAST - FIG_BROWSER_TRANSPORT ==
-	BEACON_FALLBACK_EVENTSOURCE,
-    "and the transports in the order of enum beacon_fallback");
+/* The cell of each, by its name: a member without a cell does not compile. */
+#define RESULT(member, word)    FIG_BEACONS_##member,
+#define TRANSPORT(member, word) FIG_BROWSER_TRANSPORT_##member,
+
+static const enum figure_cell result_cells[BEACON_RESULTS] = {
+    BEACON_RESULT_LIST(RESULT)};
+static const enum figure_cell transport_cells[BEACON_FALLBACKS] = {
+    BEACON_FALLBACK_LIST(TRANSPORT)};
 
 void
 beacons_report(const struct beacons *b, struct figures *f)
@@ -246,9 +249,9 @@ beacons_report(const struct beacons *b, struct figures *f)
 	unsigned i;
 
 	for (i = 0; i < BEACON_RESULTS; i++)
-		figures_set(f, FIG_BEACONS + i, t->n[i]);
+		figures_set(f, result_cells[i], t->n[i]);
 	for (i = 0; i < BEACON_FALLBACKS; i++)
-		figures_set(f, FIG_BROWSER_TRANSPORT + i, t->fallback[i]);
+		figures_set(f, transport_cells[i], t->fallback[i]);
 	figures_set(f, FIG_BROWSER_RECONNECTS, t->reconnects);
 	figures_set(f, FIG_BROWSER_GAPS, t->gaps);
 	figures_set(f, FIG_BROWSER_DUPLICATES, t->duplicates);

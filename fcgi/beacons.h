@@ -29,15 +29,21 @@
 #define BEACONS_BODY_BYTES (BEACON_MAX_BYTES + 1)
 
 /* In the order of the catalogue (lib/figures.def). */
+/* X(MEMBER, word in metrics); see frontend.h. */
+#define BEACON_RESULT_LIST(X)                                                  \
+	X(ACCEPTED, "accepted")                                                \
+	X(SAMPLED, "sampled") /* left out */                                   \
+	X(ORIGIN, "origin")                                                    \
+	X(TOO_LARGE, "too_large")                                              \
+	X(MALFORMED, "malformed")                                              \
+	X(TYPE, "type")                                                        \
+	X(RATE, "rate")
+
 enum beacon_result {
-	BEACON_ACCEPTED,
-	BEACON_SAMPLED, /* left out */
-	BEACON_ORIGIN,
-	BEACON_TOO_LARGE,
-	BEACON_MALFORMED,
-	BEACON_TYPE,
-	BEACON_RATE,
-	BEACON_RESULTS
+#define X(member, word) BEACON_##member,
+	BEACON_RESULT_LIST(X)
+#undef X
+	    BEACON_RESULTS
 };
 
 struct beacon_tally {

@@ -186,8 +186,11 @@ frame_open(struct buf *out, const struct frame_open *o)
 const char *
 frame_gap_name(enum frame_gap_code code)
 {
-	static const char *const names[] = {"expired", "ahead", "generation",
-	    "invalid"};
+	static const char *const names[GAP_CODES] = {
+#define X(member, word) [GAP_##member] = (word),
+	    FRAME_GAPS(X)
+#undef X
+	};
 
 	return names[code];
 }
@@ -221,8 +224,11 @@ frame_gap(struct buf *out, const struct frame_gap *g)
 const char *
 frame_reason_name(enum frame_reason reason)
 {
-	static const char *const names[] = {"drain", "max_age", "auth_expired",
-	    "overload", "lagging", "revoked"};
+	static const char *const names[CLOSE_REASONS] = {
+#define X(member, word) [CLOSE_##member] = (word),
+	    FRAME_REASONS(X)
+#undef X
+	};
 
 	return names[reason];
 }

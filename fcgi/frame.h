@@ -39,7 +39,19 @@ struct frame_open {
 
 MUST_USE enum status frame_open(struct buf *out, const struct frame_open *o);
 
-enum frame_gap_code { GAP_EXPIRED, GAP_AHEAD, GAP_GENERATION, GAP_INVALID };
+/* Lists: X(MEMBER, word on the wire, in logs and metrics); see frontend.h. */
+#define FRAME_GAPS(X)                                                          \
+	X(EXPIRED, "expired")                                                  \
+	X(AHEAD, "ahead")                                                      \
+	X(GENERATION, "generation")                                            \
+	X(INVALID, "invalid")
+
+enum frame_gap_code {
+#define X(member, word) GAP_##member,
+	FRAME_GAPS(X)
+#undef X
+	    GAP_CODES
+};
 
 struct frame_gap {
 	enum frame_gap_code code;
@@ -51,13 +63,19 @@ struct frame_gap {
 MUST_USE enum status frame_gap(struct buf *out, const struct frame_gap *g);
 const char *frame_gap_name(enum frame_gap_code code);
 
+#define FRAME_REASONS(X)                                                       \
+	X(DRAIN, "drain")                                                      \
+	X(MAX_AGE, "max_age")                                                  \
+	X(AUTH_EXPIRED, "auth_expired")                                        \
+	X(OVERLOAD, "overload")                                                \
+	X(LAGGING, "lagging")                                                  \
+	X(REVOKED, "revoked")
+
 enum frame_reason {
-	CLOSE_DRAIN,
-	CLOSE_MAX_AGE,
-	CLOSE_AUTH_EXPIRED,
-	CLOSE_OVERLOAD,
-	CLOSE_LAGGING,
-	CLOSE_REVOKED
+#define X(member, word) CLOSE_##member,
+	FRAME_REASONS(X)
+#undef X
+	    CLOSE_REASONS
 };
 
 MUST_USE enum status frame_close(struct buf *out, enum frame_reason reason,

@@ -41,8 +41,8 @@
 
 #include "commits.h"
 #include "frame.h"
+#include "frontend.h"
 #include "loop.h"
-#include "request.h"
 #include "ring.h"
 #include "run.h"
 #include "status.h"
@@ -81,7 +81,7 @@ struct hub_counters {
 	uint64_t n_front_opened[FRONTS], n_front_closed[FRONTS];
 	uint64_t n_events_in;
 	uint64_t n_heartbeats, n_heartbeats_failed;
-	uint64_t n_gaps[GAP_INVALID + 1];
+	uint64_t n_gaps[GAP_CODES];
 	uint64_t n_replayed; /* events out of the store */
 	struct stream_counters out;
 };

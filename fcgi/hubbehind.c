@@ -14,7 +14,7 @@
 #include <assert.h>
 
 #include "fmt.h"
-#include "journal.h"
+#include "stream_log.h"
 
 #define SERVE_STREAMS 256        /* streams served in one turn */
 #define SERVE_RUNS    8          /* runs for one stream in one turn */
@@ -108,7 +108,7 @@ hub_give_gap(struct hub *h, struct stream *s, const struct frame_gap *g)
 		return;
 	}
 	h->counters.n_gaps[g->code]++;
-	journal_gap(s->id, g, loop_now_us(h->loop));
+	stream_log_gap(s->id, g, loop_now_us(h->loop));
 	stream_move(s, g->position);
 	buf_clear(&h->text);
 	st = frame_gap(&h->text, g);
@@ -309,7 +309,7 @@ tell_lagging(struct hub *h, struct stream_list *list, uint64_t now_us)
 		    now_us - s->behind_since_us < LAGGING_US)
 			continue;
 		s->told_lagging = true;
-		journal_lagging(s->id, lag_of(h, s),
+		stream_log_lagging(s->id, lag_of(h, s),
 		    now_us - s->behind_since_us, now_us);
 	}
 }

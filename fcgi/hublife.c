@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "journal.h"
+#include "stream_log.h"
 #include "log.h"
 #include "random.h"
 #include "record.h"
@@ -131,7 +131,7 @@ end(struct hub *h, struct stream *s)
 	int fd = s->watch.fd;
 
 	assert(s->state != STREAM_DEAD && s->ending != 0);
-	journal_close(s, (enum stream_end)(s->ending - 1), position_of(h, s),
+	stream_log_close(s, (enum stream_end)(s->ending - 1), position_of(h, s),
 	    loop_now_us(h->loop));
 	loop_del(h->loop, &s->watch);
 	(void)close(fd);

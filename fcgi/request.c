@@ -33,15 +33,6 @@ struct reading {
 	struct span query_id; /* the furthest of those in the query, or empty */
 };
 
-const char *
-request_front_name(enum front f)
-{
-	static const char *const names[FRONTS] = {"apache", "lighttpd", "nginx",
-	    "cgi", "other"};
-
-	return names[f];
-}
-
 void
 request_init(struct request *r)
 {
@@ -519,23 +510,6 @@ pool_of(struct request *r, const struct params *p)
 	return span_of(start, r->text.len - before);
 }
 
-static enum front
-front_of(struct span software)
-{
-	static const enum front known[] = {FRONT_APACHE, FRONT_LIGHTTPD,
-	    FRONT_NGINX};
-	size_t i;
-
-	for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-		struct span name = span_str(request_front_name(known[i]));
-
-		if (software.len >= name.len &&
-		    span_caseeq(span_of(software.p, name.len), name))
-			return known[i];
-	}
-	return FRONT_OTHER;
-}
-
 /*
  * A number that the web server's configuration gives; -1: it gives none.  Who
  * wrote something else wanted a limit: `safe` stands for it, and the log says
@@ -586,7 +560,7 @@ request_read(struct request *r, const struct params *p,
 	    "an address has " REQUEST_SAFE_SHARE_TEXT " percent");
 	r->max_streams = read_limit(&g, "WALCAST_MAX_STREAMS", REQUEST_SAFE_CAP,
 	    "only " REQUEST_SAFE_CAP_TEXT " streams get in");
-	r->front = front_of(params_get(p, "SERVER_SOFTWARE"));
+	r->front = frontend_of(params_get(p, "SERVER_SOFTWARE"));
 	r->thread_per_stream = r->front == FRONT_APACHE;
 	r->slot_pool = pool_of(r, p);
 	if (!read_whole(&g) || !read_method(&g) || !read_accept(&g) ||

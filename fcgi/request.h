@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "buf.h"
+#include "frontend.h"
 #include "http.h"
 #include "params.h"
 #include "span.h"
@@ -32,16 +33,6 @@ enum request_position {
 	POSITION_EARLIEST, /* everything retained */
 	POSITION_LAST,     /* begin with the newest `last_n` */
 	POSITION_INVALID   /* malformed or foreign id */
-};
-
-/* The web server in front.  The catalogue of figures has the same order. */
-enum front {
-	FRONT_APACHE,
-	FRONT_LIGHTTPD,
-	FRONT_NGINX,
-	FRONT_CGI, /* whichever it is: a process for each stream */
-	FRONT_OTHER,
-	FRONTS
 };
 
 struct request_rules {
@@ -91,8 +82,6 @@ struct request {
 /* The share of an address, in percent, likewise; the shipped files' own. */
 #define REQUEST_SAFE_SHARE      10
 #define REQUEST_SAFE_SHARE_TEXT "10"
-
-const char *request_front_name(enum front f);
 
 void request_init(struct request *r);
 void request_fini(struct request *r);

@@ -82,11 +82,21 @@ enum stream_state {
 	STREAM_DEAD     /* in hub->dead */
 };
 
-/* Why a stream ended: an enum frame_reason, or without a word. */
+/*
+ * Why a stream ended: for one of the reasons that control.close tells, which
+ * come first and so have the same numbers in both enums, or without a word:
+ * the client left, or it could not go on inside a record.
+ */
+#define STREAM_END_LIST(X)                                                     \
+	FRAME_REASONS(X)                                                       \
+	X(LEFT, "left")                                                        \
+	X(BROKEN, "broken")
+
 enum stream_end {
-	STREAM_LEFT = CLOSE_REVOKED + 1, /* the client left */
-	STREAM_BROKEN, /* it could not go on inside a record */
-	STREAM_ENDS
+#define X(member, word) STREAM_##member,
+	STREAM_END_LIST(X)
+#undef X
+	    STREAM_ENDS
 };
 
 /*

@@ -9,28 +9,45 @@
 #define SHORT_SECONDS 5
 #define SLOTS_US      1000 /* of one report to count slots */
 
-/* That a group of cells has as many as what fills it. */
-#define SAME_SIZE(first, last, n)                                              \
-	_Static_assert(FIG_##last - FIG_##first + 1 == (n),                    \
-	    #first " to " #last ": not as many as there are kinds")
+/*
+ * The cell of each member of a list, by its name: a member without a cell does
+ * not compile.
+ */
+#define CLOSED(member, word)         FIG_CLOSED_##member,
+#define REJECTED(member, word)       FIG_REJECTED_##member,
+#define REFUSED(member, status)      FIG_REFUSED_##member,
+#define GAP_TOLD(member, word)       FIG_GAPS_##member,
+#define MISMATCHED(member, word)     FIG_MISMATCH_##member,
+#define FRONT_NOW(member, word)      FIG_FRONT_OPEN_##member,
+#define FRONT_OPENED(member, word)   FIG_FRONT_OPENED_##member,
+#define FRONT_CLOSED(member, word)   FIG_FRONT_CLOSED_##member,
+#define FRONT_REJECTED(member, word) FIG_FRONT_REJECTED_##member,
 
-SAME_SIZE(CLOSED, CLOSED_BROKEN, STREAM_ENDS);
-SAME_SIZE(REJECTED_MAX_STREAMS, REJECTED_UNAVAILABLE, ADMIT_REJECTS);
-SAME_SIZE(REFUSED_400, REFUSED_OTHER, ADMIT_REFUSES);
-SAME_SIZE(FRONT_OPEN, FRONT_OPEN_OTHER, FRONTS);
-SAME_SIZE(FRONT_OPENED, FRONT_OPENED_OTHER, FRONTS);
-SAME_SIZE(FRONT_CLOSED, FRONT_CLOSED_OTHER, FRONTS);
-SAME_SIZE(FRONT_REJECTED, FRONT_REJECTED_OTHER, FRONTS);
-SAME_SIZE(MISMATCH, MISMATCH_INVALID, GAP_INVALID + 1);
-SAME_SIZE(GAPS, GAPS_INVALID, GAP_INVALID + 1);
+static const enum figure_cell closed_cells[STREAM_ENDS] = {
+    STREAM_END_LIST(CLOSED)};
+static const enum figure_cell rejected_cells[ADMIT_REJECTS] = {
+    ADMIT_REJECT_LIST(REJECTED)};
+static const enum figure_cell refused_cells[ADMIT_REFUSES] = {
+    ADMIT_REFUSE_LIST(REFUSED)};
+static const enum figure_cell gap_cells[GAP_CODES] = {FRAME_GAPS(GAP_TOLD)};
+static const enum figure_cell mismatch_cells[GAP_CODES] = {
+    FRAME_GAPS(MISMATCHED)};
+static const enum figure_cell front_open_cells[FRONTS] = {FRONTENDS(FRONT_NOW)};
+static const enum figure_cell front_opened_cells[FRONTS] = {
+    FRONTENDS(FRONT_OPENED)};
+static const enum figure_cell front_closed_cells[FRONTS] = {
+    FRONTENDS(FRONT_CLOSED)};
+static const enum figure_cell front_rejected_cells[FRONTS] = {
+    FRONTENDS(FRONT_REJECTED)};
 
 static void
-set_each(struct figures *f, unsigned first, const uint64_t *n, size_t len)
+set_each(struct figures *f, const enum figure_cell *cells, const uint64_t *n,
+    size_t len)
 {
 	size_t i;
 
 	for (i = 0; i < len; i++)
-		figures_set(f, first + (unsigned)i, n[i]);
+		figures_set(f, cells[i], n[i]);
 }
 
 /* ---- the parts ----------------------------------------------------------- */
@@ -42,15 +59,15 @@ set_streams(struct figures *f, const struct hub_counters *h,
 	unsigned i;
 
 	figures_set(f, FIG_STREAMS_OPENED, h->n_opened);
-	set_each(f, FIG_CLOSED, h->n_closed, STREAM_ENDS);
-	set_each(f, FIG_REJECTED_MAX_STREAMS, a->n_rejected, ADMIT_REJECTS);
-	set_each(f, FIG_REFUSED_400, a->n_refused, ADMIT_REFUSES);
+	set_each(f, closed_cells, h->n_closed, STREAM_ENDS);
+	set_each(f, rejected_cells, a->n_rejected, ADMIT_REJECTS);
+	set_each(f, refused_cells, a->n_refused, ADMIT_REFUSES);
 	for (i = 0; i < FRONTS; i++)
-		figures_set(f, FIG_FRONT_OPEN + i,
+		figures_set(f, front_open_cells[i],
 		    h->n_front_opened[i] - h->n_front_closed[i]);
-	set_each(f, FIG_FRONT_OPENED, h->n_front_opened, FRONTS);
-	set_each(f, FIG_FRONT_CLOSED, h->n_front_closed, FRONTS);
-	set_each(f, FIG_FRONT_REJECTED, a->n_front_rejected, FRONTS);
+	set_each(f, front_opened_cells, h->n_front_opened, FRONTS);
+	set_each(f, front_closed_cells, h->n_front_closed, FRONTS);
+	set_each(f, front_rejected_cells, a->n_front_rejected, FRONTS);
 }
 
 static void
@@ -63,8 +80,8 @@ set_resumes(struct figures *f, const struct hub_counters *h,
 	figures_set(f, FIG_RESUMES_OK, a->n_resumes_ok);
 	figures_set(f, FIG_RESUMES_GAP, a->n_resumes_gap);
 	figures_set(f, FIG_RESUMES_FAILED, a->n_resumes_failed);
-	set_each(f, FIG_MISMATCH, a->n_mismatch, GAP_INVALID + 1);
-	set_each(f, FIG_GAPS, h->n_gaps, GAP_INVALID + 1);
+	set_each(f, mismatch_cells, a->n_mismatch, GAP_CODES);
+	set_each(f, gap_cells, h->n_gaps, GAP_CODES);
 	figures_set(f, FIG_ID_GAPS, tail_n_missing(p->tail));
 	figures_set(f, FIG_REPLAY_EVENTS, h->n_replayed);
 	figures_set(f, FIG_REPLAY_PAGES, replay_n_pages(p->replay));

@@ -16,7 +16,7 @@
 #include "clock.h"
 #include "hub.h"
 #include "intake.h"
-#include "journal.h"
+#include "stream_log.h"
 #include "log.h"
 #include "log_reader.h"
 #include "loop.h"
@@ -217,7 +217,7 @@ on_dispatched(void *arg, const struct traced *t, uint64_t end_us)
 {
 	struct worker *w = arg;
 
-	journal_dispatch(t, loop_now_us(w->loop));
+	stream_log_dispatch(t, loop_now_us(w->loop));
 	if (w->sends_spans)
 		send_span(w, t, end_us);
 }

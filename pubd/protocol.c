@@ -37,16 +37,9 @@ struct fields {
 
 static const char *const error_names[PROTOCOL_N_ERRORS] = {
     [PROTOCOL_NONE] = "none",
-    [PROTOCOL_BAD_JSON] = "bad_json",
-    [PROTOCOL_BAD_REQUEST] = "bad_request",
-    [PROTOCOL_TOO_LARGE] = "too_large",
-    [PROTOCOL_BAD_CHANNEL] = "bad_channel",
-    [PROTOCOL_BAD_EVENT] = "bad_event",
-    [PROTOCOL_FORBIDDEN] = "forbidden",
-    [PROTOCOL_RATE_LIMITED] = "rate_limited",
-    [PROTOCOL_BUSY] = "busy",
-    [PROTOCOL_STORAGE] = "storage",
-    [PROTOCOL_UNAVAILABLE] = "unavailable",
+#define X(member, word) [PROTOCOL_##member] = (word),
+    PROTOCOL_ERRORS(X)
+#undef X
 };
 
 const char *

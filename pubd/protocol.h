@@ -34,19 +34,29 @@
 #define PROTOCOL_MAX_EVENTS 10000 /* in one array */
 #define PROTOCOL_MAX_REF    256   /* bytes, as written */
 
+/*
+ * X(MEMBER, word in answers and metrics): one list for the enum, the words and
+ * the cells of the metrics (requests.c), so that a member added here without a
+ * cell does not compile, and none can be taken for another.
+ */
+#define PROTOCOL_ERRORS(X)                                                     \
+	X(BAD_JSON, "bad_json")                                                \
+	X(BAD_REQUEST, "bad_request")                                          \
+	X(TOO_LARGE, "too_large")                                              \
+	X(BAD_CHANNEL, "bad_channel")                                          \
+	X(BAD_EVENT, "bad_event")                                              \
+	X(FORBIDDEN, "forbidden")                                              \
+	X(RATE_LIMITED, "rate_limited")                                        \
+	X(BUSY, "busy")                                                        \
+	X(STORAGE, "storage")                                                  \
+	X(UNAVAILABLE, "unavailable")
+
 enum protocol_error {
 	PROTOCOL_NONE,
-	PROTOCOL_BAD_JSON,
-	PROTOCOL_BAD_REQUEST,
-	PROTOCOL_TOO_LARGE,
-	PROTOCOL_BAD_CHANNEL,
-	PROTOCOL_BAD_EVENT,
-	PROTOCOL_FORBIDDEN,
-	PROTOCOL_RATE_LIMITED,
-	PROTOCOL_BUSY,
-	PROTOCOL_STORAGE,
-	PROTOCOL_UNAVAILABLE,
-	PROTOCOL_N_ERRORS
+#define X(member, word) PROTOCOL_##member,
+	PROTOCOL_ERRORS(X)
+#undef X
+	    PROTOCOL_N_ERRORS
 };
 
 /* As it stands in an answer; static storage. */

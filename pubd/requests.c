@@ -12,9 +12,12 @@
 #include "trail.h"
 #include "watchers.h"
 
-_Static_assert(FIG_PUBLISH_ERRORS_UNAVAILABLE - FIG_PUBLISH_ERRORS ==
-	PROTOCOL_N_ERRORS - PROTOCOL_BAD_JSON - 1,
-    "the catalogue has a cell for each code");
+/* The cell of each error, by its name; PROTOCOL_NONE is none. */
+static const enum figure_cell error_cells[PROTOCOL_N_ERRORS] = {
+#define X(member, word) [PROTOCOL_##member] = FIG_PUBLISH_ERRORS_##member,
+    PROTOCOL_ERRORS(X)
+#undef X
+};
 
 static bool
 publishes(const struct request *r)
@@ -29,8 +32,7 @@ note_error(struct requests *rq, const struct conn *c, const struct request *r)
 {
 	enum protocol_error code = r->failure.code;
 
-	beat_add(rq->beat,
-	    FIG_PUBLISH_ERRORS + (unsigned)(code - PROTOCOL_BAD_JSON), 1);
+	beat_add(rq->beat, error_cells[code], 1);
 	if (r->of_report)
 		beat_add(rq->beat, FIG_REPORTS_REFUSED, 1);
 	if (!log_wants(LOG_INFO_) || !log_gate(&rq->gate, rq->now_us))

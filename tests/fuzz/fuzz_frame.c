@@ -56,7 +56,7 @@ write_stream(const struct store_event *e)
 	    .retry_ms = 3000,
 	    .heartbeat_ms = 15000};
 	const struct frame_gap gap = {
-	    .code = (enum frame_gap_code)(e->prev % (GAP_INVALID + 1)),
+	    .code = (enum frame_gap_code)(e->prev % GAP_CODES),
 	    .requested = e->channel,
 	    .position = e->id,
 	    .oldest = 1,
@@ -72,7 +72,7 @@ write_stream(const struct store_event *e)
 	MUST(frame_gap(&out, &gap) == ST_OK);
 	MUST(frame_heartbeat_event(&out, e->id, e->id, e->prev) == ST_OK);
 	MUST(frame_close(&out,
-		 (enum frame_reason)(e->prev % (CLOSE_REVOKED + 1)),
+		 (enum frame_reason)(e->prev % CLOSE_REASONS),
 		 4000) == ST_OK);
 }
 

@@ -46,13 +46,13 @@ class Client:
 
 def test_the_manual_names_each_event_and_its_fields():
     manual = (ROOT / "docs/man/sse.fcgi.8").read_text()
-    text = "".join((ROOT / "fcgi" / name).read_text()
-                   for name in ("journal.c", "worker.c"))
+    text = "".join(next((ROOT / "fcgi").rglob(name)).read_text()
+                   for name in ("request_log.c", "stream_log.c", "worker.c"))
     calls = re.findall(r"LOG_EVENT\((.*?)\);", text, re.S)
     assert len(calls) == text.count("LOG_EVENT(")
     for call in calls:
         names = re.findall(r'"([a-z]+\.[a-z]+)"', call)
-        fields = re.findall(r'(?:LOG_STR|LOG_INT|number_of)\("(\w+)"', call)
+        fields = re.findall(r'(?:LOG_STR|LOG_INT|stream_log_number)\("(\w+)"', call)
         assert names and fields, call
         for word in names + fields:
             assert re.search(r"[ ,.]%s\b" % re.escape(word), manual), word

@@ -988,7 +988,7 @@ the_web_server_in_front_is_known_by_its_name(void **state)
 	clear(f);
 	read_it(f);
 	assert_int_equal(f->r.front, FRONT_OTHER);
-	assert_string_equal(request_front_name(FRONT_CGI), "cgi");
+	assert_string_equal(frontend_name(FRONT_CGI), "cgi");
 }
 
 /* Does a request with this query and Last-Event-ID come back? */

@@ -11,6 +11,7 @@
 #include "json.h"
 #include "jsontext.h"
 #include "log.h"
+#include "stream_log.h"
 #include "rig/rig.h"
 #include "rig/riglog.h"
 #include "unit.h"
@@ -118,6 +119,27 @@ report(struct fixture *f)
 #define ASSERT_CELL(f, id, want)                                               \
 	assert_int_equal((f)->got.cell[FIG_##id], (uint64_t)(want))
 
+/* What was reported for the series of this family with this label's value. */
+static void
+assert_series(const struct fixture *f, const char *family, const char *label,
+    uint64_t want)
+{
+	bool inside = false;
+	size_t i;
+
+	for (i = 0; i < figures_catalogue_n; i++) {
+		const struct figure *row = &figures_catalogue[i];
+
+		if (row->source == FIGURE_FAMILY)
+			inside = strcmp(row->name, family) == 0;
+		else if (inside && strcmp(row->value, label) == 0) {
+			assert_int_equal(f->got.cell[row->cell], want);
+			return;
+		}
+	}
+	fail_msg("%s has no series %s", family, label);
+}
+
 static void
 the_line_says_who_reports(void **state)
 {
@@ -179,25 +201,34 @@ every_counter_has_its_cell(void **state)
 	f->tally.n_spans_dropped = next++;
 	report(f);
 	for (i = 0; i < ADMIT_REJECTS; i++)
-		assert_int_equal(f->got.cell[FIG_REJECTED_MAX_STREAMS + i],
-		    a->n_rejected[i]);
-	for (i = 0; i < ADMIT_REFUSES; i++)
-		assert_int_equal(f->got.cell[FIG_REFUSED_400 + i],
-		    a->n_refused[i]);
-	for (i = 0; i <= GAP_INVALID; i++) {
-		assert_int_equal(f->got.cell[FIG_MISMATCH + i],
+		assert_series(f, "sse_streams_rejected_total",
+		    admit_reject_name((enum admit_reject)i), a->n_rejected[i]);
+	assert_series(f, "sse_requests_refused_total", "400",
+	    a->n_refused[ADMIT_400]);
+	assert_series(f, "sse_requests_refused_total", "406",
+	    a->n_refused[ADMIT_406]);
+	assert_series(f, "sse_requests_refused_total", "other",
+	    a->n_refused[ADMIT_OTHER]);
+	for (i = 0; i < GAP_CODES; i++) {
+		const char *code = frame_gap_name((enum frame_gap_code)i);
+
+		assert_series(f, "sse_last_event_id_mismatch_total", code,
 		    a->n_mismatch[i]);
-		assert_int_equal(f->got.cell[FIG_GAPS + i], h->n_gaps[i]);
+		assert_series(f, "sse_gaps_total", code, h->n_gaps[i]);
 	}
 	for (i = 0; i < STREAM_ENDS; i++)
-		assert_int_equal(f->got.cell[FIG_CLOSED + i], h->n_closed[i]);
+		assert_series(f, "sse_streams_closed_total",
+		    stream_log_end_name((enum stream_end)i), h->n_closed[i]);
 	for (i = 0; i < FRONTS; i++) {
-		assert_int_equal(f->got.cell[FIG_FRONT_REJECTED + i],
+		const char *front = frontend_name((enum front)i);
+
+		assert_series(f, "sse_front_streams_rejected_total", front,
 		    a->n_front_rejected[i]);
-		assert_int_equal(f->got.cell[FIG_FRONT_OPENED + i],
+		assert_series(f, "sse_front_streams_opened_total", front,
 		    500 + i * 10);
-		assert_int_equal(f->got.cell[FIG_FRONT_CLOSED + i], 300 + i);
-		assert_int_equal(f->got.cell[FIG_FRONT_OPEN + i], 200 + i * 9);
+		assert_series(f, "sse_front_streams_closed_total", front,
+		    300 + i);
+		assert_series(f, "sse_front_streams_open", front, 200 + i * 9);
 	}
 	ASSERT_CELL(f, RECONNECTS, a->n_came_back);
 	ASSERT_CELL(f, RESUMES_OK, a->n_resumes_ok);

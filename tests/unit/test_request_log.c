@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Lines about streams, read back from a pipe that stands in for fd 2. */
-#include "journal.h"
+/* Lines about requests and streams, read back from a pipe that stands in for
+ * fd 2. */
+#include "request_log.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "capture.h"
 #include "log.h"
+#include "stream_log.h"
 #include "unit.h"
 
 #define ID    0x0123456789abcdefu
@@ -61,7 +63,7 @@ static void
 an_opening_says_who_what_and_from_where(void **state)
 {
 	struct request r = asked();
-	struct journal_opening o = {.stream = ID,
+	struct request_log_opening o = {.stream = ID,
 	    .req = &r,
 	    .front = FRONT_LIGHTTPD,
 	    .from = 40,
@@ -69,13 +71,13 @@ an_opening_says_who_what_and_from_where(void **state)
 
 	(void)state;
 	capture_begin();
-	journal_open(&o, now_us);
+	request_log_open(&o, now_us);
 	assert_line("stream.open stream=0123456789abcdef remote=192.0.2.7 "
 		    "channel=a,b.* from=40 front=lighttpd trace=" TRACE);
 	o.trace = SPAN("00-secret");
 	o.front = FRONT_CGI;
 	capture_begin();
-	journal_open(&o, now_us);
+	request_log_open(&o, now_us);
 	assert_line("stream.open stream=0123456789abcdef remote=192.0.2.7 "
 		    "channel=a,b.* from=40 front=cgi");
 }
@@ -84,7 +86,7 @@ static void
 who_comes_back_is_told_with_its_result(void **state)
 {
 	struct request r = asked();
-	struct journal_opening o = {.stream = ID,
+	struct request_log_opening o = {.stream = ID,
 	    .req = &r,
 	    .front = FRONT_APACHE,
 	    .from = 40};
@@ -93,14 +95,14 @@ who_comes_back_is_told_with_its_result(void **state)
 	r.resumes = true;
 	r.requested = SPAN("38");
 	capture_begin();
-	journal_open(&o, now_us);
+	request_log_open(&o, now_us);
 	assert_line("stream.resume stream=0123456789abcdef remote=192.0.2.7 "
 		    "channel=a,b.* from=40 resumed_from=38 result=ok "
 		    "front=apache");
 	o.with_gap = true;
 	r.requested = SPAN("my secret");
 	capture_begin();
-	journal_open(&o, now_us);
+	request_log_open(&o, now_us);
 	assert_line("stream.resume stream=0123456789abcdef remote=192.0.2.7 "
 		    "channel=a,b.* from=40 result=gap front=apache");
 }
@@ -114,14 +116,14 @@ a_gap_shows_an_id_when_it_is_a_number(void **state)
 
 	(void)state;
 	capture_begin();
-	journal_gap(ID, &g, now_us);
+	stream_log_gap(ID, &g, now_us);
 	assert_line("stream.gap stream=0123456789abcdef code=expired "
 		    "requested=38 lost=12");
 	g.requested = SPAN("x\"y");
 	g.code = GAP_INVALID;
 	g.lost = 0;
 	capture_begin();
-	journal_gap(ID, &g, now_us);
+	stream_log_gap(ID, &g, now_us);
 	assert_line("stream.gap stream=0123456789abcdef code=invalid lost=0");
 }
 
@@ -133,15 +135,15 @@ an_end_says_why_and_after_what_time(void **state)
 
 	(void)state;
 	capture_begin();
-	journal_close(&s, (enum stream_end)CLOSE_MAX_AGE, 47, now_us);
+	stream_log_close(&s, STREAM_MAX_AGE, 47, now_us);
 	assert_line("stream.close stream=0123456789abcdef reason=max_age "
 		    "duration_ms=1500 position=47");
 	s.opened_ms = UINT32_MAX - 9; /* the clock's 32 bits wrapped */
 	capture_begin();
-	journal_close(&s, STREAM_LEFT, 47, ((uint64_t)1 << 32) * 1000);
+	stream_log_close(&s, STREAM_LEFT, 47, ((uint64_t)1 << 32) * 1000);
 	assert_line("stream.close stream=0123456789abcdef reason=left "
 		    "duration_ms=10 position=47");
-	assert_string_equal(journal_end_name(STREAM_BROKEN), "broken");
+	assert_string_equal(stream_log_end_name(STREAM_BROKEN), "broken");
 }
 
 static void
@@ -157,19 +159,19 @@ the_other_lines_are_as_they_are_documented(void **state)
 
 	(void)state;
 	capture_begin();
-	journal_lagging(ID, 300, 5500000, now_us);
+	stream_log_lagging(ID, 300, 5500000, now_us);
 	assert_line("stream.lagging stream=0123456789abcdef lag=300 "
 		    "behind_ms=5500");
 	capture_begin();
-	journal_reject(ID, &r, FRONT_APACHE, "slots", now_us);
+	request_log_reject(ID, &r, FRONT_APACHE, "slots", now_us);
 	assert_line("stream.reject reason=slots stream=0123456789abcdef "
 		    "remote=192.0.2.7 channel=a,b.* front=apache");
 	r.error.status = 406;
 	capture_begin();
-	journal_refuse(&r, FRONT_OTHER, now_us);
+	request_log_refuse(&r, FRONT_OTHER, now_us);
 	assert_line("stream.refuse status=406 remote=192.0.2.7 front=other");
 	capture_begin();
-	journal_dispatch(&t, now_us);
+	stream_log_dispatch(&t, now_us);
 	assert_line("event.dispatch id=7 channel=a type=message trace=" TRACE
 		    " streams=3 bytes=12");
 }
@@ -185,7 +187,7 @@ a_number_is_a_number_in_json(void **state)
 	(void)state;
 	log_init("test", LOG_JSON, LOG_INFO_);
 	capture_begin();
-	journal_gap(ID, &g, now_us);
+	stream_log_gap(ID, &g, now_us);
 	got = capture_end();
 	assert_non_null(
 	    memmem(got.p, got.len, "\"requested\":38,\"lost\":12}", 25));
@@ -205,7 +207,7 @@ many_channels_are_cut_between_two(void **state)
 		r.channel[i] = span_of(name, 100);
 	r.n_channels = REQUEST_MAX_CHANNELS;
 	capture_begin();
-	journal_reject(ID, &r, FRONT_OTHER, "drain", now_us);
+	request_log_reject(ID, &r, FRONT_OTHER, "drain", now_us);
 	got = capture_end();
 	assert_null(memmem(got.p, got.len, ", ", 2));
 	assert_non_null(memmem(got.p, got.len, "n front=other\n", 14));
@@ -225,8 +227,8 @@ a_kind_that_a_peer_drives_does_not_shut_out_others(void **state)
 	r.error.status = 400;
 	capture_begin();
 	for (i = 0; i < 20; i++)
-		journal_refuse(&r, FRONT_OTHER, now_us);
-	journal_gap(ID, &g, now_us);
+		request_log_refuse(&r, FRONT_OTHER, now_us);
+	stream_log_gap(ID, &g, now_us);
 	got = capture_end();
 	assert_int_equal(log_n_dropped() - before, 17);
 	assert_non_null(memmem(got.p, got.len, "stream.gap", 10));
@@ -245,9 +247,9 @@ nothing_is_written_or_counted_below_the_level(void **state)
 	log_init("test", LOG_TEXT, LOG_WARN_);
 	capture_begin();
 	for (i = 0; i < 5; i++)
-		journal_refuse(&r, FRONT_OTHER, now_us);
+		request_log_refuse(&r, FRONT_OTHER, now_us);
 	log_init("test", LOG_TEXT, LOG_INFO_);
-	journal_dispatch(&t, now_us);
+	stream_log_dispatch(&t, now_us);
 	assert_int_equal(capture_end().len, 0);
 	assert_int_equal(log_n_dropped(), before);
 }
