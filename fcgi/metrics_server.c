@@ -25,10 +25,11 @@
 #include "signals.h"
 #include "statusstream.h"
 
-#define MAX_WAITING 256
-#define LOOK_MS     1000    /* for the streams of the status page */
-#define FINISH_US   2000000 /* for what is being written when told to end */
-#define FINISH_STEP 100000  /* and how often it is looked whether it is out */
+#define MAX_WAITING    256
+#define LOOK_MS        1000    /* for the streams of the status page */
+#define FINISH_US      2000000 /* for what is being written when told to end */
+#define FINISH_STEP_US 100000  /* and how often it is looked whether it is out \
+				*/
 
 struct metrics_server {
 	struct program *program;
@@ -160,14 +161,14 @@ metrics_on_signal(struct watch *w, uint32_t events)
 
 /* ---- running ------------------------------------------------------------ */
 
-static void
+static enum status
 metrics_turn(struct metrics_server *ms)
 {
-	uint64_t max_wait_us = ms->end_us == 0 ? LOOP_FOREVER : FINISH_STEP;
+	uint64_t max_wait_us = ms->end_us == 0 ? LOOP_FOREVER : FINISH_STEP_US;
 
 	/* 1. Sockets, timers and signals. */
-	if (loop_turn(ms->loop, max_wait_us) != ST_OK)
-		log_warn("epoll_wait");
+	enum status st = loop_turn(ms->loop, max_wait_us);
+
 	/* 2. Responses, */
 	reply_set_reap(ms->replies);
 	/* 3. streams */
@@ -175,6 +176,7 @@ metrics_turn(struct metrics_server *ms)
 	/* 4. and connections that have ended. */
 	if (ms->intake != NULL)
 		intake_reap(ms->intake);
+	return st;
 }
 
 /* Is all out, or the time up that a signal left for it? */
@@ -196,8 +198,8 @@ metrics_server_run(struct metrics_server *ms)
 
 	if (ms->intake == NULL)
 		st = metrics_answer_environment(ms);
-	while (!metrics_is_over(ms))
-		metrics_turn(ms);
+	while (st == ST_OK && !metrics_is_over(ms))
+		st = metrics_turn(ms);
 	return st;
 }
 

@@ -26,6 +26,8 @@ void metrics_server_free(struct metrics_server **ms);
 /*
  * Runs until a signal says that it is enough; plain CGI until the answer is
  * out, or its reader has left the stream.
+ *
+ * Returns  ST_OK, ST_NOMEM, or ST_IO when the loop broke
  */
 MUST_USE enum status metrics_server_run(struct metrics_server *ms);
 
