@@ -640,7 +640,7 @@ tell_bad_limit(struct admit *a, const struct request *r)
 	    r->bad_value.len > SHOWN_BYTES ? SHOWN_BYTES : r->bad_value.len);
 
 	if (r->bad_limit == NULL ||
-	    !log_state(&a->limit_told_us, loop_now_us(a->loop)))
+	    !log_state(&a->bad_limit, 0, loop_now_us(a->loop)))
 		return;
 	log_warnx("%s is \"%.*s\" in the web server's configuration, which is "
 		  "no number: %s until it is one",

@@ -74,7 +74,7 @@ struct admit {
 	uint64_t random; /* of random_seed */
 	struct ramp ramp;
 	bool draining;
-	uint64_t limit_told_us; /* that a limit is no number */
+	struct log_state bad_limit; /* that one is no number */
 	struct slots_count pool[ADMIT_POOLS];
 	size_t n_pools;
 	struct admit_counters counters;

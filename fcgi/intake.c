@@ -45,7 +45,7 @@ struct intake {
 	unsigned n_waiting;
 	bool stopped;
 	struct log_gate gate;
-	uint64_t paused_told_us;
+	struct log_state paused;
 	struct intake_counters counters;
 	char peek[RECORD_REQUEST_MAX];
 };
@@ -310,7 +310,7 @@ static void
 pause_accept(struct intake *in, const char *why)
 {
 	in->counters.n_paused++;
-	if (log_state(&in->paused_told_us, loop_now_us(in->loop)))
+	if (log_state(&in->paused, 0, loop_now_us(in->loop)))
 		log_warnx("accept paused: %s", why);
 	loop_del(in->loop, &in->watch);
 	status_ignore(timer_set(in->loop, &in->pause,

@@ -357,10 +357,17 @@ log_gate(struct log_gate *g, uint64_t now_us)
 }
 
 bool
-log_state(uint64_t *told_us, uint64_t now_us)
+log_state(struct log_state *s, int why, uint64_t now_us)
 {
-	if (*told_us != 0 && now_us - *told_us < STATE_US)
+	if (s->told_us != 0 && s->why == why && now_us - s->told_us < STATE_US)
 		return false;
-	*told_us = now_us;
+	s->told_us = now_us;
+	s->why = why;
 	return true;
+}
+
+void
+log_state_over(struct log_state *s)
+{
+	s->told_us = 0;
 }

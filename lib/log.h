@@ -82,9 +82,9 @@ struct log_last {
 };
 const struct log_last *log_last_error(void);
 
-/* ---- gates --------------------------------------------------------------
- * For lines that a peer can drive: so many a second; when a gate opens again
- * it says how many were left out.
+/* ---- not too often ------------------------------------------------------
+ * A gate is for lines that a peer can drive: so many a second; when a gate
+ * opens again it says how many were left out.
  */
 
 struct log_gate {
@@ -97,12 +97,24 @@ struct log_gate {
 bool log_gate(struct log_gate *g, uint64_t now_us);
 
 /*
- * The same for a line about a state that lasts: once, and again when it is
- * found a minute later.
- *
- * told_us   when it was last written; 0: never
+ * For a line about a state that lasts: it is written when the state begins,
+ * when its reason becomes another one, and again when it is found a minute
+ * later.
  */
-bool log_state(uint64_t *told_us, uint64_t now_us);
+struct log_state {
+	uint64_t told_us; /* when it was last written; 0: it does not last */
+	int why;
+};
+
+/*
+ * The state was found: may the line be written?
+ *
+ * why   the reason, such as an enum status; 0 where there is only one
+ */
+bool log_state(struct log_state *s, int why, uint64_t now_us);
+
+/* It has ended: when it is found again, that is another one. */
+void log_state_over(struct log_state *s);
 
 /* lines   for each gate; 0: no limit.  Ten until it is called. */
 void log_limit(unsigned lines);

@@ -74,32 +74,36 @@ static bool
 is_open(struct beat *b, uint64_t now_us, int64_t now_ms)
 {
 	struct errmsg err = {""};
+	enum status st;
 
 	if (b->db != NULL)
 		return true;
 	if (now_us < b->retry_us)
 		return false;
 	b->retry_us = now_us + RETRY_US;
-	if (statusdb_open(&b->db, b->log_path, true, &err) != ST_OK) {
-		if (log_gate(&b->gate, now_us))
+	st = statusdb_open(&b->db, b->log_path, true, &err);
+	if (st != ST_OK) {
+		if (log_state(&b->closed, (int)st, now_us))
 			log_warnx("no status table: %s", err.text);
 		return false;
 	}
+	log_state_over(&b->closed);
 	/* When that fails their leases run out instead. */
 	status_ignore(inherit(b, now_ms));
 	return true;
 }
 
-/* Tells of a failure when it begins. */
+/* What a call on the table ends with. */
 static void
 note(struct beat *b, enum status st, uint64_t now_us)
 {
 	if (st == ST_BUSY || st == ST_NOMEM)
 		return; /* the next second brings another one */
-	if (st != ST_OK && st != b->why && log_gate(&b->gate, now_us))
+	if (st == ST_OK)
+		log_state_over(&b->failing);
+	else if (log_state(&b->failing, (int)st, now_us))
 		log_warnx("the status table cannot be written: %s",
 		    status_name(st));
-	b->why = st;
 	if (st == ST_OK || st == ST_NOSPACE || st == ST_CONSTRAINT)
 		return;
 	statusdb_close(&b->db);

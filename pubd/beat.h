@@ -34,9 +34,8 @@ struct beat {
 	const char *log_path;
 	char name[64];
 	int64_t pid, started_ms;
-	enum status why;   /* the last outcome */
-	uint64_t retry_us; /* when to open it again */
-	struct log_gate gate;
+	uint64_t retry_us;                /* when to open it again */
+	struct log_state closed, failing; /* it cannot be opened, written */
 	/* What its row will say; gauges are set anew before each writing. */
 	struct figures figures;
 	struct hist publish, commit, sync, batch;

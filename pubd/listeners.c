@@ -5,6 +5,7 @@
  */
 #include "listeners.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 #include "conn.h"
@@ -27,7 +28,7 @@ listener_pause(struct listener *at)
 {
 	struct loop *l = at->set->loop;
 
-	if (log_state(&at->paused_told_us, loop_now_us(l)))
+	if (log_state(&at->paused, errno, loop_now_us(l)))
 		log_warn("cannot accept a connection (%zu are open), pausing",
 		    at->set->conns->n);
 	loop_del(l, &at->watch);

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "log.h"
 #include "loop.h"
 #include "status.h"
 
@@ -27,7 +28,7 @@ struct listener {
 	int fd;
 	const char *path; /* of its socket, removed when it stops */
 	const struct codec *codec;
-	uint64_t paused_told_us; /* log_state */
+	struct log_state paused;
 };
 
 struct listeners {

@@ -20,7 +20,7 @@ static void
 pulse_fail(struct pulse *p, const char *why)
 {
 	pulse_hang_up(p);
-	if (log_state(&p->told_us, loop_now_us(p->loop)))
+	if (log_state(&p->fails, 0, loop_now_us(p->loop)))
 		log_warnx("a ping of our own, sent as publishers send: %s: "
 			  "publishers cannot reach pubd either",
 		    why);
@@ -46,7 +46,7 @@ pulse_on_answer(struct watch *w, uint32_t events)
 	/* Anything else is an error, which its own words are logged for. */
 	if (wire_says_ok(line)) {
 		p->good_us = p->answered_us;
-		p->told_us = 0;
+		log_state_over(&p->fails);
 	}
 	pulse_hang_up(p);
 }

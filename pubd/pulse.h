@@ -27,7 +27,7 @@ struct pulse {
 	uint64_t asked_us;    /* when the one that is out was sent */
 	uint64_t answered_us; /* when an answer last came, whatever it said */
 	uint64_t good_us;     /* when one said ok */
-	uint64_t told_us;     /* of a failure: log_state */
+	struct log_state fails;
 	bool stopped;
 };
 

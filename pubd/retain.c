@@ -22,7 +22,6 @@
 #define BUSY_US          50000
 #define CHECKPOINT_PAGES 1000
 #define BLOCKED_PAGES    (10 * CHECKPOINT_PAGES) /* is worth a line */
-#define TELL_US          60000000 /* between two lines of a kind */
 
 static int
 rows_for(size_t n_new)
@@ -73,37 +72,28 @@ run_trim(struct retain *r, struct keeper *k, const struct conf *c,
 	r->run_us += clock_mono_us() - from_us;
 }
 
-/* Was such a line written within the minute? */
-static bool
-is_recent(uint64_t told_us, uint64_t now_us)
-{
-	return told_us > 0 && now_us - told_us < TELL_US;
-}
-
 static void
 tell_trimmed(struct retain *r, struct keeper *k, uint64_t now_us)
 {
-	if (r->n_untold == 0 || is_recent(r->trim_told_us, now_us) ||
+	if (r->n_untold == 0 || !log_state(&r->trimmed, 0, now_us) ||
 	    keeper_bounds(k, now_us) != ST_OK)
 		return;
 	LOG_EVENT(LOG_INFO_, "retention.trim", LOG_INT("events", r->n_untold),
 	    LOG_INT("oldest", keeper_seen(k)->oldest));
 	r->n_untold = 0;
-	r->trim_told_us = now_us;
 }
 
 static void
 tell_blocked(struct retain *r, uint64_t now_us)
 {
 	if (r->left_pages <= BLOCKED_PAGES ||
-	    is_recent(r->blocked_told_us, now_us))
+	    !log_state(&r->blocked, 0, now_us))
 		return;
 	LOG_EVENT(LOG_WARN_, "checkpoint.blocked",
 	    LOG_INT("pages", r->left_pages),
 	    LOG_STR("message",
 		SPAN("a program reads the log in one long transaction, so "
 		     "that its -wal file grows: end that one")));
-	r->blocked_told_us = now_us;
 }
 
 static void

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "log.h"
+
 struct conf;
 struct keeper;
 
@@ -24,7 +26,7 @@ struct retain {
 	uint64_t n_checkpoints, n_blocked;
 	/* What the log has not been told of: */
 	uint64_t n_untold;
-	uint64_t trim_told_us, blocked_told_us;
+	struct log_state trimmed, blocked;
 };
 
 /* n_new   events that were stored since the last call */

@@ -488,14 +488,36 @@ the_gate_says_how_many_it_held(void **state)
 static void
 a_state_that_lasts_is_told_once_a_minute(void **state)
 {
-	uint64_t told_us = 0;
+	struct log_state s = {0};
 
 	(void)state;
-	assert_true(log_state(&told_us, 5000000));
-	assert_false(log_state(&told_us, 5000000));
-	assert_false(log_state(&told_us, 64999999));
-	assert_true(log_state(&told_us, 65000000));
-	assert_false(log_state(&told_us, 65000001));
+	assert_true(log_state(&s, 0, 5000000));
+	assert_false(log_state(&s, 0, 5000000));
+	assert_false(log_state(&s, 0, 64999999));
+	assert_true(log_state(&s, 0, 65000000));
+	assert_false(log_state(&s, 0, 65000001));
+}
+
+static void
+another_reason_of_a_state_is_told_at_once(void **state)
+{
+	struct log_state s = {0};
+
+	(void)state;
+	assert_true(log_state(&s, ST_IO, 5000000));
+	assert_true(log_state(&s, ST_DENIED, 5000001));
+	assert_false(log_state(&s, ST_DENIED, 5000002));
+}
+
+static void
+a_state_that_has_ended_is_told_when_it_begins_again(void **state)
+{
+	struct log_state s = {0};
+
+	(void)state;
+	assert_true(log_state(&s, 0, 5000000));
+	log_state_over(&s);
+	assert_true(log_state(&s, 0, 5000001));
 }
 
 static void
@@ -579,6 +601,8 @@ main(void)
 	    T(the_gate_lets_ten_lines_a_second_pass),
 	    T(the_gate_says_how_many_it_held),
 	    T(a_state_that_lasts_is_told_once_a_minute),
+	    T(another_reason_of_a_state_is_told_at_once),
+	    T(a_state_that_has_ended_is_told_when_it_begins_again),
 	    T(the_limit_is_of_each_gate),
 	    T(a_limit_of_0_is_none),
 	    T(what_gates_left_out_is_counted),
