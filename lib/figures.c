@@ -58,10 +58,12 @@ const struct figure figures_catalogue[] = {
 
 const size_t figures_catalogue_n = N_FIGURES;
 
+#define FIGURE_TYPE_NAME(member, name) (name),
+
 const char *
 figures_type_name(enum figure_type t)
 {
-	static const char *const names[] = {"gauge", "counter", "histogram"};
+	static const char *const names[] = {FIGURE_TYPES(FIGURE_TYPE_NAME)};
 
 	return names[t];
 }

@@ -93,7 +93,14 @@ const char *figures_implausible(const struct figures *before,
 
 /* ---- the catalogue ------------------------------------------------------ */
 
-enum figure_type { FIGURE_GAUGE, FIGURE_COUNTER, FIGURE_HISTOGRAM };
+/* X(member, its name in an exposition) */
+#define FIGURE_TYPES(X)                                                        \
+	X(GAUGE, "gauge")                                                      \
+	X(COUNTER, "counter")                                                  \
+	X(HISTOGRAM, "histogram")
+
+#define FIGURE_TYPE_MEMBER(member, name) FIGURE_##member,
+enum figure_type { FIGURE_TYPES(FIGURE_TYPE_MEMBER) };
 
 /* Where the value of a series comes from. */
 enum figure_source {

@@ -5,26 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static const char *const names[] = {
-    [ST_OK] = "ok",
-    [ST_AGAIN] = "again",
-    [ST_END] = "end",
-    [ST_NOMEM] = "out of memory",
-    [ST_FULL] = "full",
-    [ST_INVALID] = "invalid",
-    [ST_TOOLARGE] = "too large",
-    [ST_NOTFOUND] = "not found",
-    [ST_EXISTS] = "exists",
-    [ST_BUSY] = "busy",
-    [ST_NOSPACE] = "no space",
-    [ST_MOVED] = "moved",
-    [ST_CORRUPT] = "corrupt",
-    [ST_DENIED] = "denied",
-    [ST_UNSAFE] = "unsafe",
-    [ST_SCHEMA] = "schema",
-    [ST_CONSTRAINT] = "constraint",
-    [ST_IO] = "i/o error",
-};
+#define STATUS_NAME(member, name) (name),
+static const char *const names[] = {STATUSES(STATUS_NAME)};
 
 const char *
 status_name(enum status st)

@@ -10,26 +10,29 @@
 #define MUST_USE             __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, va) __attribute__((format(printf, fmt, va)))
 
-enum status {
-	ST_OK,
-	ST_AGAIN,      /* would block, or not all of it is there yet */
-	ST_END,        /* end of file, end of rows, peer has closed */
-	ST_NOMEM,      /* an allocation failed */
-	ST_FULL,       /* a bound of ours would be crossed */
-	ST_INVALID,    /* the input breaks its specification */
-	ST_TOOLARGE,   /* the input is longer than its limit */
-	ST_NOTFOUND,   /* no such thing */
-	ST_EXISTS,     /* it is there already, alive */
-	ST_BUSY,       /* locked by another process; try later */
-	ST_NOSPACE,    /* the disk or the quota is full */
-	ST_MOVED,      /* the file at this path is another one now */
-	ST_CORRUPT,    /* stored data is damaged */
-	ST_DENIED,     /* permissions do not allow it */
-	ST_UNSAFE,     /* others could exchange what is there */
-	ST_SCHEMA,     /* the database is of a version we cannot use */
-	ST_CONSTRAINT, /* a row breaks a rule of the schema */
-	ST_IO          /* any other failure of the system; see errno */
-};
+/* X(member, its name in logs) */
+#define STATUSES(X)                                                            \
+	X(OK, "ok")                                                            \
+	X(AGAIN, "again") /* would block, or not all of it is there yet */     \
+	X(END, "end")     /* end of file, end of rows, peer has closed */      \
+	X(NOMEM, "out of memory") /* an allocation failed */                   \
+	X(FULL, "full")           /* a bound of ours would be crossed */       \
+	X(INVALID, "invalid")     /* the input breaks its specification */     \
+	X(TOOLARGE, "too large")  /* the input is longer than its limit */     \
+	X(NOTFOUND, "not found")  /* no such thing */                          \
+	X(EXISTS, "exists")       /* it is there already, alive */             \
+	X(BUSY, "busy")           /* locked by another process; try later */   \
+	X(NOSPACE, "no space")    /* the disk or the quota is full */          \
+	X(MOVED, "moved")     /* the file at this path is another one now */   \
+	X(CORRUPT, "corrupt") /* stored data is damaged */                     \
+	X(DENIED, "denied")   /* permissions do not allow it */                \
+	X(UNSAFE, "unsafe")   /* others could exchange what is there */        \
+	X(SCHEMA, "schema")   /* the database is of a version we cannot use */ \
+	X(CONSTRAINT, "constraint") /* a row breaks a rule of the schema */    \
+	X(IO, "i/o error") /* any other failure of the system; see errno */
+
+#define STATUS_MEMBER(member, name) ST_##member,
+enum status { STATUSES(STATUS_MEMBER) };
 
 /* For the rare failure about which nothing can be done; say why beside it. */
 static inline void

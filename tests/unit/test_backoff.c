@@ -63,5 +63,5 @@ main(void)
 	    cmocka_unit_test(no_bound_is_too_high_to_be_reached),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return RUN(tests);
 }

@@ -251,5 +251,5 @@ main(void)
 	    TEST(modes_that_lock_others_out_are_refused_where_asked),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return RUN(tests);
 }
