@@ -208,7 +208,7 @@ void
 buf_add_buf(struct buf *b, const struct buf *from)
 {
 	buf_note(b, from->failure);
-	if (from->failure == ST_OK)
+	if (from->failure == ST_OK && from->base != NULL)
 		buf_add(b, buf_span(from));
 }
 
