@@ -30,12 +30,21 @@ endif
 override LDFLAGS += -pie -Wl,-z,relro -Wl,-z,now
 endif
 
+# A header is named by its file alone, in whichever room of a side it lies; of
+# pubd/ each finds those of its own room only.
+rooms     = $(patsubst %/,%,$(sort $(dir $(wildcard $1/*.h $1/*/*.h))))
+LIB_DIRS  := $(call rooms,lib)
+PUBD_DIRS := $(call rooms,pubd)
+FCGI_DIRS := $(call rooms,fcgi)
+SIDES     := $(PUBD_DIRS:%=-I%) $(FCGI_DIRS:%=-I%) # for tests
+
 WARN    := -Wall -Wextra -Wconversion -Wshadow -Wvla -Wstrict-prototypes \
            -Wmissing-prototypes -Wpointer-arith -Wwrite-strings
 ifeq ($(CI),true)
 WARN    += -Werror
 endif
-CPPFLAGS += -D_GNU_SOURCE -DWALCAST_VERSION='"$(VERSION)"' -Ilib -I$(B)/gen
+CPPFLAGS += -D_GNU_SOURCE -DWALCAST_VERSION='"$(VERSION)"' $(LIB_DIRS:%=-I%) \
+            -I$(B)/gen
 override CFLAGS += -std=c11 -fstack-protector-strong $(HARDEN) $(WARN)
 
 # A short line for each file; `make V=1` shows the commands, `make -s` neither.
@@ -47,11 +56,12 @@ short   = $(if $(filter-out 0,$(V)),,@$(if $(SILENT),,printf '%-4s %s\n' $1 $2;)
 JOBS    = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell \
             nproc 2>/dev/null || getconf _NPROCESSORS_ONLN))
 
-LIB_SRC  := $(wildcard lib/*.c)
-PUBD_SRC := $(filter-out pubd/main.c pubd/walcast.c pubd/cli_%,\
+LIB_SRC  := $(wildcard lib/*.c lib/*/*.c)
+CLI_MAIN := $(wildcard pubd/walcast.c pubd/*/walcast.c)
+CLI_SRC  := $(wildcard pubd/cli_*.c pubd/*/cli_*.c)
+PUBD_SRC := $(filter-out pubd/main.c $(CLI_MAIN) $(CLI_SRC),\
               $(wildcard pubd/*.c))
-CLI_SRC  := $(wildcard pubd/cli_*.c) pubd/walcast.c
-FCGI_SRC := $(filter-out fcgi/main_%,$(wildcard fcgi/*.c))
+FCGI_SRC := $(filter-out fcgi/main_%,$(wildcard fcgi/*.c fcgi/*/*.c))
 
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o) $(B)/gen/sql_text.o
 PUBD_OBJ := $(PUBD_SRC:%.c=$(B)/%.o)
@@ -60,8 +70,15 @@ FCGI_OBJ := $(FCGI_SRC:%.c=$(B)/%.o) $(B)/gen/page_text.o
 
 LIB_A    := $(B)/libwalcast.a
 PUBD_A   := $(B)/pubd.a
+CLI_A    := $(B)/cli.a
 FCGI_A   := $(B)/fcgi.a
 LDLIBS   := -lsqlite3 -ljson-c
+
+# Which archives a test of module $1 needs besides lib.
+side = $(if $(filter %/$1.c,$(CLI_SRC)),cli) \
+       $(if $(filter %/$1.c,$(PUBD_SRC)),pubd) \
+       $(if $(filter %/$1.c,$(FCGI_SRC)),fcgi)
+
 PROGRAMS := $(addprefix $(B)/bin/,pubd walcast sse.fcgi sse-metrics.fcgi)
 
 .PHONY: all
@@ -74,7 +91,7 @@ all:
 programs: $(PROGRAMS)
 
 $(B)/bin/pubd: $(B)/pubd/main.o $(PUBD_A) $(LIB_A)
-$(B)/bin/walcast: $(CLI_OBJ) $(LIB_A)
+$(B)/bin/walcast: $(CLI_MAIN:%.c=$(B)/%.o) $(CLI_A) $(LIB_A)
 $(B)/bin/sse.fcgi: $(B)/fcgi/main_sse.o $(FCGI_A) $(LIB_A)
 $(B)/bin/sse-metrics.fcgi: $(B)/fcgi/main_metrics.o $(FCGI_A) $(LIB_A)
 $(B)/bin/sse.fcgi $(B)/bin/sse-metrics.fcgi: LDLIBS += -lfcgi
@@ -87,11 +104,13 @@ $(PROGRAMS):
 
 $(LIB_A): $(LIB_OBJ)
 $(PUBD_A): $(PUBD_OBJ)
+$(CLI_A): $(CLI_OBJ)
 $(FCGI_A): $(FCGI_OBJ)
 %.a:
 	@rm -f $@
 	$(call short,AR,$@)$(AR) rcs $@ $^
 
+$(B)/fcgi/%.o: CPPFLAGS += $(FCGI_DIRS:%=-I%)
 $(B)/%.o: %.c $(B)/gen/sql_text.h
 	@mkdir -p $(@D)
 	$(call short,CC,$<)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -105,10 +124,12 @@ $(B)/gen/sql_text.h: $(SQL) sql/embed.awk
 $(B)/gen/sql_text.c: $(SQL) sql/embed.awk $(B)/gen/sql_text.h
 	$(call short,GEN,$@)awk -v header=0 -f sql/embed.awk $(SQL) >$@
 
-PAGE := $(wildcard fcgi/page/status.*)
-$(B)/gen/page_text.c: $(PAGE) fcgi/page/embed.awk
+PAGE_DIR := $(firstword $(wildcard fcgi/page fcgi/*/page))
+PAGE     := $(wildcard $(PAGE_DIR)/status.*)
+$(B)/gen/page_text.c: $(PAGE) $(PAGE_DIR)/embed.awk
 	@mkdir -p $(@D)
-	$(call short,GEN,$@)awk -f fcgi/page/embed.awk fcgi/page/status.html >$@.new
+	$(call short,GEN,$@)awk -f $(PAGE_DIR)/embed.awk \
+	    $(PAGE_DIR)/status.html >$@.new
 	@mv $@.new $@
 
 -include $(wildcard $(B)/*/*.d $(B)/*/*/*.d)
@@ -211,8 +232,8 @@ check-deps:
 lint: $(B)/gen/sql_text.h
 	@tests/lint/lint.sh $(B)
 
-SOURCES := $(wildcard lib/*.[ch] fcgi/*.[ch] pubd/*.[ch] tests/*/*.[ch] \
-             tests/fault/shim/*.[ch])
+SOURCES := $(wildcard $(addsuffix /*.[ch],$(LIB_DIRS) $(PUBD_DIRS) \
+             $(FCGI_DIRS) tests/* tests/*/*))
 .PHONY: format format-check
 format:
 	clang-format -i $(SOURCES)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Fuzzers: `make fuzz [T=seconds for each]`.  Every fuzz_FOO.c here becomes a
-# libFuzzer program, built by clang with lib/ and, when there is a
-# pubd/FOO.c or fcgi/FOO.c, with that side.  It starts from the files in
+# libFuzzer program, built by clang with lib/ and, when there is a FOO.c in
+# pubd/, pubd/cli or fcgi/, with that side.  It starts from the files in
 # corpus/FOO/; what it finds on its way stays in build/fuzz/corpus/FOO/, what
 # breaks it in build/fuzz/.  What else it needs a fuzz_FOO.mk beside it says:
 #
@@ -20,9 +20,10 @@ FUZZ_SRC  := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN  := $(FUZZ_SRC:tests/fuzz/%.c=$(FUZZ_B)/%)
 FUZZ_LIB  := $(LIB_SRC:%.c=$(FUZZ_B)/%.o) $(FUZZ_B)/gen/sql_text.o
 FUZZ_PUBD := $(PUBD_SRC:%.c=$(FUZZ_B)/%.o)
+FUZZ_CLI  := $(CLI_SRC:%.c=$(FUZZ_B)/%.o)
 FUZZ_FCGI := $(FCGI_SRC:%.c=$(FUZZ_B)/%.o)
 FUZZ_FLAGS = -std=c11 -O2 -g -fno-omit-frame-pointer $(FUZZ_SAN) \
-             $(CPPFLAGS) -Ipubd -Ifcgi
+             $(CPPFLAGS) $(SIDES)
 T ?= 10
 
 -include $(wildcard tests/fuzz/fuzz_*.mk)
@@ -34,15 +35,15 @@ fuzz: $(FUZZ_BIN)
 
 $(FUZZ_B)/lib.a: $(FUZZ_LIB)
 $(FUZZ_B)/pubd.a: $(FUZZ_PUBD)
+$(FUZZ_B)/cli.a: $(FUZZ_CLI)
 $(FUZZ_B)/fcgi.a: $(FUZZ_FCGI)
 
 # $1: program, $2: FOO
 define FUZZ_RULE
 $1: $(FUZZ_B)/tests/fuzz/fuzz_$2.o \
     $(FUZZ_DEPS_fuzz_$2:%.c=$(FUZZ_B)/%.o) \
-    $(if $(wildcard pubd/$2.c),$(FUZZ_B)/pubd.a) \
-    $(if $(wildcard fcgi/$2.c),$(FUZZ_B)/fcgi.a) $(FUZZ_B)/lib.a
-$1: LDLIBS += $(FUZZ_LIBS_fuzz_$2) $(if $(wildcard fcgi/$2.c),-lfcgi)
+    $(patsubst %,$(FUZZ_B)/%.a,$(call side,$2) lib)
+$1: LDLIBS += $(FUZZ_LIBS_fuzz_$2) $(if $(filter fcgi,$(call side,$2)),-lfcgi)
 endef
 $(foreach t,$(FUZZ_BIN),$(eval \
     $(call FUZZ_RULE,$t,$(patsubst fuzz_%,%,$(notdir $t)))))
@@ -75,9 +76,8 @@ fuzz-replay: $(REPLAY_BIN)
 define REPLAY_RULE
 $1: $(B)/tests/fuzz/fuzz_$2.o $(B)/tests/fuzz/replay.o \
     $(FUZZ_DEPS_fuzz_$2:%.c=$(B)/%.o) \
-    $(if $(wildcard pubd/$2.c),$(PUBD_A)) \
-    $(if $(wildcard fcgi/$2.c),$(FCGI_A)) $(LIB_A)
-$1: LDLIBS += $(FUZZ_LIBS_fuzz_$2) $(if $(wildcard fcgi/$2.c),-lfcgi)
+    $(patsubst %,$(B)/%.a,$(call side,$2)) $(LIB_A)
+$1: LDLIBS += $(FUZZ_LIBS_fuzz_$2) $(if $(filter fcgi,$(call side,$2)),-lfcgi)
 endef
 $(foreach t,$(REPLAY_BIN),$(eval \
     $(call REPLAY_RULE,$t,$(patsubst replay_%,%,$(notdir $t)))))
@@ -86,7 +86,6 @@ $(REPLAY_BIN):
 	$(call short,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ \
 	    $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
 
-$(B)/tests/fuzz/%.o: CPPFLAGS += -Ipubd -Ifcgi
+$(B)/tests/fuzz/%.o: CPPFLAGS += $(SIDES)
 
--include $(wildcard $(FUZZ_B)/lib/*.d $(FUZZ_B)/pubd/*.d $(FUZZ_B)/fcgi/*.d \
-    $(FUZZ_B)/tests/*/*.d $(FUZZ_B)/tests/*/*/*.d)
+-include $(wildcard $(FUZZ_B)/*/*.d $(FUZZ_B)/*/*/*.d $(FUZZ_B)/*/*/*/*.d)

@@ -5,7 +5,8 @@
 # Usage: lint.sh BUILD_DIR
 set -u
 gen=$1/gen
-flags="-std=c11 -D_GNU_SOURCE -DWALCAST_VERSION=\"lint\" -Ilib -Ifcgi -Ipubd -I$gen"
+dirs=$(find lib fcgi pubd -name '*.h' -printf '-I%h\n' | sort -u | tr '\n' ' ')
+flags="-std=c11 -D_GNU_SOURCE -DWALCAST_VERSION=\"lint\" $dirs -I$gen"
 bad=0
 jobs=$(nproc)
 
@@ -27,9 +28,9 @@ find lib fcgi pubd -name '*.c' -print0 |
 echo "lint: cppcheck"
 cppcheck --quiet -j "$jobs" --std=c11 --enable=warning,performance,portability \
 	--inline-suppr --suppress=missingIncludeSystem --error-exitcode=1 \
-	--suppress=unknownMacro --suppress=uninitvar:lib/store_writer.c \
-	--suppress=uninitvar:pubd/cli_audit.c -D_GNU_SOURCE -DWALCAST_VERSION='"lint"' \
-	-Ilib -Ifcgi -Ipubd -I"$gen" lib fcgi pubd || bad=1
+	--suppress=unknownMacro --suppress=uninitvar:*/store_writer.c \
+	--suppress=uninitvar:*/cli_audit.c -D_GNU_SOURCE -DWALCAST_VERSION='"lint"' \
+	$dirs -I"$gen" lib fcgi pubd || bad=1
 
 echo "lint: mandoc"
 for page in docs/man/*.[1-9]; do

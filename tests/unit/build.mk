@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Unit tests: `make unit`.  Every test_FOO.c here becomes a program of its own,
-# linked with lib/ and, when there is a pubd/FOO.c or fcgi/FOO.c, with that
-# side.  What else it needs a test_FOO.mk beside it may say:
+# linked with lib/ and, when there is a FOO.c in pubd/, pubd/cli or fcgi/, with
+# that side.  What else it needs a test_FOO.mk beside it may say:
 #
 #       UNIT_DEPS_test_FOO := objects or archives
 #       UNIT_LIBS_test_FOO := -lsomething
@@ -30,9 +30,8 @@ valgrind: deps-valgrind $(UNIT_BIN)
 # $1: program, $2: FOO
 define UNIT_RULE
 $1: $1.o $(UNIT_HELP) $(UNIT_DEPS_test_$2) \
-    $(if $(wildcard pubd/$2.c),$(PUBD_A)) \
-    $(if $(wildcard fcgi/$2.c),$(FCGI_A)) $(LIB_A)
-$1: LDLIBS += $(UNIT_LIBS_test_$2) $(if $(wildcard fcgi/$2.c),-lfcgi)
+    $(patsubst %,$(B)/%.a,$(call side,$2)) $(LIB_A)
+$1: LDLIBS += $(UNIT_LIBS_test_$2) $(if $(filter fcgi,$(call side,$2)),-lfcgi)
 endef
 $(foreach t,$(UNIT_BIN),$(eval \
     $(call UNIT_RULE,$t,$(patsubst test_%,%,$(notdir $t)))))
@@ -41,4 +40,4 @@ $(UNIT_BIN):
 	$(call short,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) $(UNIT_WRAP) -o $@ \
 	    $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(LDLIBS)
 
-$(B)/tests/unit/%.o: CPPFLAGS += -Itests/unit -Ipubd -Ifcgi
+$(B)/tests/unit/%.o: CPPFLAGS += -Itests/unit $(SIDES)
