@@ -24,14 +24,14 @@ struct self {
 };
 
 static void
-fill(struct self *s)
+self_fill(struct self *s)
 {
 	proc_figures(&s->figures, proc_count_fds(), proc_fds_limit());
 	s->options.fill(s->options.arg, &s->figures);
 }
 
 static void
-report(struct self *s, bool last)
+self_report(struct self *s, bool last)
 {
 	/* It holds no streams and has no place in the log. */
 	struct wire_report r = {.role = span_str(s->options.role),
@@ -39,7 +39,7 @@ report(struct self *s, bool last)
 	    .figures = &s->figures};
 	struct buf b;
 
-	fill(s);
+	self_fill(s);
 	proc_report(&r);
 	buf_init(&b, WIRE_MAX_REPORT);
 	if (wire_put_report(&b, &r) != ST_OK)
@@ -52,12 +52,12 @@ report(struct self *s, bool last)
 }
 
 static void
-on_timer(struct timer *t, uint64_t now_us)
+self_on_timer(struct timer *t, uint64_t now_us)
 {
 	struct self *s = OWNER_OF(t, struct self, timer);
 
 	status_ignore(timer_set(s->loop, t, now_us + REPORT_US));
-	report(s, false);
+	self_report(s, false);
 }
 
 enum status
@@ -74,7 +74,7 @@ self_new(struct self **out, struct loop *l, const struct self_options *o)
 		return ST_NOMEM;
 	s->options = *o;
 	s->loop = l;
-	s->timer.fn = on_timer;
+	s->timer.fn = self_on_timer;
 	s->started_ms = clock_real_ms();
 	st = pubd_link_new(&s->link, l, &link);
 	if (st == ST_OK)
@@ -95,7 +95,7 @@ self_free(struct self **sp)
 
 	if (s == NULL)
 		return;
-	report(s, true);
+	self_report(s, true);
 	timer_cancel(s->loop, &s->timer);
 	pubd_link_free(&s->link);
 	free(s);

@@ -25,7 +25,6 @@
 
 #define RETRY_MIN_US  100000
 #define RETRY_MAX_US  2000000
-#define ASK_AGAIN_US  60000000 /* pubd/requests.c knows of it */
 #define IN_BYTES_MAX  65536
 #define OUT_BYTES_MAX 65536
 
@@ -123,8 +122,8 @@ link_take_refusal(struct pubd_link *l, struct span message)
 	/* When there is no room for it the tail polls. */
 	if (l->o.woken != NULL)
 		status_ignore(link_add_watch(l, &anybody));
-	status_ignore(
-	    timer_set(l->loop, &l->retry, loop_now_us(l->loop) + ASK_AGAIN_US));
+	status_ignore(timer_set(l->loop, &l->retry,
+	    loop_now_us(l->loop) + (uint64_t)WIRE_ASK_AGAIN_MS * 1000));
 }
 
 static void

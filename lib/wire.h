@@ -47,6 +47,9 @@
 #define WIRE_MAX_ERROR   255                 /* bytes; more is cut */
 #define WIRE_MAX_REPORT  (32 * 1024)         /* room for any report of ours */
 
+/* A process that may not report asks again so often, should it be mended. */
+#define WIRE_ASK_AGAIN_MS 60000
+
 struct values;
 
 /*

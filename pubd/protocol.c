@@ -103,7 +103,7 @@ protocol_fail(struct request *r, enum protocol_error code, struct span message)
 
 /* Fails with the sentence that errmsg_set put into p->message. */
 static enum status
-refuse(struct protocol *p, struct request *r, enum protocol_error code)
+protocol_refuse(struct protocol *p, struct request *r, enum protocol_error code)
 {
 	protocol_fail(r, code, span_str(p->message.text));
 	return ST_INVALID;
@@ -113,7 +113,7 @@ static enum status
 refuse_memory(struct protocol *p, struct request *r)
 {
 	errmsg_set(&p->message, "pubd is out of memory: send it again later");
-	return refuse(p, r, PROTOCOL_UNAVAILABLE);
+	return protocol_refuse(p, r, PROTOCOL_UNAVAILABLE);
 }
 
 /* ---- the members of an event ------------------------------------------------
@@ -129,7 +129,7 @@ take_channel(struct protocol *p, struct span raw, struct request *r,
 		errmsg_set(&p->message,
 		    "`channel` is missing: an event needs `channel` and "
 		    "`data`");
-		return refuse(p, r, PROTOCOL_BAD_REQUEST);
+		return protocol_refuse(p, r, PROTOCOL_BAD_REQUEST);
 	}
 	st = value_text(&p->values, raw, channel);
 	if (st == ST_NOMEM)
@@ -139,14 +139,14 @@ take_channel(struct protocol *p, struct span raw, struct request *r,
 		    "channel %.*s: it must be a string of 1 to 128 of the "
 		    "characters A-Z a-z 0-9 _ . : / -",
 		    SHOWN(raw));
-		return refuse(p, r, PROTOCOL_BAD_CHANNEL);
+		return protocol_refuse(p, r, PROTOCOL_BAD_CHANNEL);
 	}
 	if (name_reserved(*channel)) {
 		errmsg_set(&p->message,
 		    "channel %.*s: names that begin with system. or control. "
 		    "are Walcast's own; choose another",
 		    SHOWN(raw));
-		return refuse(p, r, PROTOCOL_FORBIDDEN);
+		return protocol_refuse(p, r, PROTOCOL_FORBIDDEN);
 	}
 	return ST_OK;
 }
@@ -169,7 +169,7 @@ take_name(struct protocol *p, struct span raw, struct request *r,
 	    "event %.*s: it must be a string of 1 to 128 bytes without "
 	    "control characters that does not begin with system. or control.",
 	    SHOWN(raw));
-	return refuse(p, r, PROTOCOL_BAD_EVENT);
+	return protocol_refuse(p, r, PROTOCOL_BAD_EVENT);
 }
 
 static enum status
@@ -190,7 +190,7 @@ take_key(struct protocol *p, struct span raw, struct request *r,
 	    "key %.*s: it must be a string of 1 to 128 bytes without control "
 	    "characters; leave it out for none",
 	    SHOWN(raw));
-	return refuse(p, r, PROTOCOL_BAD_REQUEST);
+	return protocol_refuse(p, r, PROTOCOL_BAD_REQUEST);
 }
 
 /*
@@ -238,7 +238,7 @@ take_trace(struct protocol *p, struct span raw, struct request *r,
 	    "trace %.*s: it must be a W3C traceparent such as 00-<32 hex "
 	    "digits>-<16>-01, in lower case; leave it out for none",
 	    SHOWN(raw));
-	return refuse(p, r, PROTOCOL_BAD_REQUEST);
+	return protocol_refuse(p, r, PROTOCOL_BAD_REQUEST);
 }
 
 static enum status
@@ -250,7 +250,7 @@ take_data(struct protocol *p, struct span raw, struct request *r,
 	if (raw.p == NULL) {
 		errmsg_set(&p->message,
 		    "`data` is missing: any JSON value will do, null too");
-		return refuse(p, r, PROTOCOL_BAD_REQUEST);
+		return protocol_refuse(p, r, PROTOCOL_BAD_REQUEST);
 	}
 	if (value_is_string(raw)) {
 		e->kind = STORE_DATA_TEXT;
@@ -268,7 +268,7 @@ take_data(struct protocol *p, struct span raw, struct request *r,
 		    "data of %zu bytes: at most %zu are taken "
 		    "(max_data_bytes)",
 		    e->data.len, p->limits.max_data_bytes);
-		return refuse(p, r, PROTOCOL_TOO_LARGE);
+		return protocol_refuse(p, r, PROTOCOL_TOO_LARGE);
 	}
 	return ST_OK;
 }
@@ -363,13 +363,13 @@ take_ref(struct protocol *p, struct span raw, struct request *r)
 		errmsg_set(&p->message,
 		    "ref of %zu bytes: at most %d are echoed", raw.len,
 		    PROTOCOL_MAX_REF);
-		return refuse(p, r, PROTOCOL_BAD_REQUEST);
+		return protocol_refuse(p, r, PROTOCOL_BAD_REQUEST);
 	}
 	if (!value_is_string(raw) && raw.p[0] != '-' &&
 	    (raw.p[0] < '0' || raw.p[0] > '9')) {
 		errmsg_set(&p->message,
 		    "ref %.*s: it must be a string or a number", SHOWN(raw));
-		return refuse(p, r, PROTOCOL_BAD_REQUEST);
+		return protocol_refuse(p, r, PROTOCOL_BAD_REQUEST);
 	}
 	r->ref = raw;
 	return ST_OK;
@@ -399,7 +399,7 @@ protocol_take_told(struct protocol *p, enum status st, struct request *r,
 	if (st == ST_NOMEM)
 		return refuse_memory(p, r);
 	if (st != ST_OK)
-		return refuse(p, r, PROTOCOL_BAD_REQUEST);
+		return protocol_refuse(p, r, PROTOCOL_BAD_REQUEST);
 	r->kind = kind;
 	return ST_OK;
 }
@@ -446,7 +446,7 @@ protocol_take_op(struct protocol *p, struct span line, struct span raw,
 	    "op %.*s is unknown: there are \"ping\" and \"watch\"; an event "
 	    "has none",
 	    SHOWN(raw));
-	return refuse(p, r, PROTOCOL_BAD_REQUEST);
+	return protocol_refuse(p, r, PROTOCOL_BAD_REQUEST);
 }
 
 static enum status
@@ -503,14 +503,14 @@ parse_element(struct protocol *p, struct span text, struct request *r)
 		errmsg_set(&p->message,
 		    "more than %d events in one array: send several",
 		    PROTOCOL_MAX_EVENTS);
-		return refuse(p, r, PROTOCOL_TOO_LARGE);
+		return protocol_refuse(p, r, PROTOCOL_TOO_LARGE);
 	}
 	if (text.p[0] != '{') {
 		errmsg_set(&p->message,
 		    "%.*s is no event: each element must be an object with "
 		    "`channel` and `data`",
 		    SHOWN(text));
-		return refuse(p, r, PROTOCOL_BAD_REQUEST);
+		return protocol_refuse(p, r, PROTOCOL_BAD_REQUEST);
 	}
 	if (r->n_events == p->cap_events && grow_events(p) != ST_OK)
 		return refuse_memory(p, r);
@@ -519,7 +519,7 @@ parse_element(struct protocol *p, struct span text, struct request *r)
 		errmsg_set(&p->message,
 		    "an array holds events only: send `op` on a line of its "
 		    "own");
-		st = refuse(p, r, PROTOCOL_BAD_REQUEST);
+		st = protocol_refuse(p, r, PROTOCOL_BAD_REQUEST);
 	}
 	if (st == ST_OK)
 		st = take_event(p, &f, r, &p->events[r->n_events]);
@@ -543,11 +543,11 @@ parse_array(struct protocol *p, struct span line, struct request *r)
 	if (r->n_events > 0)
 		return ST_OK;
 	errmsg_set(&p->message, "an empty array: there is nothing to publish");
-	return refuse(p, r, PROTOCOL_BAD_REQUEST);
+	return protocol_refuse(p, r, PROTOCOL_BAD_REQUEST);
 }
 
 static struct span
-trim(struct span s)
+protocol_trim(struct span s)
 {
 	while (s.len > 0 &&
 	    (s.p[s.len - 1] == '\r' || s.p[s.len - 1] == ' ' ||
@@ -568,7 +568,7 @@ check_line(struct protocol *p, struct span line, struct request *r)
 		return ST_OK;
 	/* Silence would leave a publisher waiting for ever whose JSON encoder
 	 * gave it nothing to send. */
-	if (trim(line).len == 0)
+	if (protocol_trim(line).len == 0)
 		errmsg_set(&p->message,
 		    "an empty line: each line must be one JSON object or "
 		    "array; did the publisher's JSON encoder fail?");
@@ -586,7 +586,7 @@ check_line(struct protocol *p, struct span line, struct request *r)
 		    "byte %zu: 0x%02x is not JSON in UTF-8 here; each line "
 		    "must be one JSON object or array",
 		    at, (unsigned char)line.p[at]);
-	return refuse(p, r, PROTOCOL_BAD_JSON);
+	return protocol_refuse(p, r, PROTOCOL_BAD_JSON);
 }
 
 void
@@ -596,7 +596,7 @@ protocol_parse(struct protocol *p, struct span line, struct request *r)
 	shrink_events(p);
 	if (check_line(p, line, r) != ST_OK)
 		return;
-	line = trim(line);
+	line = protocol_trim(line);
 	if (values_begin(&p->values, line.len) != ST_OK) {
 		status_ignore(refuse_memory(p, r));
 		return;
@@ -610,7 +610,7 @@ protocol_parse(struct protocol *p, struct span line, struct request *r)
 		    "%.*s is no request: a line must be a JSON object or an "
 		    "array of events",
 		    SHOWN(line));
-		status_ignore(refuse(p, r, PROTOCOL_BAD_REQUEST));
+		status_ignore(protocol_refuse(p, r, PROTOCOL_BAD_REQUEST));
 	}
 }
 
@@ -619,7 +619,7 @@ protocol_parse(struct protocol *p, struct span line, struct request *r)
 
 /* Ends a text that began at `start`: nothing of it stays when it failed. */
 static enum status
-end_line(struct buf *out, size_t start)
+protocol_end_line(struct buf *out, size_t start)
 {
 	buf_add(out, SPAN("\n"));
 	return buf_finish(out, start);
@@ -631,7 +631,7 @@ put_line(struct buf *out, const struct wire_answer *a)
 	size_t start = out->len;
 
 	buf_note(out, wire_put_answer(out, a));
-	return end_line(out, start);
+	return protocol_end_line(out, start);
 }
 
 static enum status
@@ -687,7 +687,7 @@ answer_array(struct buf *out, const struct request *r)
 		buf_add(out, r->ref);
 	}
 	buf_add(out, SPAN("}"));
-	return end_line(out, start);
+	return protocol_end_line(out, start);
 }
 
 static enum status

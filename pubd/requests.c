@@ -70,8 +70,8 @@ requests_flushed(struct requests *rq, uint64_t now_us)
 	rq->n_groups = 0;
 }
 
-/* Workers ask again once a minute (lib/pubd_link.c). */
-#define REFUSED_MS 150000
+/* Told until one has not asked again twice. */
+#define REFUSED_MS (WIRE_ASK_AGAIN_MS * 5 / 2)
 
 void
 requests_gauges(const struct requests *rq, struct figures *f)
