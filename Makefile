@@ -190,7 +190,7 @@ system: programs load-tools
 	@$(PYTEST) $(ALONE) $(PYTEST_ARGS)
 
 # The same programs, sanitized, through what talks to them most.
-SANITIZED := protocol worker stream reports publog logs metrics beacon
+SANITIZED := programs protocol worker stream reports publog logs metrics beacon
 .PHONY: system-asan
 system-asan: load-tools
 	@$(MAKE) --no-print-directory SAN=1 programs

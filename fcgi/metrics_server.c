@@ -28,8 +28,7 @@
 #define MAX_WAITING    256
 #define LOOK_MS        1000    /* for the streams of the status page */
 #define FINISH_US      2000000 /* for what is being written when told to end */
-#define FINISH_STEP_US 100000  /* and how often it is looked whether it is out \
-				*/
+#define FINISH_STEP_US 100000  /* and how often it looks meanwhile */
 
 struct metrics_server {
 	struct program *program;
