@@ -528,3 +528,4 @@ def forged_address(run):
                                "control.close": 20 - (allowed - 10)},
                       "with forged addresses came %r" % dict(told))
             run.count("forged", 20)
+            siege.over()        # with their descriptors went their slots
