@@ -201,7 +201,7 @@ struct stream *hub_first_paging(const struct hub *h);
 /*
  * Sends a stream that waits for a page a part of one.
  *
- * fill   adds what follows `cursor` to the run, by run_add and run_scanned
+ * fill   adds what follows `cursor` to the chunk, by run_add and run_scanned
  */
 void hub_send_page(struct hub *h, struct stream *s,
     void (*fill)(const void *page, int64_t cursor, struct run *r),

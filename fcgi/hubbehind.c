@@ -17,8 +17,8 @@
 #include "stream_log.h"
 
 #define SERVE_STREAMS 256        /* streams served in one turn */
-#define SERVE_RUNS    8          /* runs for one stream in one turn */
-#define RING_SCAN     8192       /* entries looked at for one run */
+#define SERVE_RUNS    8          /* chunks for one stream in one turn */
+#define RING_SCAN     8192       /* entries looked at for one chunk */
 #define SERVE_BYTES   (1u << 20) /* written by one hub_serve */
 #define SERVE_SCAN    (1u << 15) /* entries looked at by one hub_serve */
 #define NEWEST_SCAN   65536      /* entries looked at for the newest n */

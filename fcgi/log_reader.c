@@ -26,7 +26,7 @@ struct log_reader {
 };
 
 static void
-tick_at(struct log_reader *r, uint64_t at_us)
+log_reader_tick_at(struct log_reader *r, uint64_t at_us)
 {
 	/* It was set once, so its place in the heap is kept. */
 	status_ignore(timer_set(r->loop, &r->tick, at_us));
@@ -40,7 +40,7 @@ next_poll_us(const struct log_reader *r)
 
 /* What every call on the store's reader ends with. */
 static enum status
-judge(struct log_reader *r, enum status st)
+log_reader_judge(struct log_reader *r, enum status st)
 {
 	uint64_t now_us = loop_now_us(r->loop);
 	struct errmsg why = {""};
@@ -52,7 +52,7 @@ judge(struct log_reader *r, enum status st)
 		log_warnx("the log %s cannot be read (%s: %s): streams stay "
 			  "open, trying again",
 		    r->conf->database, status_name(st), why.text);
-	tick_at(r, r->keep.retry_us);
+	log_reader_tick_at(r, r->keep.retry_us);
 	return st;
 }
 
@@ -67,11 +67,11 @@ try_again(struct log_reader *r, uint64_t now_us)
 	if (store_keep_retry(&r->keep, now_us, &b, &err) != ST_OK) {
 		if (log_gate(&r->gate, now_us))
 			log_warnx("still without the log: %s", err.text);
-		tick_at(r, r->keep.retry_us);
+		log_reader_tick_at(r, r->keep.retry_us);
 		return;
 	}
 	log_info("the log %s is back", r->conf->database);
-	tick_at(r, next_poll_us(r));
+	log_reader_tick_at(r, next_poll_us(r));
 	if (r->follower.reopened != NULL)
 		r->follower.reopened(r->follower.arg, &b);
 }
@@ -80,16 +80,17 @@ static void
 poll_log(struct log_reader *r)
 {
 	bool changed = false;
-	enum status st = judge(r, store_keep_look(&r->keep, &changed));
+	enum status st = log_reader_judge(r,
+	    store_keep_look(&r->keep, &changed));
 
 	if (log_reader_is_open(r))
-		tick_at(r, next_poll_us(r));
+		log_reader_tick_at(r, next_poll_us(r));
 	if (st == ST_OK && changed && r->follower.changed != NULL)
 		r->follower.changed(r->follower.arg);
 }
 
 static void
-on_tick(struct timer *t, uint64_t now_us)
+log_reader_tick(struct timer *t, uint64_t now_us)
 {
 	struct log_reader *r = OWNER_OF(t, struct log_reader, tick);
 
@@ -113,7 +114,7 @@ log_reader_new(struct log_reader **out, struct loop *l, const struct conf *c)
 	r->conf = c;
 	r->keep = STORE_KEEP(o, RETRY_MIN_US, RETRY_MAX_US);
 	r->keep.check_modes = true;
-	r->tick.fn = on_tick;
+	r->tick.fn = log_reader_tick;
 	*out = r;
 	return ST_OK;
 }
@@ -170,7 +171,7 @@ log_reader_bounds(struct log_reader *r, struct store_bounds *b)
 {
 	if (!log_reader_is_open(r))
 		return ST_NOTFOUND;
-	return judge(r, store_reader_bounds(r->keep.reader, b));
+	return log_reader_judge(r, store_reader_bounds(r->keep.reader, b));
 }
 
 enum status
@@ -178,7 +179,7 @@ log_reader_read(struct log_reader *r, struct store_page *page)
 {
 	if (!log_reader_is_open(r))
 		return ST_NOTFOUND;
-	return judge(r, store_read(r->keep.reader, page));
+	return log_reader_judge(r, store_read(r->keep.reader, page));
 }
 
 enum status
@@ -187,7 +188,8 @@ log_reader_newest(struct log_reader *r, struct store_page *page, int n,
 {
 	if (!log_reader_is_open(r))
 		return ST_NOTFOUND;
-	return judge(r, store_newest(r->keep.reader, page, n, position));
+	return log_reader_judge(r,
+	    store_newest(r->keep.reader, page, n, position));
 }
 
 enum status
@@ -200,5 +202,5 @@ log_reader_newest_of(struct log_reader *r, const struct span *name,
 		return ST_NOTFOUND;
 	st = store_newest_of(r->keep.reader, name, n_names, page, n, position);
 	/* An answer, not a failure: they were not found in so many rows. */
-	return st == ST_FULL ? st : judge(r, st);
+	return st == ST_FULL ? st : log_reader_judge(r, st);
 }

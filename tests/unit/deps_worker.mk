@@ -5,6 +5,7 @@ RIG := $(B)/tests/unit/rig/rig.o
 LOG := $(B)/tests/unit/rig/riglog.o
 
 UNIT_DEPS_test_hub    := $(RIG)
+UNIT_DEPS_test_log_reader := $(LOG)
 UNIT_DEPS_test_replay := $(RIG) $(LOG)
 UNIT_DEPS_test_tail   := $(RIG) $(LOG)
 UNIT_DEPS_test_tally  := $(RIG) $(LOG)
