@@ -98,7 +98,7 @@ want_row(void *arg, const struct store_event *e)
 }
 
 static enum status
-take_row(void *arg, const struct store_event *e)
+replay_take_row(void *arg, const struct store_event *e)
 {
 	struct replay *r = arg;
 	struct page *p = r->filling;
@@ -151,7 +151,7 @@ oldest_page(struct replay *r)
 }
 
 static enum status
-read_page(struct replay *r, const struct sub *sub, struct store_page *sp)
+replay_read_page(struct replay *r, const struct sub *sub, struct store_page *sp)
 {
 	struct page *p = oldest_page(r);
 	enum status st;
@@ -165,7 +165,7 @@ read_page(struct replay *r, const struct sub *sub, struct store_page *sp)
 	sp->upto_id = hub_head(r->hub);
 	sp->max_rows = PAGE_ROWS;
 	sp->want = want_row;
-	sp->take = take_row;
+	sp->take = replay_take_row;
 	sp->arg = r;
 	st = log_reader_read(r->log, sp);
 	if (st != ST_OK)
@@ -267,7 +267,7 @@ static enum status
 serve_by_read(struct replay *r, struct stream *s)
 {
 	struct store_page sp = {.after_id = s->place.cursor};
-	enum status st = read_page(r, s->sub, &sp);
+	enum status st = replay_read_page(r, s->sub, &sp);
 	bool told = false;
 
 	if (st == ST_OK && sp.first_id - 1 != sp.after_id) {

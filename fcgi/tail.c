@@ -89,7 +89,7 @@ tail_wake(struct tail *t)
 /* ---- reading rows ------------------------------------------------------ */
 
 static enum status
-take_row(void *arg, const struct store_event *e)
+tail_take_row(void *arg, const struct store_event *e)
 {
 	struct tail *t = arg;
 
@@ -136,11 +136,11 @@ look_at_log(struct tail *t)
 
 /* One page; *more tells that the next may have rows. */
 static enum status
-read_page(struct tail *t, bool *more)
+tail_read_page(struct tail *t, bool *more)
 {
 	struct store_page p = {.after_id = hub_head(t->hub),
 	    .max_rows = PAGE_ROWS,
-	    .take = take_row,
+	    .take = tail_take_row,
 	    .arg = t};
 	enum status st;
 
@@ -156,14 +156,14 @@ read_page(struct tail *t, bool *more)
 
 /* True: there is more to read. */
 static bool
-read_pages(struct tail *t)
+tail_read_pages(struct tail *t)
 {
 	bool more = true;
 	enum status st = look_at_log(t);
 	int i;
 
 	for (i = 0; st == ST_OK && more && i < PAGES_A_TURN; i++)
-		st = read_page(t, &more);
+		st = tail_read_page(t, &more);
 	/* UNTESTED: a reader of a WAL is locked out in its recovery only */
 	t->locked = st == ST_BUSY || st == ST_NOMEM;
 	return t->locked || (st == ST_OK && more);
@@ -173,7 +173,7 @@ bool
 tail_turn(struct tail *t)
 {
 	if (t->awake && log_reader_is_open(t->log))
-		t->awake = read_pages(t);
+		t->awake = tail_read_pages(t);
 	return t->awake && !t->locked && log_reader_is_open(t->log);
 }
 
@@ -185,7 +185,7 @@ tail_catch_up(struct tail *t, int64_t id)
 	for (i = 0; i < CATCH_UP_TURNS && log_reader_is_open(t->log) &&
 	     hub_head(t->hub) < id;
 	     i++) {
-		t->awake = read_pages(t);
+		t->awake = tail_read_pages(t);
 		if (!t->awake)
 			break;
 	}
