@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fault.h"
 #include "unit.h"
 
 #define assert_text(b, text) assert_text_at((b), (text), __LINE__)
@@ -229,6 +230,37 @@ a_response_that_does_not_fit_leaves_the_buffer_as_it_was(void **state)
 	buf_fini(&small);
 }
 
+/* Also when it is the body, made apart, for which there is no room. */
+static void
+an_error_is_whole_or_is_not_there(void **state)
+{
+	static char big[20 * 1024];
+	struct http_error e = {.status = 400, .detail = SPAN("x")};
+	struct buf out;
+	unsigned n, i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		n = 0;
+		do {
+			buf_init(&out, 1 << 16);
+			fault_alloc_at(++n);
+			if (http_error(&out, &e, SPAN_NONE, i == 0) != ST_OK)
+				assert_int_equal(out.len, 0);
+			assert_status(buf_status(&out), ST_OK);
+			buf_fini(&out);
+		} while (fault_hit());
+		assert_true(n > 2);
+	}
+	memset(big, 'x', sizeof(big));
+	e.detail = span_of(big, sizeof(big));
+	buf_init(&out, 1 << 16);
+	assert_status(http_error(&out, &e, SPAN_NONE, true), ST_FULL);
+	assert_status(http_error(&out, &e, SPAN_NONE, false), ST_FULL);
+	assert_int_equal(out.len, 0);
+	buf_fini(&out);
+}
+
 static void
 every_reason_has_a_name(void **state)
 {
@@ -308,6 +340,7 @@ main(void)
 	    TEST(a_preflight_of_others_has_no_cors_headers),
 	    TEST(a_whole_response_carries_its_length),
 	    TEST(a_response_that_does_not_fit_leaves_the_buffer_as_it_was),
+	    TEST(an_error_is_whole_or_is_not_there),
 	    TEST(every_reason_has_a_name),
 	    TEST(an_accept_header_is_read_as_rfc_9110_says),
 	};
