@@ -60,8 +60,7 @@ drop(struct entry *e)
 	e->fd = -1;
 }
 
-/* ---- refusals ---------------------------------------------------------------
- */
+/* ---- refusals ---------------------------------------------------------- */
 
 static void
 send_error(struct entry *e, const struct http_error *error)
@@ -168,8 +167,7 @@ reject(struct entry *e, enum admit_reject why)
 		overload(e, why);
 }
 
-/* ---- limits
- * ------------------------------------------------------------------ */
+/* ---- limits ------------------------------------------------------------ */
 
 /* Has the web server had the time to add threads for one more stream? */
 static bool
@@ -308,8 +306,7 @@ within_limits(struct entry *e, enum admit_reject *why)
 	return take_address_slot(e) && take_front_slot(e, why);
 }
 
-/* ---- the position
- * ------------------------------------------------------------- */
+/* ---- the position ------------------------------------------------------ */
 
 static void
 set_gap(struct entry *e, enum frame_gap_code code, int64_t position,
@@ -428,8 +425,7 @@ know_the_log(struct entry *e)
 	    e->req.after_id <= hub_head(a->hub);
 }
 
-/* ---- the first bytes
- * ------------------------------------------------------------ */
+/* ---- the first bytes --------------------------------------------------- */
 
 static void
 name_stream(struct entry *e)
@@ -605,8 +601,7 @@ count_return(struct entry *e, bool opened)
 		c->n_resumes_failed++;
 }
 
-/* ---- requests
- * -------------------------------------------------------------------- */
+/* ---- requests ---------------------------------------------------------- */
 
 static void
 answer(struct entry *e)

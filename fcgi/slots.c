@@ -268,8 +268,7 @@ slots_give(struct slots *s, uint32_t key, int32_t slot)
 		pool_drop(s, p);
 }
 
-/* ---- counting ------------------------------------------------------------
- */
+/* ---- counting ---------------------------------------------------------- */
 
 struct slots_count
 slots_count_begin(uint32_t key, int64_t max)

@@ -67,8 +67,7 @@ struct worker {
 	bool stopping, stop;
 };
 
-/* ---- stopping
- * ----------------------------------------------------------------- */
+/* ---- stopping ---------------------------------------------------------- */
 
 static bool
 all_done(const struct worker *w)
@@ -143,8 +142,7 @@ on_signal(struct watch *watch, uint32_t events)
 	}
 }
 
-/* ---- reports
- * ------------------------------------------------------------------- */
+/* ---- reports ----------------------------------------------------------- */
 
 static struct tally_parts
 parts_of(struct worker *w)
@@ -191,8 +189,7 @@ on_report(struct timer *t, uint64_t now_us)
 	report(w, false);
 }
 
-/* ---- traced events
- * ------------------------------------------------------------- */
+/* ---- traced events ----------------------------------------------------- */
 
 static void
 send_span(struct worker *w, const struct traced *t, uint64_t end_us)
@@ -232,8 +229,7 @@ on_tracing(void *arg, bool on)
 	hub_set_tracing(w->hub, on || log_wants(LOG_DEBUG_));
 }
 
-/* ---- making
- * --------------------------------------------------------------------- */
+/* ---- making ------------------------------------------------------------ */
 
 static void
 on_woken(void *arg, int64_t head, const int64_t *at_us)
@@ -432,8 +428,7 @@ worker_free(struct worker **wp)
 	*wp = NULL;
 }
 
-/* ---- running
- * --------------------------------------------------------------------- */
+/* ---- running ----------------------------------------------------------- */
 
 static void
 worker_reap(struct worker *w)

@@ -58,8 +58,7 @@ struct values;
  */
 bool wire_role_ok(struct span role);
 
-/* ---- requests without anything else ---------------------------------------
- */
+/* ---- requests without anything else ------------------------------------ */
 
 #define WIRE_PING  SPAN("{\"op\":\"ping\"}")
 #define WIRE_RESET SPAN("{\"op\":\"reset_counters\"}")

@@ -63,8 +63,7 @@ static const struct option options[] = {
     {NULL, 0, NULL, 0},
 };
 
-/* ---- faults
- * ------------------------------------------------------------------ */
+/* ---- faults ------------------------------------------------------------ */
 
 /* Counts a fault; true: it is one of the first and is to be printed. */
 static bool
@@ -117,8 +116,7 @@ wrong_tip(struct audit *a, struct span name, int64_t expected, int64_t found)
 		    (int)name.len, name.p, expected, found);
 }
 
-/* ---- events
- * -------------------------------------------------------------------- */
+/* ---- events ------------------------------------------------------------ */
 
 static struct channel *
 find_channel(struct audit *a, struct span name)
@@ -282,8 +280,7 @@ audit_events(struct audit *a)
 	return st;
 }
 
-/* ---- the table of channels
- * -------------------------------------------------------- */
+/* ---- the table of channels --------------------------------------------- */
 
 static enum status
 check_listed(void *arg, struct span name, int64_t last_id)
@@ -334,8 +331,7 @@ check_generation(struct audit *a)
 		    a->b.generation);
 }
 
-/* ---- the command
- * ---------------------------------------------------------------------- */
+/* ---- the command ------------------------------------------------------- */
 
 static enum status
 audit_log(struct audit *a)

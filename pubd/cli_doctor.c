@@ -69,8 +69,7 @@ say(struct doctor *d, enum level level, const char *what, const char *fmt, ...)
 	(void)printf("\n");
 }
 
-/* ---- what can be wrong
- * --------------------------------------------------------- */
+/* ---- what can be wrong ------------------------------------------------- */
 
 static void
 check_configuration(struct doctor *d)
@@ -355,8 +354,7 @@ check_descriptors(struct doctor *d)
 		    limit, need);
 }
 
-/* ---- the command
- * ---------------------------------------------------------------- */
+/* ---- the command ------------------------------------------------------- */
 
 static enum cli_exit
 doctor_run(const struct cli *cli, int argc, char **argv)

@@ -18,7 +18,7 @@
 /* For printf's %.*s: what pubd says, cut. */
 #define SAID(s) (int)((s).len > 255 ? 255 : (s).len), (s).p == NULL ? "" : (s).p
 
-/* ---- requests ---- */
+/* ---- requests ---------------------------------------------------------- */
 
 void
 cli_publisher_fail(struct cli_publisher *p, uint64_t line, const char *fmt, ...)
@@ -67,7 +67,7 @@ cli_publisher_submit(struct cli_publisher *p, uint64_t line, struct span data)
 	}
 }
 
-/* ---- answers ---- */
+/* ---- answers ----------------------------------------------------------- */
 
 static size_t
 n_put_off(const struct cli_publisher *p)
@@ -149,7 +149,7 @@ publish_take_answers(struct cli_publisher *p)
 	return st;
 }
 
-/* ---- the river ---- */
+/* ---- the river --------------------------------------------------------- */
 
 static bool
 window_has_room(const struct cli_publisher *p)
@@ -311,7 +311,7 @@ cli_publisher_broke_off(struct cli_publisher *p, enum status st)
 			"key (-k) to be able to repeat it");
 }
 
-/* ---- its life ---- */
+/* ---- its life ---------------------------------------------------------- */
 
 enum status
 cli_publisher_open(struct cli_publisher *p, size_t max_data, struct errmsg *err)

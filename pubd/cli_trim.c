@@ -116,8 +116,7 @@ delete_all(struct trim *t)
 	return st;
 }
 
-/* ---- the command ------------------------------------------------------------
- */
+/* ---- the command ------------------------------------------------------- */
 
 static bool
 confirmed(const struct trim *t)

@@ -24,8 +24,7 @@ struct transaction {
 	size_t n_stored;
 };
 
-/* ---- failures ---------------------------------------------------------------
- */
+/* ---- failures ---------------------------------------------------------- */
 
 static bool
 stores(const struct request *r)

@@ -85,8 +85,7 @@ protocol_limit(struct protocol *p, struct protocol_limits limits)
 	p->limits = limits;
 }
 
-/* ---- failures -------------------------------------------------------------
- */
+/* ---- failures ---------------------------------------------------------- */
 
 void
 protocol_fail(struct request *r, enum protocol_error code, struct span message)
@@ -116,8 +115,7 @@ refuse_memory(struct protocol *p, struct request *r)
 	return protocol_refuse(p, r, PROTOCOL_UNAVAILABLE);
 }
 
-/* ---- the members of an event ------------------------------------------------
- */
+/* ---- the members of an event ------------------------------------------- */
 
 static enum status
 take_channel(struct protocol *p, struct span raw, struct request *r,
@@ -296,8 +294,7 @@ take_event(struct protocol *p, const struct fields *f, struct request *r,
 	return st;
 }
 
-/* ---- objects ----------------------------------------------------------------
- */
+/* ---- objects ----------------------------------------------------------- */
 
 static struct span *
 field_named(struct fields *f, struct span name)
@@ -375,8 +372,7 @@ take_ref(struct protocol *p, struct span raw, struct request *r)
 	return ST_OK;
 }
 
-/* ---- lines ------------------------------------------------------------------
- */
+/* ---- lines ------------------------------------------------------------- */
 
 static enum status
 protocol_take_watch(struct span line, struct request *r)
@@ -614,8 +610,7 @@ protocol_parse(struct protocol *p, struct span line, struct request *r)
 	}
 }
 
-/* ---- answers ----------------------------------------------------------------
- */
+/* ---- answers ----------------------------------------------------------- */
 
 /* Ends a text that began at `start`: nothing of it stays when it failed. */
 static enum status

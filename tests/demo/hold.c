@@ -98,8 +98,7 @@ put_pids(void)
 	put_file("pid", text);
 }
 
-/* ---- the socket -------------------------------------------------------------
- */
+/* ---- the socket -------------------------------------------------------- */
 
 static bool
 listen_unix(const char *path)
@@ -172,8 +171,7 @@ listen_on(char *addresses)
 	listen_on(next);
 }
 
-/* ---- the programs
- * ------------------------------------------------------------- */
+/* ---- the programs ------------------------------------------------------ */
 
 static void
 become_copy(void)

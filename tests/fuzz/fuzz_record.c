@@ -30,8 +30,7 @@ scan(const uint8_t *data, size_t size, struct record_scan *out)
 
 #define BODY_KEPT 64
 
-/* ---- the request, read once more
- * --------------------------------------------- */
+/* ---- the request, read once more --------------------------------------- */
 
 struct second {
 	struct buf params, body; /* content of the records, joined */
@@ -142,8 +141,7 @@ check_second(const uint8_t *data, size_t size, const struct params *params)
 	MUST(span_eq(params_body(params), body));
 }
 
-/* ---- libfcgi
- * ----------------------------------------------------------------- */
+/* ---- libfcgi ----------------------------------------------------------- */
 
 /* Nothing may be left in the socket: a close would reset it. */
 static void
@@ -188,8 +186,7 @@ check_pieces(const uint8_t *data, size_t size, enum status st, size_t whole)
 	}
 }
 
-/* ---- responses
- * --------------------------------------------------------------- */
+/* ---- responses --------------------------------------------------------- */
 
 /* Text as records and the end behind it: the text is what they hold. */
 static void

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# clang-tidy, cppcheck and mandoc over the tree; quiet when all is well.  Fails
+# clang-tidy, cppcheck, banners and mandoc over the tree; quiet when all is well.  Fails
 # when one of them is not there, or does not get to its end.
 # Usage: lint.sh BUILD_DIR
 set -u
@@ -31,6 +31,17 @@ cppcheck --quiet -j "$jobs" --std=c11 --enable=warning,performance,portability \
 	--suppress=unknownMacro --suppress=uninitvar:*/store_writer.c \
 	--suppress=uninitvar:*/cli_audit.c -D_GNU_SOURCE -DWALCAST_VERSION='"lint"' \
 	$dirs -I"$gen" lib fcgi pubd || bad=1
+
+# clang-format breaks what is wider than 80 columns: the name of a part then
+# stands above a line of dashes, or of nothing.
+echo "lint: banners"
+find lib fcgi pubd tests debian -name '*.[ch]' -exec awk '
+	FNR > 1 && banner && /^[ *-]*\*\/$/ {
+		print FILENAME ":" FNR - 1 ": a banner in two lines"
+		bad = 1
+	}
+	{ banner = /^\/\* ----/ && !/\*\/$/ }
+	END { exit bad }' {} + || bad=1
 
 echo "lint: mandoc"
 for page in docs/man/*.[1-9]; do

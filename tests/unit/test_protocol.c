@@ -91,8 +91,7 @@ want_error(const char *line, enum protocol_error code)
 	assert_true(r.failure.message.len > 10);
 }
 
-/* ---- events -----------------------------------------------------------------
- */
+/* ---- events ------------------------------------------------------------ */
 
 static void
 an_event_has_channel_name_and_data(void **state)
