@@ -22,6 +22,7 @@ struct log_reader {
 	struct timer tick;
 	struct log_reader_follower follower;
 	struct log_gate gate;
+	struct log_state away; /* it cannot be opened again */
 	uint64_t n_errors;
 };
 
@@ -63,13 +64,15 @@ try_again(struct log_reader *r, uint64_t now_us)
 {
 	struct errmsg err = {""};
 	struct store_bounds b;
+	enum status st = store_keep_retry(&r->keep, now_us, &b, &err);
 
-	if (store_keep_retry(&r->keep, now_us, &b, &err) != ST_OK) {
-		if (log_gate(&r->gate, now_us))
+	if (st != ST_OK) {
+		if (log_state(&r->away, (int)st, now_us))
 			log_warnx("still without the log: %s", err.text);
 		log_reader_tick_at(r, r->keep.retry_us);
 		return;
 	}
+	log_state_over(&r->away);
 	log_info("the log %s is back", r->conf->database);
 	log_reader_tick_at(r, next_poll_us(r));
 	if (r->follower.reopened != NULL)

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "db_files.h"
 #include "fault.h"
 #include "hist.h"
 #include "tmpdir.h"
@@ -408,6 +409,61 @@ a_timed_connection_also_serves_a_rollback_journal(void **state)
 	db_close(&db);
 }
 
+/* As SQLite makes them; with a name of its own none would be looked after. */
+static void
+the_files_of_a_database_are_found_by_their_names(void **state)
+{
+	const char *path = tmpdir_path(*state, "x.db");
+	struct db *db = made(path);
+	char name[DB_PATH_BYTES];
+	int i;
+
+	for (i = 0; i < DB_N_FILES; i++) {
+		assert_true(db_file_bytes(path, (enum db_file)i) > 0);
+		assert_int_equal(
+		    access(db_file_path(name, path, (enum db_file)i), F_OK), 0);
+	}
+	db_close(&db);
+	assert_int_equal(db_file_bytes(path, DB_FILE_WAL), 0);
+	assert_int_equal(db_file_bytes(path, DB_FILE_SHM), 0);
+}
+
+static void
+a_link_in_place_of_any_file_is_refused(void **state)
+{
+	const char *path = tmpdir_path(*state, "x.db");
+	char name[DB_PATH_BYTES];
+	struct errmsg err = {""};
+	struct db *db;
+	int i;
+
+	for (i = 0; i < DB_N_FILES; i++) {
+		(void)db_file_path(name, path, (enum db_file)i);
+		assert_int_equal(symlink("/dev/null", name), 0);
+		db = NULL;
+		assert_status(db_open(&db, path, DB_CREATE, &err), ST_UNSAFE);
+		assert_non_null(strstr(err.text, name));
+		assert_null(db);
+		assert_int_equal(unlink(name), 0);
+	}
+}
+
+static void
+a_transaction_ends_as_its_parts_did(void **state)
+{
+	struct db *db = made(tmpdir_path(*state, "x.db"));
+
+	must_exec(db, "BEGIN; INSERT INTO t VALUES (1, 2)");
+	assert_status(db_end(db, ST_OK), ST_OK);
+	must_exec(db, "BEGIN; INSERT INTO t VALUES (3, 4)");
+	assert_status(db_end(db, ST_CONSTRAINT), ST_CONSTRAINT);
+	assert_true(db_autocommit(db));
+	assert_int_equal(get_int(db, "SELECT sum(a) FROM t"), 1);
+	/* SQLite may have rolled back by itself before. */
+	assert_status(db_end(db, ST_NOSPACE), ST_NOSPACE);
+	db_close(&db);
+}
+
 int
 main(void)
 {
@@ -432,6 +488,9 @@ main(void)
 	    T(a_timed_connection_counts_its_syncs),
 	    T(a_timed_connection_fails_as_others_do),
 	    T(a_timed_connection_also_serves_a_rollback_journal),
+	    T(the_files_of_a_database_are_found_by_their_names),
+	    T(a_link_in_place_of_any_file_is_refused),
+	    T(a_transaction_ends_as_its_parts_did),
 	};
 
 	return RUN(tests);
