@@ -79,8 +79,22 @@ struct conn {
 	struct peer_place place;    /* among those of its user */
 };
 
-/* Why a connection was closed that had done nothing wrong by itself. */
-enum conn_spared { CONN_ROOM, CONN_IDLE, CONN_FDS, CONN_N_SPARED };
+/*
+ * Why a connection was closed that had done nothing wrong by itself: X(member,
+ * words for the log).  FIG_CLOSED_ and the member is where it is counted, so
+ * that one without a metric does not build.
+ */
+#define CONN_SPARED(X)                                                         \
+	X(ROOM, "unfinished lines are too many")                               \
+	X(IDLE, "idle")                                                        \
+	X(FDS, "descriptors get short")
+
+enum conn_spared {
+#define X(member, words) CONN_##member,
+	CONN_SPARED(X)
+#undef X
+	    CONN_N_SPARED
+};
 
 struct conns {
 	struct loop *loop;

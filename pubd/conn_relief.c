@@ -32,9 +32,10 @@ static void
 tell_spared(struct conn *c, enum conn_spared why)
 {
 	static const char *const reason[CONN_N_SPARED] = {
-	    [CONN_ROOM] = "unfinished lines are too many",
-	    [CONN_IDLE] = "idle",
-	    [CONN_FDS] = "descriptors get short"};
+#define X(member, words) [CONN_##member] = (words),
+	    CONN_SPARED(X)
+#undef X
+	};
 	struct conns *set = c->set;
 
 	set->n_spared[why]++;

@@ -68,9 +68,11 @@ gauges_take(const struct gauges *g, struct figures *out)
 {
 	figures_set(out, FIG_CONNECTIONS, g->conns->n);
 	figures_set(out, FIG_CONNECTIONS_TOTAL, g->conns->n_taken);
-	figures_set(out, FIG_CLOSED_ROOM, g->conns->n_spared[CONN_ROOM]);
-	figures_set(out, FIG_CLOSED_IDLE, g->conns->n_spared[CONN_IDLE]);
-	figures_set(out, FIG_CLOSED_FDS, g->conns->n_spared[CONN_FDS]);
+#define X(member, words)                                                       \
+	figures_set(out, FIG_CLOSED_##member,                                  \
+	    g->conns->n_spared[CONN_##member]);
+	CONN_SPARED(X)
+#undef X
 	figures_set(out, FIG_WATCHERS, g->watchers->n);
 	take_log(g, out);
 	take_retain(g->retain, out);
