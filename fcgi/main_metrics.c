@@ -14,6 +14,7 @@
 #include "metrics_server.h"
 #include "owner.h"
 #include "program.h"
+#include "store.h"
 
 #define CATALOGUE_MAX (1u << 20)
 
@@ -54,6 +55,12 @@ print_catalogue(void)
 	return done ? PROGRAM_OK : PROGRAM_FAILED;
 }
 
+static enum status
+metrics_check_log(const struct conf *c, struct errmsg *err)
+{
+	return store_check_reading(c->database, err);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -69,7 +76,7 @@ main(int argc, char **argv)
 	    .options = options,
 	    .n_options = sizeof(options) / sizeof(options[0]),
 	    .note = LISTENER_NOTE,
-	    .check = program_check_reading,
+	    .check = metrics_check_log,
 	    .serve = serve_metrics,
 	};
 

@@ -11,6 +11,7 @@
 #include "listener.h"
 #include "owner.h"
 #include "program.h"
+#include "store.h"
 #include "worker.h"
 
 static const char *sse_address; /* NULL: fd 0 */
@@ -66,6 +67,12 @@ serve_streams(struct program *p, struct errmsg *err)
 	return st;
 }
 
+static enum status
+sse_check_log(const struct conf *c, struct errmsg *err)
+{
+	return store_check_reading(c->database, err);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -77,7 +84,7 @@ main(int argc, char **argv)
 	    .options = options,
 	    .n_options = sizeof(options) / sizeof(options[0]),
 	    .note = LISTENER_NOTE,
-	    .check = program_check_reading,
+	    .check = sse_check_log,
 	    .serve = serve_streams,
 	};
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Blocks on the configuration's file, and on the log for -n. */
+/* Blocks on the configuration's file. */
 #include "program.h"
 
 #include <assert.h>
@@ -10,7 +10,6 @@
 
 #include "log.h"
 #include "signals.h"
-#include "store.h"
 
 static const struct program_option common_options[] = {
     {'c', "config", "FILE", "the configuration", NULL, NULL},
@@ -186,20 +185,6 @@ program_reload(struct program *p)
 		    p->name);
 	log_info("configuration read again");
 	return true;
-}
-
-enum status
-program_check_reading(const struct conf *c, struct errmsg *err)
-{
-	const struct store_options o = {.path = c->database};
-	struct store_reader *r = NULL;
-	enum status st = store_check_modes(c->database, err);
-
-	if (st == ST_OK)
-		st = store_reader_open(&r, &o, err);
-	if (st == ST_OK)
-		store_reader_close(&r);
-	return st;
 }
 
 /* ---- running ------------------------------------------------------------ */

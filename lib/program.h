@@ -72,10 +72,6 @@ int program_main(struct program *p, int argc, char **argv);
  */
 bool program_reload(struct program *p);
 
-/* A `check` for those that read the log: its modes, and whether it opens. */
-MUST_USE enum status program_check_reading(const struct conf *c,
-    struct errmsg *err);
-
 /* Where one of the first three is closed, a file of ours would take it. */
 void program_fill_std_fds(void);
 

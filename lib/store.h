@@ -76,6 +76,12 @@ MUST_USE enum status store_create(const char *path, enum store_access access,
  */
 MUST_USE enum status store_check_modes(const char *path, struct errmsg *err);
 
+/*
+ * Can this process read it?  Its modes, and whether it opens.
+ * Returns  ST_OK, else err names the remedy
+ */
+MUST_USE enum status store_check_reading(const char *path, struct errmsg *err);
+
 /* Sizes of its files on the disk, without opening them; 0: not there. */
 void store_file_sizes(const char *path, int64_t *db_bytes, int64_t *wal_bytes);
 

@@ -59,6 +59,20 @@ store_reader_close(struct store_reader **rp)
 	*rp = NULL;
 }
 
+enum status
+store_check_reading(const char *path, struct errmsg *err)
+{
+	const struct store_options o = {.path = path};
+	struct store_reader *r = NULL;
+	enum status st = store_check_modes(path, err);
+
+	if (st == ST_OK)
+		st = store_reader_open(&r, &o, err);
+	if (st == ST_OK)
+		store_reader_close(&r);
+	return st;
+}
+
 const char *
 store_reader_error(struct store_reader *r)
 {
