@@ -432,17 +432,20 @@ static void
 a_link_in_place_of_any_file_is_refused(void **state)
 {
 	const char *path = tmpdir_path(*state, "x.db");
+	const char *other = tmpdir_path(*state, "y");
 	char name[DB_PATH_BYTES];
 	struct errmsg err = {""};
 	struct db *db;
 	int i;
 
+	tmpdir_write(other, "", 0);
 	for (i = 0; i < DB_N_FILES; i++) {
 		(void)db_file_path(name, path, (enum db_file)i);
-		assert_int_equal(symlink("/dev/null", name), 0);
+		assert_int_equal(symlink(other, name), 0);
 		db = NULL;
 		assert_status(db_open(&db, path, DB_CREATE, &err), ST_UNSAFE);
 		assert_non_null(strstr(err.text, name));
+		assert_non_null(strstr(err.text, "is a link"));
 		assert_null(db);
 		assert_int_equal(unlink(name), 0);
 	}
