@@ -57,7 +57,7 @@ set_of(struct limiter *l, uint64_t key)
 
 /* The bucket of the key, made out of another one if it has none. */
 static struct bucket *
-find(struct limiter *l, uint64_t key)
+limiter_find(struct limiter *l, uint64_t key)
 {
 	struct bucket *set = set_of(l, key), *fullest = set;
 	int i;
@@ -81,7 +81,7 @@ limiter_take(struct limiter *l, struct span address, int64_t per_minute,
 
 	if (per_minute <= 0)
 		return true;
-	b = find(l, address_key(address));
+	b = limiter_find(l, address_key(address));
 	token_us = MINUTE_US / (uint64_t)per_minute;
 	full_us = (b->full_us > now_us ? b->full_us : now_us) + token_us;
 	if (full_us - now_us > MINUTE_US) {

@@ -7,7 +7,7 @@
 #include "wire.h"
 
 static struct span
-copy(char *to, size_t max, struct span from)
+traced_copy(char *to, size_t max, struct span from)
 {
 	size_t n = from.len < max ? from.len : max;
 
@@ -29,9 +29,11 @@ traced_add(struct traced_set *t, const struct store_event *e, size_t n_streams,
 	t->n++;
 	t->item[at].event = (struct traced){
 	    .id = e->id,
-	    .trace = copy(t->item[at].trace, TRACEPARENT_BYTES, e->trace),
-	    .channel = copy(t->item[at].channel, NAME_MAX_BYTES, e->channel),
-	    .type = copy(t->item[at].type, NAME_MAX_BYTES, e->event),
+	    .trace = traced_copy(t->item[at].trace, TRACEPARENT_BYTES,
+		e->trace),
+	    .channel = traced_copy(t->item[at].channel, NAME_MAX_BYTES,
+		e->channel),
+	    .type = traced_copy(t->item[at].type, NAME_MAX_BYTES, e->event),
 	    .n_bytes = e->data.len,
 	    .n_streams = n_streams,
 	    .start_us = now_us,

@@ -252,7 +252,7 @@ struct finder {
 
 /* The slot that holds the member, or in which it would be: FNV-1a. */
 static uint16_t *
-slot_of(struct finder *x, struct span member)
+figure_slot_of(struct finder *x, struct span member)
 {
 	uint32_t h = 2166136261u;
 	size_t i;
@@ -274,14 +274,15 @@ finder_init(struct finder *x, enum figures_part part)
 	memset(x, 0, sizeof(*x));
 	for (at = 0; at < N_FIGURES; at++)
 		if (is_reported(&figures_catalogue[at], part))
-			*slot_of(x, span_str(figures_catalogue[at].member)) =
+			*figure_slot_of(x,
+			    span_str(figures_catalogue[at].member)) =
 			    (uint16_t)(at + 1);
 }
 
 static const struct figure *
 find_series(struct finder *x, struct span member)
 {
-	size_t at = *slot_of(x, member);
+	size_t at = *figure_slot_of(x, member);
 
 	return at == 0 ? NULL : &figures_catalogue[at - 1];
 }

@@ -9,7 +9,7 @@
 
 /* The place of a channel in the list, or its end. */
 static size_t
-find(const struct counted *k, struct span channel)
+counted_find(const struct counted *k, struct span channel)
 {
 	size_t i;
 
@@ -23,7 +23,7 @@ find(const struct counted *k, struct span channel)
 static enum status
 name_one(struct counted *k, struct span channel)
 {
-	size_t i = find(k, channel);
+	size_t i = counted_find(k, channel);
 
 	if (i == COUNTED_MAX)
 		return ST_FULL;
@@ -56,7 +56,7 @@ counted_name(struct counted *k, struct span names)
 void
 counted_add(struct counted *k, struct span channel)
 {
-	size_t i = find(k, channel);
+	size_t i = counted_find(k, channel);
 
 	if (i < k->n && k->list[i].is_named)
 		k->list[i].n++;
