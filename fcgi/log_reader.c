@@ -152,7 +152,9 @@ log_reader_open(struct log_reader *r, struct store_bounds *b,
 void
 log_reader_follow(struct log_reader *r, const struct log_reader_follower *f)
 {
-	r->follower = f == NULL ? (struct log_reader_follower){0} : *f;
+	r->follower = (struct log_reader_follower){0};
+	if (f != NULL)
+		r->follower = *f;
 }
 
 bool

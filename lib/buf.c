@@ -130,8 +130,10 @@ buf_append(struct buf *b, struct span s)
 
 	if (st != ST_OK)
 		return st;
-	if (s.len > 0)
+	if (s.len > 0) {
+		assert(s.p != NULL);
 		memcpy(buf_tail(b), s.p, s.len);
+	}
 	b->len += s.len;
 	return ST_OK;
 }

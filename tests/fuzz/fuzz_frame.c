@@ -71,8 +71,7 @@ write_stream(const struct store_event *e)
 	MUST(frame_envelope(&out, e) == ST_OK);
 	MUST(frame_gap(&out, &gap) == ST_OK);
 	MUST(frame_heartbeat_event(&out, e->id, e->id, e->prev) == ST_OK);
-	MUST(frame_close(&out,
-		 (enum frame_reason)(e->prev % CLOSE_REASONS),
+	MUST(frame_close(&out, (enum frame_reason)(e->prev % CLOSE_REASONS),
 		 4000) == ST_OK);
 }
 
