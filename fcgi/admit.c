@@ -4,7 +4,7 @@
  * on a 200, because it treats every other status as final.  Never blocks but
  * for the store's answers.
  */
-#include "admit.h"
+#include "admit_private.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -13,13 +13,18 @@
 
 #include "address.h"
 #include "clock.h"
+#include "conf.h"
 #include "hashtable.h"
-#include "request_log.h"
-#include "stream_log.h"
+#include "hub.h"
 #include "log.h"
 #include "random.h"
 #include "record.h"
+#include "replay.h"
+#include "reply.h"
 #include "request.h"
+#include "request_log.h"
+#include "stream_log.h"
+#include "tail.h"
 
 #define FIRST_BYTES_MAX 8192
 #define SHOWN_BYTES     48 /* of a value in a log line */
@@ -48,7 +53,7 @@ struct entry {
 static void
 send_reply(struct entry *e)
 {
-	reply_send(e->a->replies, e->fd, e->request_id, buf_span(&e->out));
+	reply_send(e->a->o.replies, e->fd, e->request_id, buf_span(&e->out));
 	e->fd = -1;
 }
 
@@ -93,7 +98,7 @@ refuse(struct entry *e)
 	struct admit *a = e->a;
 
 	a->counters.n_refused[refuse_of(e->req.error.status)]++;
-	request_log_refuse(&e->req, e->front, loop_now_us(a->loop));
+	request_log_refuse(&e->req, e->front, loop_now_us(a->o.loop));
 	send_error(e, &e->req.error);
 }
 
@@ -101,7 +106,7 @@ static int64_t
 retry_for_overload(struct admit *a)
 {
 	return (int64_t)random_jitter(&a->random,
-	    (uint64_t)a->conf->retry_ms * OVERLOAD_FACTOR);
+	    (uint64_t)a->o.conf->retry_ms * OVERLOAD_FACTOR);
 }
 
 /* A stream that is told at once why it ends, and when to come back. */
@@ -132,7 +137,7 @@ overload(struct entry *e, enum admit_reject why)
 	    .retry_after_s = (int)((retry_ms + 999) / 1000),
 	};
 
-	if (a->conf->reject == CONF_REJECT_HARD)
+	if (a->o.conf->reject == CONF_REJECT_HARD)
 		send_error(e, &error);
 	else
 		close_softly(e, CLOSE_OVERLOAD, retry_ms);
@@ -158,11 +163,11 @@ reject(struct entry *e, enum admit_reject why)
 	a->counters.n_rejected[why]++;
 	a->counters.n_front_rejected[e->front]++;
 	request_log_reject(e->s->id, &e->req, e->front, admit_reject_name(why),
-	    loop_now_us(a->loop));
+	    loop_now_us(a->o.loop));
 	if (why == ADMIT_DRAIN)
 		close_softly(e, CLOSE_DRAIN,
 		    (int64_t)random_jitter(&a->random,
-			(uint64_t)a->conf->retry_ms));
+			(uint64_t)a->o.conf->retry_ms));
 	else
 		overload(e, why);
 }
@@ -180,8 +185,8 @@ ramp_allows(struct entry *e)
 		    ? ramp_default(e->req.max_streams)
 		    : 0;
 	return rate == 0 ||
-	    ramp_admits(&e->a->ramp, loop_now_us(e->a->loop),
-		(int64_t)hub_n_streams(e->a->hub), rate);
+	    ramp_admits(&e->a->ramp, loop_now_us(e->a->o.loop),
+		(int64_t)hub_n_streams(e->a->o.hub), rate);
 }
 
 /* So that the slots of this location are counted for the figures. */
@@ -232,9 +237,10 @@ within_share(struct entry *e)
 	share = max / 100 * percent + max % 100 * percent / 100;
 	if (share < SHARE_MIN)
 		share = SHARE_MIN;
-	s->share_key = slots_key(e->a->slots, SPAN("share"),
+	s->share_key = slots_key(e->a->o.slots, SPAN("share"),
 	    span_of((const char *)of, sizeof(of)));
-	if (slots_take(e->a->slots, s->share_key, max, &s->share_slot) != ST_OK)
+	if (slots_take(e->a->o.slots, s->share_key, max, &s->share_slot) !=
+	    ST_OK)
 		return false;
 	return s->share_slot < share || !slots_are_short(e);
 }
@@ -249,12 +255,12 @@ take_front_slot(struct entry *e, enum admit_reject *why)
 {
 	struct stream *s = e->s;
 
-	if (e->req.max_streams < 0 || e->a->slots == NULL)
+	if (e->req.max_streams < 0 || e->a->o.slots == NULL)
 		return true;
-	s->pool_key = slots_key(e->a->slots, SPAN("front"), e->req.slot_pool);
+	s->pool_key = slots_key(e->a->o.slots, SPAN("front"), e->req.slot_pool);
 	remember_pool(e->a, s->pool_key, e->req.max_streams);
 	*why = ADMIT_SLOTS;
-	if (slots_take(e->a->slots, s->pool_key, e->req.max_streams,
+	if (slots_take(e->a->o.slots, s->pool_key, e->req.max_streams,
 		&s->slot) != ST_OK)
 		return false;
 	*why = ADMIT_ADDRESS;
@@ -268,26 +274,26 @@ static bool
 take_address_slot(struct entry *e)
 {
 	struct stream *s = e->s;
-	int64_t max = e->a->conf->max_streams_per_address;
+	int64_t max = e->a->o.conf->max_streams_per_address;
 	uint64_t key;
 
-	if (max == 0 || e->a->slots == NULL || e->req.remote.len == 0)
+	if (max == 0 || e->a->o.slots == NULL || e->req.remote.len == 0)
 		return true;
 	key = address_key(e->req.remote);
-	s->address_key = slots_key(e->a->slots, SPAN("address"),
+	s->address_key = slots_key(e->a->o.slots, SPAN("address"),
 	    span_of((const char *)&key, sizeof(key)));
-	return slots_take(e->a->slots, s->address_key, max, &s->address_slot) ==
-	    ST_OK;
+	return slots_take(e->a->o.slots, s->address_key, max,
+		   &s->address_slot) == ST_OK;
 }
 
 void
 admit_release(struct admit *a, const struct stream *s)
 {
-	if (a->slots == NULL)
+	if (a->o.slots == NULL)
 		return;
-	slots_give(a->slots, s->pool_key, s->slot);
-	slots_give(a->slots, s->address_key, s->address_slot);
-	slots_give(a->slots, s->share_key, s->share_slot);
+	slots_give(a->o.slots, s->pool_key, s->slot);
+	slots_give(a->o.slots, s->address_key, s->address_slot);
+	slots_give(a->o.slots, s->share_key, s->share_slot);
 }
 
 /* False: *why says which one it would cross. */
@@ -300,7 +306,7 @@ within_limits(struct entry *e, enum admit_reject *why)
 	if (a->draining)
 		return false;
 	*why = ADMIT_MAX_STREAMS;
-	if (hub_n_streams(a->hub) >= (size_t)a->conf->max_streams)
+	if (hub_n_streams(a->o.hub) >= (size_t)a->o.conf->max_streams)
 		return false;
 	*why = ADMIT_ADDRESS;
 	return take_address_slot(e) && take_front_slot(e, why);
@@ -312,7 +318,7 @@ static void
 set_gap(struct entry *e, enum frame_gap_code code, int64_t position,
     int64_t lost)
 {
-	const struct store_bounds *b = hub_bounds(e->a->hub);
+	const struct store_bounds *b = hub_bounds(e->a->o.hub);
 
 	e->has_gap = true;
 	e->cursor = position;
@@ -329,7 +335,7 @@ set_gap(struct entry *e, enum frame_gap_code code, int64_t position,
 static void
 place_after(struct entry *e, int64_t id)
 {
-	const struct store_bounds *b = hub_bounds(e->a->hub);
+	const struct store_bounds *b = hub_bounds(e->a->o.hub);
 
 	e->resumed_from = id;
 	if (id > b->head) {
@@ -353,24 +359,24 @@ place_earliest(struct entry *e)
 		place_after(e, 0);
 		return;
 	}
-	e->cursor = hub_bounds(e->a->hub)->oldest - 1;
+	e->cursor = hub_bounds(e->a->o.hub)->oldest - 1;
 }
 
 static void
 place_last(struct entry *e)
 {
-	int64_t at = hub_head(e->a->hub);
+	int64_t at = hub_head(e->a->o.hub);
 
-	if (replay_newest(e->a->replay, e->s->sub, (int)e->req.last_n, &at) !=
+	if (replay_newest(e->a->o.replay, e->s->sub, (int)e->req.last_n, &at) !=
 	    ST_OK)
-		at = hub_head(e->a->hub);
+		at = hub_head(e->a->o.hub);
 	e->cursor = at;
 }
 
 static bool
 foreign_generation(const struct entry *e)
 {
-	struct span ours = span_str(hub_bounds(e->a->hub)->generation);
+	struct span ours = span_str(hub_bounds(e->a->o.hub)->generation);
 
 	return e->req.generation.len > 0 && !span_eq(e->req.generation, ours) &&
 	    e->req.position != POSITION_LIVE &&
@@ -380,7 +386,7 @@ foreign_generation(const struct entry *e)
 static void
 find_position(struct entry *e)
 {
-	const struct store_bounds *b = hub_bounds(e->a->hub);
+	const struct store_bounds *b = hub_bounds(e->a->o.hub);
 
 	e->resumed_from = -1;
 	if (foreign_generation(e)) {
@@ -389,7 +395,7 @@ find_position(struct entry *e)
 	}
 	switch (e->req.position) {
 	case POSITION_LIVE:
-		e->cursor = hub_head(e->a->hub);
+		e->cursor = hub_head(e->a->o.hub);
 		break;
 	case POSITION_AFTER:
 		place_after(e, e->req.after_id);
@@ -401,7 +407,7 @@ find_position(struct entry *e)
 		place_last(e);
 		break;
 	case POSITION_INVALID:
-		set_gap(e, GAP_INVALID, hub_head(e->a->hub), 0);
+		set_gap(e, GAP_INVALID, hub_head(e->a->o.hub), 0);
 		break;
 	}
 }
@@ -417,12 +423,13 @@ know_the_log(struct entry *e)
 	struct admit *a = e->a;
 	int64_t head = INT64_MAX; /* without the store nobody knows */
 
-	if (tail_refresh(a->tail) == ST_OK)
-		head = hub_bounds(a->hub)->head;
-	if (head != INT64_MAX && head > hub_head(a->hub))
-		tail_catch_up(a->tail, head);
-	return hub_head(a->hub) >= head || e->req.position != POSITION_AFTER ||
-	    e->req.after_id <= hub_head(a->hub);
+	if (tail_refresh(a->o.tail) == ST_OK)
+		head = hub_bounds(a->o.hub)->head;
+	if (head != INT64_MAX && head > hub_head(a->o.hub))
+		tail_catch_up(a->o.tail, head);
+	return hub_head(a->o.hub) >= head ||
+	    e->req.position != POSITION_AFTER ||
+	    e->req.after_id <= hub_head(a->o.hub);
 }
 
 /* ---- the first bytes --------------------------------------------------- */
@@ -450,8 +457,8 @@ open_position(const struct entry *e)
 static enum status
 compose(struct entry *e)
 {
-	const struct store_bounds *b = hub_bounds(e->a->hub);
-	const struct conf *c = e->a->conf;
+	const struct store_bounds *b = hub_bounds(e->a->o.hub);
+	const struct conf *c = e->a->o.conf;
 	struct frame_open open = {
 	    .stream = span_str(e->id),
 	    .generation = span_str(b->generation),
@@ -480,7 +487,7 @@ static void
 note_opening(const struct entry *e, uint64_t stream)
 {
 	struct admit *a = e->a;
-	uint64_t now_us = loop_now_us(a->loop);
+	uint64_t now_us = loop_now_us(a->o.loop);
 	struct request_log_opening o = {
 	    .stream = stream,
 	    .req = &e->req,
@@ -492,7 +499,7 @@ note_opening(const struct entry *e, uint64_t stream)
 
 	request_log_open(&o, now_us);
 	if (e->has_gap) {
-		hub_count_gap(a->hub, e->gap.code);
+		hub_count_gap(a->o.hub, e->gap.code);
 		stream_log_gap(stream, &e->gap, now_us);
 	}
 	if (!e->req.resumes)
@@ -520,11 +527,11 @@ start(struct entry *e)
 	s->front = (uint8_t)e->front;
 	s->heartbeat_events = e->req.heartbeat_events;
 	s->place = (struct run_place){.cursor = e->cursor};
-	if (a->conf->max_age_s > 0)
-		s->end_us = loop_now_us(a->loop) +
+	if (a->o.conf->max_age_s > 0)
+		s->end_us = loop_now_us(a->o.loop) +
 		    random_jitter(&a->random,
-			(uint64_t)a->conf->max_age_s * 1000000);
-	st = hub_open(a->hub, s, buf_span(&e->out));
+			(uint64_t)a->o.conf->max_age_s * 1000000);
+	st = hub_open(a->o.hub, s, buf_span(&e->out));
 	if (st != ST_OK)
 		return st;
 	note_opening(e, s->id);
@@ -542,7 +549,7 @@ abandon(struct entry *e)
 		return;
 	admit_release(e->a, s);
 	if (s->sub != NULL)
-		hub_unsubscribe(e->a->hub, &s->sub);
+		hub_unsubscribe(e->a->o.hub, &s->sub);
 	free(s->pend);
 	free(s);
 }
@@ -577,7 +584,7 @@ open_stream(struct entry *e)
 		reject(e, why);
 		return false;
 	}
-	if (hub_subscribe(a->hub, &spec, &e->s->sub) != ST_OK)
+	if (hub_subscribe(a->o.hub, &spec, &e->s->sub) != ST_OK)
 		return false;
 	e->s->queue = queue_of(e->req.remote);
 	if (!know_the_log(e)) {
@@ -635,7 +642,7 @@ tell_bad_limit(struct admit *a, const struct request *r)
 	    r->bad_value.len > SHOWN_BYTES ? SHOWN_BYTES : r->bad_value.len);
 
 	if (r->bad_limit == NULL ||
-	    !log_state(&a->bad_limit, 0, loop_now_us(a->loop)))
+	    !log_state(&a->bad_limit, 0, loop_now_us(a->o.loop)))
 		return;
 	log_warnx("%s is \"%.*s\" in the web server's configuration, which is "
 		  "no number: %s until it is one",
@@ -647,8 +654,8 @@ admit_request(struct admit *a, int fd, uint16_t request_id,
     const struct params *params)
 {
 	struct request_rules rules = {
-	    .default_channel = span_str(a->conf->default_channel),
-	    .allow_origin = span_str(a->conf->allow_origin),
+	    .default_channel = span_str(a->o.conf->default_channel),
+	    .allow_origin = span_str(a->o.conf->allow_origin),
 	};
 	struct entry e = {.a = a,
 	    .params = params,
@@ -666,4 +673,62 @@ admit_request(struct admit *a, int fd, uint16_t request_id,
 	drop(&e);
 	request_fini(&e.req);
 	buf_fini(&e.out);
+}
+
+/* ---- making ---------------------------------------------------------------
+ */
+
+enum status
+admit_new(struct admit **out, const struct admit_options *o)
+{
+	struct admit *a = calloc(1, sizeof(*a));
+
+	if (a == NULL)
+		return ST_NOMEM;
+	a->o = *o;
+	a->random = random_seed();
+	*out = a;
+	return ST_OK;
+}
+
+void
+admit_free(struct admit **a)
+{
+	free(*a);
+	*a = NULL;
+}
+
+void
+admit_drain(struct admit *a)
+{
+	a->draining = true;
+}
+
+/* ---- for the metrics ------------------------------------------------------
+ */
+
+const struct admit_counters *
+admit_counters(const struct admit *a)
+{
+	return &a->counters;
+}
+
+bool
+admit_least_room(struct admit *a, uint64_t until_us, int64_t *room,
+    int64_t *cap)
+{
+	bool found = false;
+	size_t i;
+
+	for (i = 0; i < a->n_pools; i++) {
+		struct slots_count *c = &a->pool[i];
+
+		slots_count_go(a->o.slots, c, until_us);
+		if (c->taken < 0 || (found && c->max - c->taken >= *room))
+			continue;
+		found = true;
+		*room = c->max - c->taken;
+		*cap = c->max;
+	}
+	return found;
 }

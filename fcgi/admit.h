@@ -8,14 +8,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "conf.h"
-#include "hub.h"
+#include "frame.h"
+#include "frontend.h"
 #include "params.h"
-#include "ramp.h"
-#include "replay.h"
-#include "reply.h"
-#include "slots.h"
-#include "tail.h"
+#include "status.h"
+
+struct conf;
+struct hub;
+struct loop;
+struct replay;
+struct reply_set;
+struct slots;
+struct stream;
+struct tail;
 
 /*
  * Why a stream is turned away: X(MEMBER, word in logs and metrics); see
@@ -61,24 +66,24 @@ struct admit_counters {
 	uint64_t n_mismatch[GAP_CODES]; /* of resumes with a gap */
 };
 
-#define ADMIT_POOLS 8 /* locations with a cap that are remembered */
+struct admit;
 
-struct admit {
-	const struct conf *conf;
+struct admit_options {
+	const struct conf *conf; /* this and all below outlive it */
 	struct loop *loop;
 	struct hub *hub;
 	struct tail *tail;
 	struct replay *replay;
 	struct reply_set *replies;
-	struct slots *slots;
-	uint64_t random; /* of random_seed */
-	struct ramp ramp;
-	bool draining;
-	struct log_state bad_limit; /* that one is no number */
-	struct slots_count pool[ADMIT_POOLS];
-	size_t n_pools;
-	struct admit_counters counters;
+	struct slots *slots; /* NULL: none are counted */
 };
+
+MUST_USE enum status admit_new(struct admit **out,
+    const struct admit_options *o);
+void admit_free(struct admit **a);
+
+/* From now on everybody is told that this worker ends. */
+void admit_drain(struct admit *a);
 
 /*
  * Serves one request on fd, which it takes in every case.
@@ -89,6 +94,16 @@ void admit_request(struct admit *a, int fd, uint16_t request_id,
 
 /* The word for it, in logs and metrics. */
 const char *admit_reject_name(enum admit_reject why);
+
+const struct admit_counters *admit_counters(const struct admit *a);
+
+/*
+ * Of the locations with a cap, the one that has least room: how many more
+ * streams it takes, and its cap.  Counts on until `until_us` (monotonic) at
+ * most; false when none is known yet.
+ */
+bool admit_least_room(struct admit *a, uint64_t until_us, int64_t *room,
+    int64_t *cap);
 
 /* Gives back what a stream held; for hub_options.ended. */
 void admit_release(struct admit *a, const struct stream *s);

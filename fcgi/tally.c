@@ -2,12 +2,39 @@
 /* A worker's figures.  Reads /proc and asks for locks; never blocks. */
 #include "tally.h"
 
+#include <stdlib.h>
+
+#include "admit.h"
 #include "clock.h"
+#include "figures.h"
+#include "hist.h"
+#include "hub.h"
+#include "log_reader.h"
 #include "proc.h"
+#include "replay.h"
+#include "tail.h"
 #include "wire.h"
 
 #define SHORT_SECONDS 5
 #define SLOTS_US      1000 /* of one report to count slots */
+#define TALLY_SECONDS 60
+
+/* Counters as they stood at one tick. */
+struct tally_second {
+	uint64_t n_opened, n_asked, n_frames, n_writes, n_duplicates;
+};
+
+struct tally {
+	const char *role;
+	int64_t started_ms;
+	uint64_t fds_limit;
+	size_t fds_base;  /* descriptors that are not counted one by one */
+	struct hist wake; /* from a commit to the wake, microseconds */
+	uint64_t n_spans_dropped;
+	struct tally_second second[TALLY_SECONDS + 1]; /* a circle */
+	uint64_t n_ticks;
+	struct figures figures;
+};
 
 /*
  * The cell of each member of a list, by its name: a member without a cell does
@@ -74,7 +101,7 @@ static void
 set_resumes(struct figures *f, const struct hub_counters *h,
     const struct tally_parts *p)
 {
-	const struct admit_counters *a = &p->admit->counters;
+	const struct admit_counters *a = admit_counters(p->admit);
 
 	figures_set(f, FIG_RECONNECTS, a->n_came_back);
 	figures_set(f, FIG_RESUMES_OK, a->n_resumes_ok);
@@ -124,27 +151,15 @@ set_survey(struct tally *t, const struct hub *hub)
 	figures_set(f, FIG_SPANS_DROPPED, t->n_spans_dropped + s.n_untraced);
 }
 
-/* Of the locations with a cap, the one that has least room. */
 static void
-set_slots(struct figures *f, const struct tally_parts *p)
+set_slots(struct figures *f, struct admit *admit)
 {
-	const struct slots_count *tightest = NULL;
-	int64_t least = INT64_MAX;
-	size_t i;
+	int64_t room, cap;
 
-	for (i = 0; i < p->admit->n_pools; i++) {
-		struct slots_count *c = &p->admit->pool[i];
-
-		slots_count_go(p->slots, c, clock_mono_us() + SLOTS_US);
-		if (c->taken < 0 || c->max - c->taken >= least)
-			continue;
-		least = c->max - c->taken;
-		tightest = c;
-	}
-	if (tightest == NULL)
+	if (!admit_least_room(admit, clock_mono_us() + SLOTS_US, &room, &cap))
 		return;
-	figures_set(f, FIG_FRONT_SLOTS_FREE, (uint64_t)least);
-	figures_set(f, FIG_FRONT_SLOTS_LIMIT, (uint64_t)tightest->max);
+	figures_set(f, FIG_FRONT_SLOTS_FREE, (uint64_t)room);
+	figures_set(f, FIG_FRONT_SLOTS_LIMIT, (uint64_t)cap);
 }
 
 static void
@@ -167,7 +182,7 @@ now_of(const struct tally_parts *p)
 	hub_count(p->hub, &h);
 	return (struct tally_second){
 	    .n_opened = h.n_opened,
-	    .n_asked = p->admit->counters.n_asked,
+	    .n_asked = admit_counters(p->admit)->n_asked,
 	    .n_frames = h.out.n_events,
 	    .n_writes = h.out.n_writes,
 	    .n_duplicates = h.out.n_duplicates,
@@ -206,18 +221,40 @@ set_windows(struct tally *t, const struct tally_parts *p)
 
 /* ---- the report ---------------------------------------------------------- */
 
-void
-tally_init(struct tally *t, const char *role, int64_t started_ms,
+enum status
+tally_new(struct tally **out, const char *role, int64_t started_ms,
     uint64_t fds_limit, const struct tally_parts *p)
 {
 	size_t n = proc_count_fds(), apart = p->n_fds + hub_n_streams(p->hub);
+	struct tally *t = calloc(1, sizeof(*t));
 
-	*t = (struct tally){
-	    .role = role,
-	    .started_ms = started_ms,
-	    .fds_limit = fds_limit,
-	    .fds_base = n > apart ? n - apart : 0,
-	};
+	if (t == NULL)
+		return ST_NOMEM;
+	t->role = role;
+	t->started_ms = started_ms;
+	t->fds_limit = fds_limit;
+	t->fds_base = n > apart ? n - apart : 0;
+	*out = t;
+	return ST_OK;
+}
+
+void
+tally_free(struct tally **t)
+{
+	free(*t);
+	*t = NULL;
+}
+
+void
+tally_woken(struct tally *t, uint64_t after_us)
+{
+	hist_add(&t->wake, HIST_TIME, after_us, 1);
+}
+
+void
+tally_lost_span(struct tally *t)
+{
+	t->n_spans_dropped++;
 }
 
 enum status
@@ -236,11 +273,11 @@ tally_report(struct tally *t, const struct tally_parts *p, struct buf *out)
 
 	hub_count(p->hub, &h);
 	*f = (struct figures){.cell = {0}};
-	set_streams(f, &h, &p->admit->counters);
+	set_streams(f, &h, admit_counters(p->admit));
 	set_resumes(f, &h, p);
 	set_delivery(f, &h);
 	set_survey(t, p->hub);
-	set_slots(f, p);
+	set_slots(f, p->admit);
 	set_process(t, p);
 	set_windows(t, p);
 	proc_report(&r);

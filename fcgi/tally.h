@@ -13,35 +13,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "admit.h"
 #include "buf.h"
-#include "figures.h"
-#include "hist.h"
-#include "hub.h"
-#include "log_reader.h"
-#include "replay.h"
-#include "slots.h"
-#include "span.h"
-#include "tail.h"
+#include "status.h"
 
-#define TALLY_SECONDS 60
+struct admit;
+struct hub;
+struct log_reader;
+struct replay;
+struct tail;
 
-/* Counters as they stood at one tick. */
-struct tally_second {
-	uint64_t n_opened, n_asked, n_frames, n_writes, n_duplicates;
-};
-
-struct tally {
-	const char *role;
-	int64_t started_ms;
-	uint64_t fds_limit;
-	size_t fds_base;  /* descriptors that are not counted one by one */
-	struct hist wake; /* from a commit to the wake, microseconds */
-	uint64_t n_spans_dropped;
-	struct tally_second second[TALLY_SECONDS + 1]; /* a circle */
-	uint64_t n_ticks;
-	struct figures figures;
-};
+struct tally;
 
 /* The parts, as they are now. */
 struct tally_parts {
@@ -50,18 +31,24 @@ struct tally_parts {
 	struct tail *tail;
 	struct replay *replay;
 	struct admit *admit; /* its pools are counted on */
-	struct slots *slots;
 	size_t n_fds; /* descriptors of requests and replies, and pubd's */
 };
 
 /*
  * Begins when all descriptors that stay are open.
  *
- * role        a string that lives as long as the tally
+ * role        a string that outlives it
  * started_ms  Unix time
  */
-void tally_init(struct tally *t, const char *role, int64_t started_ms,
-    uint64_t fds_limit, const struct tally_parts *parts);
+MUST_USE enum status tally_new(struct tally **out, const char *role,
+    int64_t started_ms, uint64_t fds_limit, const struct tally_parts *parts);
+void tally_free(struct tally **t);
+
+/* A commit was heard of so long after it. */
+void tally_woken(struct tally *t, uint64_t after_us);
+
+/* A traced event was not told of. */
+void tally_lost_span(struct tally *t);
 
 /* A second has passed. */
 void tally_tick(struct tally *t, const struct tally_parts *parts);

@@ -56,11 +56,11 @@ struct worker {
 	struct intake *intake; /* NULL: plain CGI */
 	struct reply_set *replies;
 	struct slots *slots;
-	struct admit admit;
+	struct admit *admit;
 	struct watch signals;
 	struct timer report, drain;
 	uint64_t drain_end_us;
-	struct tally tally;
+	struct tally *tally;
 	unsigned n_spans; /* since the last report */
 	bool sends_spans;
 	bool more; /* the next turn does not wait */
@@ -106,7 +106,7 @@ begin_drain(struct worker *w)
 	uint64_t now = loop_now_us(w->loop);
 
 	w->stopping = true;
-	w->admit.draining = true;
+	admit_drain(w->admit);
 	w->drain_end_us = now + (uint64_t)w->conf->drain_ms * 1000;
 	LOG_EVENT(LOG_INFO_, "worker.drain",
 	    LOG_INT("streams", hub_n_streams(w->hub)),
@@ -152,8 +152,7 @@ parts_of(struct worker *w)
 	    .log = w->log,
 	    .tail = w->tail,
 	    .replay = w->replay,
-	    .admit = &w->admit,
-	    .slots = w->slots,
+	    .admit = w->admit,
 	    .n_fds = reply_set_count(w->replies) +
 		(w->intake == NULL ? 0 : intake_waiting(w->intake)) +
 		(pubd_link_connected(w->pubd) ? 1 : 0),
@@ -167,7 +166,7 @@ report(struct worker *w, bool last)
 	struct buf b;
 
 	buf_init(&b, WIRE_MAX_REPORT);
-	if (tally_report(&w->tally, &p, &b) != ST_OK)
+	if (tally_report(w->tally, &p, &b) != ST_OK)
 		log_warnx("no memory for a report to pubd: its figures stay "
 			  "as they were");
 	else if (last)
@@ -185,7 +184,7 @@ on_report(struct timer *t, uint64_t now_us)
 
 	status_ignore(timer_set(w->loop, t, now_us + REPORT_US));
 	w->n_spans = 0;
-	tally_tick(&w->tally, &p);
+	tally_tick(w->tally, &p);
 	report(w, false);
 }
 
@@ -203,7 +202,7 @@ send_span(struct worker *w, const struct traced *t, uint64_t end_us)
 	buf_init(&b, SPAN_BYTES_MAX);
 	if (w->n_spans++ >= SPANS_A_SECOND ||
 	    traced_line(t, end_us, &b) != ST_OK)
-		w->tally.n_spans_dropped++;
+		tally_lost_span(w->tally);
 	else
 		pubd_link_send(w->pubd, buf_span(&b));
 	buf_fini(&b);
@@ -239,9 +238,8 @@ on_woken(void *arg, int64_t head, const int64_t *at_us)
 
 	if (w->conf->metrics == CONF_ON && at_us != NULL) {
 		now_us = clock_mono_us();
-		hist_add(&w->tally.wake, HIST_TIME,
-		    now_us > (uint64_t)*at_us ? now_us - (uint64_t)*at_us : 0,
-		    1);
+		tally_woken(w->tally,
+		    now_us > (uint64_t)*at_us ? now_us - (uint64_t)*at_us : 0);
 	}
 	hub_woken(w->hub, head, at_us);
 	if (head > hub_head(w->hub))
@@ -253,7 +251,7 @@ on_request(void *arg, int fd, uint16_t request_id, const struct params *params)
 {
 	struct worker *w = arg;
 
-	admit_request(&w->admit, fd, request_id, params);
+	admit_request(w->admit, fd, request_id, params);
 }
 
 static void
@@ -261,7 +259,7 @@ on_ended(void *arg, const struct stream *s)
 {
 	struct worker *w = arg;
 
-	admit_release(&w->admit, s);
+	admit_release(w->admit, s);
 }
 
 static enum status
@@ -362,22 +360,24 @@ set_up(struct worker *w, int listener, struct errmsg *err)
 }
 
 /* What admits streams, and what counts all that happens. */
-static void
+static enum status
 set_up_rest(struct worker *w, unsigned long fd_limit)
 {
-	struct tally_parts p;
-
-	w->admit = (struct admit){.conf = w->conf,
+	const struct admit_options o = {.conf = w->conf,
 	    .loop = w->loop,
 	    .hub = w->hub,
 	    .tail = w->tail,
 	    .replay = w->replay,
-	    .random = random_seed(),
 	    .replies = w->replies,
 	    .slots = w->slots};
+	enum status st = admit_new(&w->admit, &o);
+	struct tally_parts p;
+
+	if (st != ST_OK)
+		return st;
 	hub_set_tracing(w->hub, w->sends_spans || log_wants(LOG_DEBUG_));
 	p = parts_of(w);
-	tally_init(&w->tally, w->role, clock_real_ms(), fd_limit, &p);
+	return tally_new(&w->tally, w->role, clock_real_ms(), fd_limit, &p);
 }
 
 enum status
@@ -398,11 +398,12 @@ worker_new(struct worker **out, struct program *p, int listener,
 	w->drain.fn = on_drain;
 	fd_limit = sock_raise_fd_limit();
 	st = set_up(w, listener, err);
+	if (st == ST_OK)
+		st = set_up_rest(w, fd_limit);
 	if (st != ST_OK) {
 		worker_free(&w);
 		return st;
 	}
-	set_up_rest(w, fd_limit);
 	*out = w;
 	return ST_OK;
 }
@@ -420,6 +421,8 @@ worker_free(struct worker **wp)
 	replay_free(&w->replay);
 	log_reader_free(&w->log);
 	hub_free(&w->hub);
+	admit_free(&w->admit);
+	tally_free(&w->tally);
 	reply_set_free(&w->replies);
 	slots_close(&w->slots);
 	signals_unwatch(w->loop, &w->signals);
@@ -484,7 +487,7 @@ read_environment(struct worker *w)
 	st = cgi_read(p);
 	if (st == ST_OK) {
 		(void)fcntl(STDOUT_FILENO, F_SETFL, flags | O_NONBLOCK);
-		admit_request(&w->admit, STDOUT_FILENO, 0, p);
+		admit_request(w->admit, STDOUT_FILENO, 0, p);
 	}
 	params_fini(p);
 	free(p);

@@ -6,12 +6,19 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "admit_private.h"
+#include "conf.h"
 #include "fault.h"
+#include "figures.h"
 #include "hubparts.h"
 #include "json.h"
 #include "jsontext.h"
 #include "log.h"
+#include "log_reader.h"
+#include "replay.h"
+#include "slots.h"
 #include "stream_log.h"
+#include "tail.h"
 #include "rig/rig.h"
 #include "rig/riglog.h"
 #include "unit.h"
@@ -27,8 +34,8 @@ struct fixture {
 	struct tail *tail;
 	struct replay *replay;
 	struct slots *slots;
-	struct admit admit;
-	struct tally tally;
+	struct admit *admit;
+	struct tally *tally;
 	struct tally_parts parts;
 	struct buf line;
 	struct figures got; /* what the last report said */
@@ -54,17 +61,21 @@ setup(void **state)
 	if (log_reader_new(&f->reader, f->rig.loop, &f->conf) != ST_OK ||
 	    tail_new(&f->tail, f->rig.hub, f->reader, true, &err) != ST_OK ||
 	    replay_new(&f->replay, f->rig.hub, f->reader) != ST_OK ||
-	    slots_open(&f->slots, &place, &err) != ST_OK)
+	    slots_open(&f->slots, &place, &err) != ST_OK ||
+	    admit_new(&f->admit,
+		&(struct admit_options){.conf = &f->conf, .slots = f->slots}) !=
+		ST_OK)
 		return -1;
 	buf_init(&f->line, 65536);
 	f->parts = (struct tally_parts){.hub = f->rig.hub,
 	    .log = f->reader,
 	    .tail = f->tail,
 	    .replay = f->replay,
-	    .admit = &f->admit,
-	    .slots = f->slots,
+	    .admit = f->admit,
 	    .n_fds = 2};
-	tally_init(&f->tally, "worker", STARTED_MS, 20000, &f->parts);
+	if (tally_new(&f->tally, "worker", STARTED_MS, 20000, &f->parts) !=
+	    ST_OK)
+		return -1;
 	*state = f;
 	return 0;
 }
@@ -74,6 +85,8 @@ teardown(void **state)
 {
 	struct fixture *f = *state;
 
+	tally_free(&f->tally);
+	admit_free(&f->admit);
 	slots_close(&f->slots);
 	tail_free(&f->tail);
 	replay_free(&f->replay);
@@ -105,7 +118,7 @@ report(struct fixture *f)
 
 	buf_clear(&f->line);
 	memset(&f->got, 0, sizeof(f->got));
-	assert_status(tally_report(&f->tally, &f->parts, &f->line), ST_OK);
+	assert_status(tally_report(f->tally, &f->parts, &f->line), ST_OK);
 	assert_status(jsontext_check(buf_span(&f->line), &at), ST_OK);
 	assert_status(figures_read(&f->got, FIGURES_COUNTERS,
 			  member(f, "counters"), &n_unknown),
@@ -178,7 +191,7 @@ every_counter_has_its_cell(void **state)
 {
 	struct fixture *f = *state;
 	struct hub_counters *h = &f->rig.hub->counters;
-	struct admit_counters *a = &f->admit.counters;
+	struct admit_counters *a = &f->admit->counters;
 	uint64_t next = 1000;
 	unsigned i;
 
@@ -198,7 +211,8 @@ every_counter_has_its_cell(void **state)
 		h->n_front_opened[i] = 500 + i * 10;
 		h->n_front_closed[i] = 300 + i;
 	}
-	f->tally.n_spans_dropped = next++;
+	tally_lost_span(f->tally);
+	tally_lost_span(f->tally);
 	report(f);
 	for (i = 0; i < ADMIT_REJECTS; i++)
 		assert_series(f, "sse_streams_rejected_total",
@@ -243,7 +257,7 @@ every_counter_has_its_cell(void **state)
 	ASSERT_CELL(f, SHORT_WRITES, h->out.n_short_writes);
 	ASSERT_CELL(f, EVENTS_SENT, h->out.n_events);
 	ASSERT_CELL(f, DUPLICATES, h->out.n_duplicates);
-	ASSERT_CELL(f, SPANS_DROPPED, f->tally.n_spans_dropped);
+	ASSERT_CELL(f, SPANS_DROPPED, 2);
 }
 
 static void
@@ -254,7 +268,8 @@ histograms_are_reported_bucket_by_bucket(void **state)
 	struct hist got;
 
 	hist_add(&h->out.delivery, HIST_TIME, 70, 3);
-	hist_add(&f->tally.wake, HIST_TIME, 99999999, 2);
+	tally_woken(f->tally, 99999999);
+	tally_woken(f->tally, 99999999);
 	report(f);
 	figures_get_hist(&f->got, FIG_DELIVERY, &got);
 	assert_int_equal(got.n[1], 3);
@@ -312,11 +327,11 @@ windows_reach_back_so_far_and_no_further(void **state)
 	/* Each second 1 opened, 2 asked, 3 frames, 5 writes, 7 twice. */
 	for (i = 0; i < 100; i++) {
 		h->n_opened += 1;
-		f->admit.counters.n_asked += 2;
+		f->admit->counters.n_asked += 2;
 		h->out.n_events += 3;
 		h->out.n_writes += 5;
 		h->out.n_duplicates += 7;
-		tally_tick(&f->tally, &f->parts);
+		tally_tick(f->tally, &f->parts);
 		report(f);
 		ASSERT_CELL(f, OPENED_60S, i < 60 ? i + 1 : 60);
 		ASSERT_CELL(f, ASKED_60S, i < 60 ? 2 * i + 2 : 120);
@@ -336,9 +351,9 @@ slots_are_those_of_the_tightest_location(void **state)
 	report(f);
 	assert_false(f->got.known[FIG_FRONT_SLOTS_FREE]);
 	assert_false(f->got.known[FIG_FRONT_SLOTS_LIMIT]);
-	f->admit.pool[0] = slots_count_begin(1, 10);
-	f->admit.pool[1] = slots_count_begin(2, 20);
-	f->admit.n_pools = 2;
+	f->admit->pool[0] = slots_count_begin(1, 10);
+	f->admit->pool[1] = slots_count_begin(2, 20);
+	f->admit->n_pools = 2;
 	report(f);
 	ASSERT_CELL(f, FRONT_SLOTS_FREE, 10);
 	ASSERT_CELL(f, FRONT_SLOTS_LIMIT, 10);
@@ -373,11 +388,11 @@ without_memory_there_is_no_report(void **state)
 	size_t max;
 
 	fault_alloc_at(1);
-	assert_status(tally_report(&f->tally, &f->parts, &f->line), ST_NOMEM);
+	assert_status(tally_report(f->tally, &f->parts, &f->line), ST_NOMEM);
 	assert_true(fault_hit());
 	for (max = 0; max < 400; max += 20) {
 		buf_init(&small, max);
-		assert_status(tally_report(&f->tally, &f->parts, &small),
+		assert_status(tally_report(f->tally, &f->parts, &small),
 		    ST_FULL);
 		buf_fini(&small);
 	}
