@@ -22,12 +22,17 @@
 #define NEWEST_ROWS  4096  /* rows behind the ring */
 #define NEWEST_ALONE 65536 /* rows where nothing is in the ring */
 
+/* An event in a page. */
 struct place {
 	int64_t id;
 	size_t end; /* of its frame, in the page's text */
 	int64_t commit_us;
 };
 
+/*
+ * What one subscription wants of a stretch of the log.  Any stream with this
+ * subscription whose cursor is in the stretch is served from it.
+ */
 struct page {
 	uint64_t sub_serial; /* 0: empty */
 	int64_t after_id;    /* holds what is wanted in (after_id, scanned] */

@@ -28,7 +28,10 @@ struct tail {
 
 /* ---- is it the same log? ----------------------------------------------- */
 
-/* Is the log that was opened, or asked, the one that the hub knows? */
+/*
+ * Is this still the log that the hub knows?  If not, its streams begin anew in
+ * another epoch, and are told.
+ */
 static void
 compare_log(struct tail *t, const struct store_bounds *b)
 {
@@ -88,6 +91,11 @@ tail_wake(struct tail *t)
 
 /* ---- reading rows ------------------------------------------------------ */
 
+/*
+ * Hands one row to the hub; for store_page.  ST_FULL ends the page: the hub
+ * wants to dispatch, or ids are missing before this row and somebody has to
+ * find out why (look_into_hole) before it is passed.
+ */
 static enum status
 tail_take_row(void *arg, const struct store_event *e)
 {
