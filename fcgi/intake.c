@@ -65,17 +65,17 @@ release(struct arrival *a)
 }
 
 static void
-note_refusal(struct intake *in, const char *reason)
+note_refusal(struct intake *in, enum intake_refusal why, const char *reason)
 {
-	in->counters.n_refused++;
+	in->counters.n_refused[why]++;
 	if (log_gate(&in->gate, loop_now_us(in->loop)))
 		log_warnx("request refused: %s", reason);
 }
 
 static void
-refuse(struct arrival *a, const char *reason)
+refuse(struct arrival *a, enum intake_refusal why, const char *reason)
 {
-	note_refusal(a->intake, reason);
+	note_refusal(a->intake, why, reason);
 	(void)close(release(a));
 }
 
@@ -115,11 +115,12 @@ hand_over(struct arrival *a, const struct record_scan *scan)
 	params_keep_body(&in->params, in->o.body_bytes);
 	st = a->in.len > 0 ? read_pieces(a)
 			   : fcgx_read(a->watch.fd, &in->params);
-	if (st != ST_OK) {
-		refuse(a,
-		    st == ST_FULL        ? "too many parameters"
-			: st == ST_NOMEM ? "no memory for it"
-					 : "libfcgi does not accept it");
+	if (st == ST_FULL) {
+		refuse(a, INTAKE_FIELDS, "too many parameters");
+	} else if (st == ST_NOMEM) {
+		refuse(a, INTAKE_MEMORY, "no memory for it");
+	} else if (st != ST_OK) {
+		refuse(a, INTAKE_MALFORMED, "libfcgi does not accept it");
 	} else {
 		fd = release(a);
 		in->o.ready(in->o.arg, fd, scan->request_id, &in->params);
@@ -177,11 +178,12 @@ put_refusal_records(struct buf *out, const struct record_scan *scan)
 static void
 refuse_size(struct arrival *a, const struct record_scan *scan)
 {
+	enum intake_refusal why = scan->in_params ? INTAKE_FIELDS : INTAKE_SIZE;
 	struct buf out;
 	size_t n;
 
 	if (scan->request_id == 0) {
-		refuse(a, scan->reason); /* there is nothing to answer to */
+		refuse(a, why, scan->reason); /* nothing to answer to */
 		return;
 	}
 	buf_init(&out, 2 * REFUSAL_MAX);
@@ -190,7 +192,7 @@ refuse_size(struct arrival *a, const struct record_scan *scan)
 		status_ignore(sock_write(a->watch.fd, buf_span(&out), &n));
 	buf_fini(&out);
 	(void)shutdown(a->watch.fd, SHUT_WR);
-	note_refusal(a->intake, scan->reason);
+	note_refusal(a->intake, why, scan->reason);
 	a->refused = true;
 	buf_fini(&a->in);
 	discard(a);
@@ -209,7 +211,7 @@ judge(struct arrival *a, struct span got, struct record_scan *scan)
 		refuse_size(a, scan);
 		break;
 	default:
-		refuse(a, scan->reason);
+		refuse(a, INTAKE_MALFORMED, scan->reason);
 		break;
 	}
 }

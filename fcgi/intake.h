@@ -34,8 +34,25 @@ struct intake_options {
 	void *arg;
 };
 
+/* Why a request was not taken: X(MEMBER, word in metrics). */
+#define INTAKE_REFUSAL_LIST(X)                                                 \
+	X(SIZE, "size")           /* more than RECORD_REQUEST_MAX bytes */     \
+	X(FIELDS, "fields")       /* too many header fields, or too long */    \
+	X(MALFORMED, "malformed") /* not FastCGI as it must be */              \
+	X(MEMORY, "memory")       /* there was none to read it */
+
+enum intake_refusal {
+#define X(member, word) INTAKE_##member,
+	INTAKE_REFUSAL_LIST(X)
+#undef X
+	    INTAKE_REFUSALS
+};
+
 struct intake_counters {
-	uint64_t n_accepted, n_refused, n_timeouts, n_paused;
+	uint64_t n_accepted;
+	uint64_t n_refused[INTAKE_REFUSALS];
+	uint64_t n_timeouts; /* refused peers that stayed are among them */
+	uint64_t n_paused;
 };
 
 MUST_USE enum status intake_new(struct intake **out, struct loop *l,

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "acceptor_metrics.h"
 #include "answers.h"
 #include "cgi.h"
 #include "intake.h"
@@ -131,6 +132,8 @@ metrics_on_report(void *arg, struct figures *f)
 
 	figures_set(f, FIG_SCRAPES, ms->answers.n_scrapes);
 	beacons_report(ms->answers.beacons, f);
+	acceptor_metrics_set(f, intake_counters(ms->intake),
+	    FIG_ACCEPT_PAUSES_METRICS);
 }
 
 static void

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "acceptor_metrics.h"
 #include "admit.h"
 #include "clock.h"
 #include "figures.h"
@@ -169,6 +170,8 @@ set_process(struct tally *t, const struct tally_parts *p)
 	struct figures *f = &t->figures;
 
 	proc_figures(f, used, t->fds_limit);
+	if (p->acceptor != NULL)
+		acceptor_metrics_set(f, p->acceptor, FIG_ACCEPT_PAUSES_WORKER);
 	figures_set_hist(f, FIG_WAKE, &t->wake);
 }
 

@@ -18,6 +18,7 @@
 
 struct admit;
 struct hub;
+struct intake_counters;
 struct log_reader;
 struct replay;
 struct tail;
@@ -30,7 +31,8 @@ struct tally_parts {
 	struct log_reader *log;
 	struct tail *tail;
 	struct replay *replay;
-	struct admit *admit; /* its pools are counted on */
+	struct admit *admit;                    /* its pools are counted on */
+	const struct intake_counters *acceptor; /* NULL: plain CGI */
 	size_t n_fds; /* descriptors of requests and replies, and pubd's */
 };
 

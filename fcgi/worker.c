@@ -153,6 +153,7 @@ parts_of(struct worker *w)
 	    .tail = w->tail,
 	    .replay = w->replay,
 	    .admit = w->admit,
+	    .acceptor = w->intake == NULL ? NULL : intake_counters(w->intake),
 	    .n_fds = reply_set_count(w->replies) +
 		(w->intake == NULL ? 0 : intake_waiting(w->intake)) +
 		(pubd_link_connected(w->pubd) ? 1 : 0),

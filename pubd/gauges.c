@@ -9,6 +9,7 @@
 #include "exporter.h"
 #include "figures.h"
 #include "keeper.h"
+#include "listeners.h"
 #include "proc.h"
 #include "retain.h"
 #include "watchers.h"
@@ -73,6 +74,7 @@ gauges_take(const struct gauges *g, struct figures *out)
 	    g->conns->n_spared[CONN_##member]);
 	CONN_SPARED(X)
 #undef X
+	figures_set(out, FIG_ACCEPT_PAUSES_PUBD, g->listeners->n_paused);
 	figures_set(out, FIG_WATCHERS, g->watchers->n);
 	take_log(g, out);
 	take_retain(g->retain, out);

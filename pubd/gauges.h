@@ -10,6 +10,7 @@ struct conns;
 struct exporter;
 struct figures;
 struct keeper;
+struct listeners;
 struct retain;
 struct watchers;
 
@@ -18,6 +19,7 @@ struct gauges {
 	const struct conf *conf;
 	const struct conns *conns;
 	const struct keeper *keeper;
+	const struct listeners *listeners;
 	const struct retain *retain;
 	const struct watchers *watchers;
 	struct exporter *exporter; /* NULL: none */

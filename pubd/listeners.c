@@ -28,6 +28,7 @@ listener_pause(struct listener *at)
 {
 	struct loop *l = at->set->loop;
 
+	at->set->n_paused++;
 	if (log_state(&at->paused, errno, loop_now_us(l)))
 		log_warn("cannot accept a connection (%zu are open), pausing",
 		    at->set->conns->n);

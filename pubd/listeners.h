@@ -36,6 +36,7 @@ struct listeners {
 	struct conns *conns;
 	struct listener list[LISTENERS_MOST];
 	size_t n;
+	uint64_t n_paused; /* times, of all of them */
 };
 
 /* conns   who get what connects; must outlive the set, as the loop must */

@@ -42,6 +42,7 @@ void
 server_take_figures(struct server *s)
 {
 	struct gauges g = {.conf = s->conf,
+	    .listeners = &s->listeners,
 	    .conns = &s->conns,
 	    .keeper = s->keeper,
 	    .retain = &s->retain,

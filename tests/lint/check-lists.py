@@ -26,6 +26,7 @@ LISTS = [
     ("STREAM_END_LIST", "stream.h", "tally.c"),
     ("ADMIT_REJECT_LIST", "admit.h", "tally.c"),
     ("ADMIT_REFUSE_LIST", "admit.h", "tally.c"),
+    ("INTAKE_REFUSAL_LIST", "intake.h", "acceptor_metrics.c"),
     ("BEACON_RESULT_LIST", "beacons.h", "beacons.c"),
     ("BEACON_FALLBACK_LIST", "beacon.h", "beacons.c"),
     ("PROTOCOL_ERRORS", "protocol.h", "requests.c"),

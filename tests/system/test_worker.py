@@ -254,6 +254,43 @@ def test_descriptors_running_out_is_a_pause_and_not_an_end(make_stack):
         st.close()
 
 
+def test_what_never_became_a_request_is_counted(make_stack):
+    import resource
+    st = make_stack(config={"request_timeout_ms": 500})
+    web = st.front("lighttpd")
+    size = request(query="channel=a")
+    size = size[:-8] + record(STDIN, b"x" * 60000) * 2 + record(STDIN)
+    fields = (record(BEGIN, struct.pack("!HB5x", 1, 0))
+              + record(PARAMS, fcgi.pair("HTTP_X", "y") * 400)
+              + record(PARAMS) + record(STDIN))
+    narrow = st.sse_sock.with_name("narrow.sock")
+    p = st.spawn("sse.fcgi", [st.bin / "sse.fcgi", "--listen", narrow],
+                 limits=lambda: resource.setrlimit(
+                     resource.RLIMIT_NOFILE, (64, 64)))
+    st.workers.append(p)
+    st.await_socket(p, narrow)
+
+    def grows(series, path, n, raw):
+        def now():
+            return st.gauges(web).get(series, 0)
+        before = now()
+        held = [Conn(path, raw) for _ in range(n)]
+        try:
+            wait_until(lambda: now() > before, 10, series)
+        finally:
+            for c in held:
+                c.close()
+
+    unread = 'sse_requests_unread_total{reason="%s"}'
+    grows(unread % "size", st.sse_sock, 1, size)
+    grows(unread % "fields", st.sse_sock, 1, fields)
+    grows(unread % "malformed", st.sse_sock, 1, HOSTILE["http"])
+    grows("sse_request_timeouts_total", st.sse_sock, 1,
+          request(query="channel=a")[:20])
+    grows('sse_accept_pauses_total{role="worker"}', narrow, 100,
+          request(query="channel=a"))
+
+
 # ---------------------------------------------------------------- how it starts
 
 def test_a_live_workers_socket_is_not_stolen(st):

@@ -362,7 +362,8 @@ nonsense_is_refused(void **state)
 		put_bytes(fd, nonsense[i]);
 		turn(f);
 		assert_true(is_closed(fd));
-		assert_int_equal(intake_counters(f->in)->n_refused, i + 1);
+		assert_int_equal(
+		    intake_counters(f->in)->n_refused[INTAKE_MALFORMED], i + 1);
 		(void)close(fd);
 	}
 	assert_int_equal(f->n_taken, 0);
@@ -373,6 +374,7 @@ an_aborted_request_is_dropped(void **state)
 {
 	struct fixture *f = *state;
 	struct buf b;
+	int why;
 	int fd = connect_to(f);
 
 	put_request(&b, 1, SPAN_NONE);
@@ -380,7 +382,8 @@ an_aborted_request_is_dropped(void **state)
 	put_bytes(fd, buf_span(&b));
 	turn(f);
 	assert_int_equal(f->n_taken, 0);
-	assert_int_equal(intake_counters(f->in)->n_refused, 0);
+	for (why = 0; why < INTAKE_REFUSALS; why++)
+		assert_int_equal(intake_counters(f->in)->n_refused[why], 0);
 	assert_true(is_closed(fd));
 	buf_fini(&b);
 	(void)close(fd);
@@ -436,7 +439,7 @@ a_request_of_more_than_64_kib_gets_an_answer(void **state)
 	assert_memory_equal(got + n - 16, "\1\3\0\3\0\10", 6);
 	assert_int_equal(recv(fd, got, sizeof(got), MSG_DONTWAIT), 0);
 	assert_int_equal(f->n_taken, 0);
-	assert_int_equal(intake_counters(f->in)->n_refused, 1);
+	assert_int_equal(intake_counters(f->in)->n_refused[INTAKE_SIZE], 1);
 	buf_fini(&b);
 	(void)close(fd);
 	turn(f);
@@ -466,7 +469,7 @@ a_request_of_too_many_parameters_gets_an_answer(void **state)
 	assert_non_null(strstr(got + 8, "application/problem+json"));
 	assert_non_null(strstr(got + 8, "\"status\":431"));
 	assert_int_equal(f->n_taken, 0);
-	assert_int_equal(intake_counters(f->in)->n_refused, 1);
+	assert_int_equal(intake_counters(f->in)->n_refused[INTAKE_FIELDS], 1);
 	buf_fini(&b);
 	(void)close(fd);
 	turn(f);
@@ -483,7 +486,7 @@ what_follows_a_refusal_is_read_up_to_a_bound(void **state)
 	put_large(&b, 1, 40);
 	assert_true(send_while_taken(f, fd, buf_span(&b)).len > 0);
 	assert_int_equal(intake_waiting(f->in), 0);
-	assert_int_equal(intake_counters(f->in)->n_refused, 1);
+	assert_int_equal(intake_counters(f->in)->n_refused[INTAKE_SIZE], 1);
 	buf_fini(&b);
 	(void)close(fd);
 }
@@ -519,7 +522,7 @@ a_first_record_of_more_than_64_kib_is_refused_at_once(void **state)
 	assert_int_equal(
 	    send_while_taken(f, fd, span_of(junk, sizeof(junk))).len, 0);
 	assert_true(is_closed(fd));
-	assert_int_equal(intake_counters(f->in)->n_refused, 1);
+	assert_int_equal(intake_counters(f->in)->n_refused[INTAKE_SIZE], 1);
 	assert_int_equal(intake_waiting(f->in), 0);
 	(void)close(fd);
 }

@@ -196,6 +196,7 @@ without_descriptors_it_pauses_and_goes_on(void **state)
 	turn(f);
 	assert_int_equal(f->conns.n, 0);
 	assert_int_equal(f->set.list[0].watch.fd, -1);
+	assert_int_equal(f->set.n_paused, 1);
 	turn(f); /* until the pause is over, not at once */
 	limit_fds(before.rlim_cur);
 	assert_int_equal(f->conns.n, 0);

@@ -11,6 +11,7 @@
 #include "fault.h"
 #include "figures.h"
 #include "hubparts.h"
+#include "intake.h"
 #include "json.h"
 #include "jsontext.h"
 #include "log.h"
@@ -260,6 +261,30 @@ every_counter_has_its_cell(void **state)
 	ASSERT_CELL(f, SPANS_DROPPED, 2);
 }
 
+/* Plain CGI has no acceptor, and tells of none. */
+static void
+what_the_acceptor_counts_is_reported(void **state)
+{
+#define X(member, word) word,
+	static const char *const words[] = {INTAKE_REFUSAL_LIST(X)};
+#undef X
+	struct fixture *f = *state;
+	struct intake_counters n = {.n_timeouts = 7, .n_paused = 8};
+	uint64_t next = 2000;
+	unsigned i;
+
+	report(f);
+	assert_false(f->got.known[FIG_ACCEPT_PAUSES_WORKER]);
+	fill(n.n_refused, sizeof(n.n_refused), &next);
+	f->parts.acceptor = &n;
+	report(f);
+	for (i = 0; i < INTAKE_REFUSALS; i++)
+		assert_series(f, "sse_requests_unread_total", words[i],
+		    n.n_refused[i]);
+	ASSERT_CELL(f, REQUEST_TIMEOUTS, 7);
+	assert_series(f, "sse_accept_pauses_total", "worker", 8);
+}
+
 static void
 histograms_are_reported_bucket_by_bucket(void **state)
 {
@@ -406,6 +431,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(the_line_says_who_reports),
 	    TEST(every_counter_has_its_cell),
+	    TEST(what_the_acceptor_counts_is_reported),
 	    TEST(histograms_are_reported_bucket_by_bucket),
 	    TEST(gauges_tell_of_now),
 	    TEST(windows_reach_back_so_far_and_no_further),
