@@ -66,10 +66,9 @@ what_is_not_known_is_ignored(void **state)
 
 	(void)state;
 	assert_status(
-	    beacon_parse(
-		SPAN("{\"x\":{\"gaps\":7},\"visible_ms\":-1,\"gap\":9,"
-		     "\"GAP_CODES\":9,\"\":9,\"gaps\":3,\"y\":[[1e999]],"
-		     "\"fallback\":\"carrier pigeon\"}"),
+	    beacon_parse(SPAN("{\"x\":{\"gaps\":7},\"visible_ms\":-1,\"gap\":9,"
+			      "\"GAPS\":9,\"\":9,\"gaps\":3,\"y\":[[1e999]],"
+			      "\"fallback\":\"carrier pigeon\"}"),
 		&b),
 	    ST_OK);
 	assert_int_equal(b.gaps, 3);
