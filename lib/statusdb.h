@@ -24,31 +24,13 @@
 
 #include "span.h"
 #include "status.h"
+#include "status_row.h"
 
 #define STATUSDB_TOTALS "totals" /* name and role of that row */
 #define STATUSDB_ERRORS 50       /* so many are kept */
 
 struct statusdb;
 struct store_bounds;
-
-struct statusdb_row {
-	struct span name; /* unique: role-pid-started */
-	struct span role; /* pubd, worker, cgi, metrics */
-	int64_t pid;
-	struct span version;
-	int64_t started_ms;   /* Unix time */
-	int64_t seen_ms;      /* Unix time of the last heartbeat */
-	int64_t lease_ms;     /* dead when seen_ms is farther away */
-	int64_t head;         /* newest id of the log that it knows */
-	int64_t cursor;       /* newest id that it has handed on */
-	int64_t streams;      /* open now */
-	struct span counters; /* JSON objects of whole numbers: figures.h */
-	struct span gauges;
-	/* Its last error or warning, put into a list of its own: Unix time (0
-	   when there was none; after seen_ms it is not believed) and text. */
-	int64_t error_ms;
-	struct span error;
-};
 
 struct statusdb_error {
 	int64_t ts_ms;    /* Unix time */

@@ -40,7 +40,7 @@
 #include "figures.h"
 #include "span.h"
 #include "status.h"
-#include "statusdb.h"
+#include "status_row.h"
 
 #define WIRE_MAX_FIGURES 16384 /* bytes of the counters, of the gauges */
 #define WIRE_MAX_FIGURE  ((uint64_t)1 << 53) /* each */
