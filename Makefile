@@ -226,7 +226,7 @@ fresh:
 
 .PHONY: check-deps
 check-deps:
-	@CC="$(CC)" tests/lint/check-deps.sh
+	@CC="$(CC)" tests/lint/check-deps.py
 
 .PHONY: lint
 lint: $(B)/gen/sql_text.h

@@ -267,7 +267,7 @@ def page_filters():
 def events():
     """Those that the programs log."""
     source = "\n".join(p.read_text() for d in ("fcgi", "pubd")
-                       for p in (ROOT / d).glob("*.c"))
+                       for p in (ROOT / d).rglob("*.c"))
     calls = re.findall(r"LOG_EVENT\(([^;]*?),\s*LOG_(?:STR|INT)", source)
     found = {e for c in calls for e in re.findall(r'"([a-z]+\.[a-z]+)"', c)}
     assert len(found) > 15, found
