@@ -57,10 +57,9 @@ JOBS    = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell \
             nproc 2>/dev/null || getconf _NPROCESSORS_ONLN))
 
 LIB_SRC  := $(wildcard lib/*.c lib/*/*.c)
-CLI_MAIN := $(wildcard pubd/walcast.c pubd/*/walcast.c)
-CLI_SRC  := $(wildcard pubd/cli_*.c pubd/*/cli_*.c)
-PUBD_SRC := $(filter-out pubd/main.c $(CLI_MAIN) $(CLI_SRC),\
-              $(wildcard pubd/*.c))
+CLI_MAIN := pubd/cli/walcast.c
+CLI_SRC  := $(wildcard pubd/cli/cli_*.c)
+PUBD_SRC := $(filter-out pubd/main.c,$(wildcard pubd/*.c))
 FCGI_SRC := $(filter-out fcgi/main_%,$(wildcard fcgi/*.c fcgi/*/*.c))
 
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o) $(B)/gen/sql_text.o
@@ -124,7 +123,7 @@ $(B)/gen/sql_text.h: $(SQL) sql/embed.awk
 $(B)/gen/sql_text.c: $(SQL) sql/embed.awk $(B)/gen/sql_text.h
 	$(call short,GEN,$@)awk -v header=0 -f sql/embed.awk $(SQL) >$@
 
-PAGE_DIR := $(firstword $(wildcard fcgi/page fcgi/*/page))
+PAGE_DIR := fcgi/metrics/page
 PAGE     := $(wildcard $(PAGE_DIR)/status.*)
 $(B)/gen/page_text.c: $(PAGE) $(PAGE_DIR)/embed.awk
 	@mkdir -p $(@D)

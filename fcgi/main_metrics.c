@@ -6,8 +6,8 @@
  */
 #include <stdio.h>
 
-#include "answers.h"
-#include "catalogue.h"
+#include "metrics_http.h"
+#include "metrics_doc.h"
 #include "cgi.h"
 #include "fcgx.h"
 #include "listener.h"
@@ -16,7 +16,7 @@
 #include "program.h"
 #include "store.h"
 
-#define CATALOGUE_MAX (1u << 20)
+#define METRICS_DOC_MAX (1u << 20)
 
 static const char *metrics_address; /* NULL: fd 0 */
 
@@ -48,8 +48,8 @@ print_catalogue(void)
 	struct buf out;
 	bool done;
 
-	buf_init(&out, CATALOGUE_MAX);
-	done = catalogue_put(&out) == ST_OK &&
+	buf_init(&out, METRICS_DOC_MAX);
+	done = metrics_doc_put(&out) == ST_OK &&
 	    fwrite(buf_span(&out).p, out.len, 1, stdout) == 1;
 	buf_fini(&out);
 	return done ? PROGRAM_OK : PROGRAM_FAILED;

@@ -15,7 +15,7 @@
 #include "cgi.h"
 #include "clock.h"
 #include "hub.h"
-#include "intake.h"
+#include "acceptor.h"
 #include "stream_log.h"
 #include "log.h"
 #include "log_reader.h"
@@ -29,7 +29,7 @@
 #include "slots.h"
 #include "sock.h"
 #include "tail.h"
-#include "tally.h"
+#include "worker_metrics.h"
 #include "traceparent.h"
 #include "wire.h"
 
@@ -53,14 +53,14 @@ struct worker {
 	struct tail *tail;
 	struct replay *replay;
 	struct pubd_link *pubd;
-	struct intake *intake; /* NULL: plain CGI */
+	struct acceptor *acceptor; /* NULL: plain CGI */
 	struct reply_set *replies;
 	struct slots *slots;
 	struct admit *admit;
 	struct watch signals;
 	struct timer report, drain;
 	uint64_t drain_end_us;
-	struct tally *tally;
+	struct worker_metrics *worker_metrics;
 	unsigned n_spans; /* since the last report */
 	bool sends_spans;
 	bool more; /* the next turn does not wait */
@@ -73,7 +73,7 @@ static bool
 all_done(const struct worker *w)
 {
 	return hub_n_streams(w->hub) == 0 && reply_set_count(w->replies) == 0 &&
-	    (w->intake == NULL || intake_waiting(w->intake) == 0);
+	    (w->acceptor == NULL || acceptor_waiting(w->acceptor) == 0);
 }
 
 /* How many streams to end now so that all have ended when time is up. */
@@ -111,8 +111,8 @@ begin_drain(struct worker *w)
 	LOG_EVENT(LOG_INFO_, "worker.drain",
 	    LOG_INT("streams", hub_n_streams(w->hub)),
 	    LOG_INT("within_ms", w->conf->drain_ms));
-	if (w->intake != NULL)
-		intake_stop(w->intake);
+	if (w->acceptor != NULL)
+		acceptor_stop(w->acceptor);
 	on_drain(&w->drain, now);
 }
 
@@ -144,30 +144,31 @@ on_signal(struct watch *watch, uint32_t events)
 
 /* ---- reports ----------------------------------------------------------- */
 
-static struct tally_parts
+static struct worker_metrics_parts
 parts_of(struct worker *w)
 {
-	return (struct tally_parts){
+	return (struct worker_metrics_parts){
 	    .hub = w->hub,
 	    .log = w->log,
 	    .tail = w->tail,
 	    .replay = w->replay,
 	    .admit = w->admit,
-	    .acceptor = w->intake == NULL ? NULL : intake_counters(w->intake),
+	    .acceptor = w->acceptor == NULL ? NULL
+					    : acceptor_counters(w->acceptor),
 	    .n_fds = reply_set_count(w->replies) +
-		(w->intake == NULL ? 0 : intake_waiting(w->intake)) +
+		(w->acceptor == NULL ? 0 : acceptor_waiting(w->acceptor)) +
 		(pubd_link_connected(w->pubd) ? 1 : 0),
 	};
 }
 
 static void
-report(struct worker *w, bool last)
+worker_report(struct worker *w, bool last)
 {
-	struct tally_parts p = parts_of(w);
+	struct worker_metrics_parts p = parts_of(w);
 	struct buf b;
 
 	buf_init(&b, WIRE_MAX_REPORT);
-	if (tally_report(w->tally, &p, &b) != ST_OK)
+	if (worker_metrics_report(w->worker_metrics, &p, &b) != ST_OK)
 		log_warnx("no memory for a report to pubd: its figures stay "
 			  "as they were");
 	else if (last)
@@ -181,12 +182,12 @@ static void
 on_report(struct timer *t, uint64_t now_us)
 {
 	struct worker *w = OWNER_OF(t, struct worker, report);
-	struct tally_parts p = parts_of(w);
+	struct worker_metrics_parts p = parts_of(w);
 
 	status_ignore(timer_set(w->loop, t, now_us + REPORT_US));
 	w->n_spans = 0;
-	tally_tick(w->tally, &p);
-	report(w, false);
+	worker_metrics_tick(w->worker_metrics, &p);
+	worker_report(w, false);
 }
 
 /* ---- traced events ----------------------------------------------------- */
@@ -203,7 +204,7 @@ send_span(struct worker *w, const struct traced *t, uint64_t end_us)
 	buf_init(&b, SPAN_BYTES_MAX);
 	if (w->n_spans++ >= SPANS_A_SECOND ||
 	    traced_line(t, end_us, &b) != ST_OK)
-		tally_lost_span(w->tally);
+		worker_metrics_lost_span(w->worker_metrics);
 	else
 		pubd_link_send(w->pubd, buf_span(&b));
 	buf_fini(&b);
@@ -239,7 +240,7 @@ on_woken(void *arg, int64_t head, const int64_t *at_us)
 
 	if (w->conf->metrics == CONF_ON && at_us != NULL) {
 		now_us = clock_mono_us();
-		tally_woken(w->tally,
+		worker_metrics_woken(w->worker_metrics,
 		    now_us > (uint64_t)*at_us ? now_us - (uint64_t)*at_us : 0);
 	}
 	hub_woken(w->hub, head, at_us);
@@ -288,7 +289,7 @@ new_hub(struct worker *w, bool cgi)
 static enum status
 new_intake(struct worker *w, int listener)
 {
-	struct intake_options o = {
+	struct acceptor_options o = {
 	    .listener = listener,
 	    .timeout_us = (uint64_t)w->conf->request_timeout_ms * 1000,
 	    .max_waiting = MAX_WAITING,
@@ -296,7 +297,7 @@ new_intake(struct worker *w, int listener)
 	    .arg = w,
 	};
 
-	return intake_new(&w->intake, w->loop, &o);
+	return acceptor_new(&w->acceptor, w->loop, &o);
 }
 
 static enum status
@@ -372,13 +373,14 @@ set_up_rest(struct worker *w, unsigned long fd_limit)
 	    .replies = w->replies,
 	    .slots = w->slots};
 	enum status st = admit_new(&w->admit, &o);
-	struct tally_parts p;
+	struct worker_metrics_parts p;
 
 	if (st != ST_OK)
 		return st;
 	hub_set_tracing(w->hub, w->sends_spans || log_wants(LOG_DEBUG_));
 	p = parts_of(w);
-	return tally_new(&w->tally, w->role, clock_real_ms(), fd_limit, &p);
+	return worker_metrics_new(&w->worker_metrics, w->role, clock_real_ms(),
+	    fd_limit, &p);
 }
 
 enum status
@@ -416,14 +418,14 @@ worker_free(struct worker **wp)
 
 	if (w == NULL)
 		return;
-	intake_free(&w->intake);
+	acceptor_free(&w->acceptor);
 	pubd_link_free(&w->pubd);
 	tail_free(&w->tail);
 	replay_free(&w->replay);
 	log_reader_free(&w->log);
 	hub_free(&w->hub);
 	admit_free(&w->admit);
-	tally_free(&w->tally);
+	worker_metrics_free(&w->worker_metrics);
 	reply_set_free(&w->replies);
 	slots_close(&w->slots);
 	signals_unwatch(w->loop, &w->signals);
@@ -438,8 +440,8 @@ static void
 worker_reap(struct worker *w)
 {
 	hub_reap(w->hub);
-	if (w->intake != NULL)
-		intake_reap(w->intake);
+	if (w->acceptor != NULL)
+		acceptor_reap(w->acceptor);
 	reply_set_reap(w->replies);
 }
 
@@ -498,7 +500,7 @@ read_environment(struct worker *w)
 static void
 say_started(const struct worker *w, const char *listen)
 {
-	if (w->intake == NULL) /* its stream's line says all */
+	if (w->acceptor == NULL) /* its stream's line says all */
 		return;
 	LOG_EVENT(LOG_INFO_, "worker.start",
 	    LOG_STR("listen", span_str(listen)),
@@ -506,15 +508,15 @@ say_started(const struct worker *w, const char *listen)
 	    LOG_STR("generation", span_str(hub_bounds(w->hub)->generation)));
 }
 
-/* The end is in the figures, too. */
+/* The end is in the metrics, too. */
 static void
 say_stopped(struct worker *w)
 {
 	hub_cut(w->hub);
 	hub_reap(w->hub);
 	if (w->conf->metrics == CONF_ON)
-		report(w, true);
-	if (w->intake != NULL)
+		worker_report(w, true);
+	if (w->acceptor != NULL)
 		LOG_EVENT(LOG_INFO_, "worker.stop",
 		    LOG_INT("head", hub_head(w->hub)));
 }
@@ -525,12 +527,12 @@ worker_run(struct worker *w, const char *listen)
 	enum status st = ST_OK;
 
 	say_started(w, listen);
-	if (w->intake == NULL)
+	if (w->acceptor == NULL)
 		st = read_environment(w);
 	w->more = true; /* the first one looks round and does not wait */
 	while (st == ST_OK && !w->stop) {
 		st = worker_turn(w);
-		if ((w->stopping || w->intake == NULL) && all_done(w))
+		if ((w->stopping || w->acceptor == NULL) && all_done(w))
 			break;
 	}
 	say_stopped(w);

@@ -12,13 +12,13 @@
 #include "span.h"
 
 /* What the data of an event is; decides how an envelope carries it. */
-enum store_data {
-	STORE_DATA_TEXT,   /* a string */
-	STORE_DATA_JSON,   /* a JSON value, compact */
-	STORE_DATA_UNKNOWN /* inserted by SQL, which does not say */
+enum event_data {
+	EVENT_DATA_TEXT,   /* a string */
+	EVENT_DATA_JSON,   /* a JSON value, compact */
+	EVENT_DATA_UNKNOWN /* inserted by SQL, which does not say */
 };
 
-struct store_event {
+struct event {
 	int64_t id;
 	int64_t ts_ms; /* Unix time at which it was accepted */
 	int64_t prev;  /* the id before it on its channel; 0: none retained */
@@ -26,7 +26,7 @@ struct store_event {
 	struct span event; /* "message" when none was given */
 	struct span key;   /* SPAN_NONE when it has none */
 	struct span trace; /* SPAN_NONE when it has none */
-	enum store_data kind;
+	enum event_data kind;
 	struct span data;
 };
 
@@ -34,6 +34,6 @@ struct store_event {
  * Is its data to be shown as a JSON value?  Where nobody said what it is,
  * objects and arrays are; what was marked as JSON without being it is not.
  */
-bool event_is_json(const struct store_event *e);
+bool event_is_json(const struct event *e);
 
 #endif

@@ -90,7 +90,7 @@ loop_del(struct loop *l, struct watch *w)
 }
 
 static void
-place(struct loop *l, size_t i, struct timer *t)
+loop_place(struct loop *l, size_t i, struct timer *t)
 {
 	l->heap[i] = t;
 	t->slot = i + 1;
@@ -100,10 +100,10 @@ static void
 sift_up(struct loop *l, size_t i, struct timer *t)
 {
 	while (i > 0 && l->heap[(i - 1) / 2]->due_us > t->due_us) {
-		place(l, i, l->heap[(i - 1) / 2]);
+		loop_place(l, i, l->heap[(i - 1) / 2]);
 		i = (i - 1) / 2;
 	}
-	place(l, i, t);
+	loop_place(l, i, t);
 }
 
 static void
@@ -119,10 +119,10 @@ sift_down(struct loop *l, size_t i, struct timer *t)
 			child++;
 		if (l->heap[child]->due_us >= t->due_us)
 			break;
-		place(l, i, l->heap[child]);
+		loop_place(l, i, l->heap[child]);
 		i = child;
 	}
-	place(l, i, t);
+	loop_place(l, i, t);
 }
 
 static enum status

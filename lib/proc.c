@@ -53,21 +53,21 @@ proc_fds_limit(void)
 }
 
 static void
-set_known(struct figures *f, unsigned cell, uint64_t n)
+set_known(struct metrics *f, unsigned cell, uint64_t n)
 {
 	if (n > 0)
-		figures_set(f, cell, n);
+		metrics_set(f, cell, n);
 }
 
 void
-proc_figures(struct figures *f, uint64_t n_fds, uint64_t fds_limit)
+proc_metrics(struct metrics *f, uint64_t n_fds, uint64_t fds_limit)
 {
-	set_known(f, FIG_FDS_USED, n_fds);
-	set_known(f, FIG_FDS_LIMIT, fds_limit);
+	set_known(f, METRIC_FDS_USED, n_fds);
+	set_known(f, METRIC_FDS_LIMIT, fds_limit);
 	if (n_fds > 0 && fds_limit > 0)
-		figures_set(f, FIG_FDS_PERMILLE, n_fds * 1000 / fds_limit);
-	set_known(f, FIG_RSS, proc_rss_bytes());
-	figures_set(f, FIG_LOG_LINES_DROPPED, log_n_dropped());
+		metrics_set(f, METRIC_FDS_PERMILLE, n_fds * 1000 / fds_limit);
+	set_known(f, METRIC_RSS, proc_rss_bytes());
+	metrics_set(f, METRIC_LOG_LINES_DROPPED, log_n_dropped());
 }
 
 void

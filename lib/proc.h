@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "figures.h"
+#include "metrics.h"
 
 struct wire_report;
 
@@ -26,7 +26,7 @@ uint64_t proc_fds_limit(void);
  * Sets the cells that every process has: descriptors, memory, log lines left
  * out.  n_fds and fds_limit may be 0: not known, and then not told.
  */
-void proc_figures(struct figures *f, uint64_t n_fds, uint64_t fds_limit);
+void proc_metrics(struct metrics *f, uint64_t n_fds, uint64_t fds_limit);
 
 /* Sets what every process says of itself: its id, version and last error. */
 void proc_report(struct wire_report *r);

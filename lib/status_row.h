@@ -10,7 +10,7 @@
 
 #include "span.h"
 
-struct statusdb_row {
+struct status_row {
 	struct span name; /* unique: role-pid-started */
 	struct span role; /* pubd, worker, cgi, metrics */
 	int64_t pid;
@@ -21,8 +21,8 @@ struct statusdb_row {
 	int64_t head;         /* newest id of the log that it knows */
 	int64_t cursor;       /* newest id that it has handed on */
 	int64_t streams;      /* open now */
-	struct span counters; /* JSON objects of whole numbers: figures.h */
-	struct span gauges;
+	struct span counters; /* JSON objects of whole numbers: metrics.h */
+	struct span pubd_metrics;
 	/* Its last error or warning, put into a list of its own: Unix time (0
 	   when there was none; after seen_ms it is not believed) and text. */
 	int64_t error_ms;

@@ -3,7 +3,7 @@
  * Who may speak as a process of ours, by the user that the kernel says the
  * peer has: root and the owner of the log, who can do all that and more
  * without asking, and whom report_users names.  A publisher could otherwise
- * spoil every figure, and listen as a worker does.
+ * spoil every metric, and listen as a worker does.
  */
 #ifndef WALCAST_TRUST_H
 #define WALCAST_TRUST_H

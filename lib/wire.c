@@ -126,12 +126,12 @@ wire_take_numbers(const struct wire_source *s, const struct wire_number *list,
 /* ---- reports ------------------------------------------------------------ */
 
 static void
-wire_add_figures(struct buf *out, const char *name, enum figures_part part,
-    const struct figures *f)
+wire_add_metrics(struct buf *out, const char *name, enum metrics_part part,
+    const struct metrics *f)
 {
 	buf_addf(out, ",\"%s\":", name);
 	if (buf_status(out) == ST_OK)
-		buf_note(out, figures_write(f, part, out));
+		buf_note(out, metrics_write(f, part, out));
 }
 
 enum status
@@ -151,8 +151,8 @@ wire_put_report(struct buf *out, const struct wire_report *r)
 	wire_add_number(out, "head", r->head);
 	wire_add_number(out, "cursor", r->cursor);
 	wire_add_number(out, "streams", r->streams);
-	wire_add_figures(out, "counters", FIGURES_COUNTERS, r->figures);
-	wire_add_figures(out, "gauges", FIGURES_GAUGES, r->figures);
+	wire_add_metrics(out, "counters", METRICS_COUNTERS, r->metrics);
+	wire_add_metrics(out, "gauges", METRICS_GAUGES, r->metrics);
 	if (r->error_ms > 0) {
 		wire_add_number(out, "error_ms", r->error_ms);
 		wire_add_text(out, "error", r->error);
@@ -166,12 +166,12 @@ wire_put_report(struct buf *out, const struct wire_report *r)
  * were.
  */
 static enum status
-wire_take_figures(const struct wire_source *s, enum figures_part part,
+wire_take_metrics(const struct wire_source *s, enum metrics_part part,
     unsigned *unknown, struct span *out)
 {
-	const char *name = part == FIGURES_COUNTERS ? "counters" : "gauges";
+	const char *name = part == METRICS_COUNTERS ? "counters" : "gauges";
 	size_t i, before = s->v->scratch.len;
-	struct figures f = {.cell = {0}};
+	struct metrics f = {.cell = {0}};
 	struct span raw;
 
 	*out = SPAN("{}");
@@ -180,14 +180,14 @@ wire_take_figures(const struct wire_source *s, enum figures_part part,
 	errmsg_set(s->why,
 	    "`%s` must be an object of whole numbers from 0 to 2^53, of at "
 	    "most %d bytes",
-	    name, WIRE_MAX_FIGURES);
-	if (raw.len > WIRE_MAX_FIGURES ||
-	    figures_read(&f, part, raw, unknown) != ST_OK)
+	    name, WIRE_MAX_METRICS);
+	if (raw.len > WIRE_MAX_METRICS ||
+	    metrics_read(&f, part, raw, unknown) != ST_OK)
 		return ST_INVALID;
-	for (i = 0; i < FIGURES_N_CELLS; i++)
-		if (f.cell[i] > WIRE_MAX_FIGURE)
+	for (i = 0; i < METRICS_N_CELLS; i++)
+		if (f.cell[i] > WIRE_MAX_METRIC)
 			return ST_INVALID;
-	if (figures_write(&f, part, &s->v->scratch) != ST_OK)
+	if (metrics_write(&f, part, &s->v->scratch) != ST_OK)
 		return ST_NOMEM;
 	*out = span_skip(buf_span(&s->v->scratch), before);
 	return ST_OK;
@@ -207,7 +207,7 @@ wire_cut_text(struct span s, size_t max)
 
 /* Its last error, if it had one. */
 static enum status
-wire_take_error(const struct wire_source *s, struct statusdb_row *row)
+wire_take_error(const struct wire_source *s, struct status_row *row)
 {
 	struct span raw;
 	enum status st;
@@ -231,7 +231,7 @@ wire_get_report(struct values *v, struct span line, struct wire_reported *out,
     struct errmsg *why)
 {
 	const struct wire_source s = {v, line, why};
-	struct statusdb_row *row = &out->row;
+	struct status_row *row = &out->row;
 	const struct wire_number numbers[] = {{"pid", &row->pid},
 	    {"started_ms", &row->started_ms}, {"head", &row->head},
 	    {"cursor", &row->cursor}, {"streams", &row->streams},
@@ -247,11 +247,11 @@ wire_get_report(struct values *v, struct span line, struct wire_reported *out,
 	if (st == ST_OK)
 		st = NUMBERS(&s, numbers);
 	if (st == ST_OK)
-		st = wire_take_figures(&s, FIGURES_COUNTERS, &out->n_unknown,
+		st = wire_take_metrics(&s, METRICS_COUNTERS, &out->n_unknown,
 		    &row->counters);
 	if (st == ST_OK)
-		st = wire_take_figures(&s, FIGURES_GAUGES, &out->n_unknown,
-		    &row->gauges);
+		st = wire_take_metrics(&s, METRICS_GAUGES, &out->n_unknown,
+		    &row->pubd_metrics);
 	return st == ST_OK ? wire_take_error(&s, row) : st;
 }
 

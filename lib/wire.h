@@ -37,13 +37,13 @@
 #include <stdint.h>
 
 #include "buf.h"
-#include "figures.h"
+#include "metrics.h"
 #include "span.h"
 #include "status.h"
 #include "status_row.h"
 
-#define WIRE_MAX_FIGURES 16384 /* bytes of the counters, of the gauges */
-#define WIRE_MAX_FIGURE  ((uint64_t)1 << 53) /* each */
+#define WIRE_MAX_METRICS 16384 /* bytes of the counters, of the gauges */
+#define WIRE_MAX_METRIC  ((uint64_t)1 << 53) /* each */
 #define WIRE_MAX_ERROR   255                 /* bytes; more is cut */
 #define WIRE_MAX_REPORT  (32 * 1024)         /* room for any report of ours */
 
@@ -87,7 +87,7 @@ struct wire_report {
 	int64_t head;       /* newest id of the log that it knows */
 	int64_t cursor;     /* newest id that it has handed on */
 	int64_t streams;    /* open now */
-	const struct figures *figures;
+	const struct metrics *metrics;
 	int64_t error_ms; /* Unix time of its last error; 0: it had none */
 	struct span error;
 };
@@ -102,8 +102,8 @@ MUST_USE enum status wire_put_report(struct buf *out,
  * into the table what does not belong there.
  */
 struct wire_reported {
-	struct statusdb_row row;
-	unsigned n_unknown; /* figures that were left out */
+	struct status_row row;
+	unsigned n_unknown; /* metrics that were left out */
 };
 
 /* Returns ST_OK, ST_NOMEM, or ST_INVALID with a sentence in *why. */

@@ -53,7 +53,7 @@ batch_free(struct batch **b)
 }
 
 static size_t
-event_bytes(const struct store_event *e)
+event_bytes(const struct event *e)
 {
 	return e->channel.len + e->event.len + e->key.len + e->trace.len +
 	    e->data.len;
@@ -126,7 +126,7 @@ copy_events(struct batch *b, struct request *r)
 		return ST_NOMEM;
 	memcpy(events, r->events, r->n_events * sizeof(events[0]));
 	for (i = 0; i < r->n_events; i++) {
-		struct store_event *e = &events[i].e;
+		struct event *e = &events[i].e;
 
 		p = arena_take(&b->arena, event_bytes(e));
 		if (p == NULL)

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 
 #include "batch.h"
-#include "keeper.h"
+#include "log_writer.h"
 #include "log.h"
 #include "protocol.h"
 #include "store.h"
@@ -231,7 +231,7 @@ settle_failure(struct commit *c, enum status st, const struct commit_time *t,
 	else
 		fail_storage(b, st, &out->why);
 	log_failed(c, status_name(st), t->now_us);
-	keeper_failed(c->keeper, st, t->now_us);
+	log_writer_failed(c->log_writer, st, t->now_us);
 	return ST_OK;
 }
 
@@ -248,18 +248,18 @@ commit_run(struct commit *c, const struct commit_time *t,
 	out->n_stored = 0;
 	if (batch_events(b) == 0)
 		return ST_OK;
-	st = keeper_ready(c->keeper, t->now_us);
+	st = log_writer_ready(c->log_writer, t->now_us);
 	if (st != ST_OK) {
 		out->fate = COMMIT_FAILED;
 		fail_away(b, st, &out->why);
 		log_failed(c, status_name(st), t->now_us);
 		return ST_OK;
 	}
-	tx.w = keeper_writer(c->keeper);
+	tx.w = log_writer_writer(c->log_writer);
 	st = run_transaction(&tx);
 	if (st != ST_OK)
 		return settle_failure(c, st, t, out);
-	keeper_committed(c->keeper, tx.head);
+	log_writer_committed(c->log_writer, tx.head);
 	out->fate = COMMIT_DONE;
 	out->n_stored = tx.n_stored;
 	return ST_OK;

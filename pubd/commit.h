@@ -14,11 +14,11 @@
 #include "status.h"
 
 struct batch;
-struct keeper;
+struct log_writer;
 
 /* What is committed to what. */
 struct commit {
-	struct keeper *keeper;
+	struct log_writer *log_writer;
 	struct batch *batch;
 	struct log_gate failed_gate, waits_gate;
 };

@@ -81,7 +81,7 @@ struct conn {
 
 /*
  * Why a connection was closed that had done nothing wrong by itself: X(member,
- * words for the log).  FIG_CLOSED_ and the member is where it is counted, so
+ * words for the log).  METRIC_CLOSED_ and the member is where it is counted, so
  * that one without a metric does not build.
  */
 #define CONN_SPARED(X)                                                         \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Events counted by channel, of the channels that metrics_channels names and
- * no others: what publishers choose must not grow the figures.  Pure.
+ * no others: what publishers choose must not grow the metrics.  Pure.
  */
 #ifndef WALCAST_COUNTED_H
 #define WALCAST_COUNTED_H

@@ -37,7 +37,7 @@
 /* Then a request sees in time that exporter_free has been called. */
 static_assert(POLL_MS * 1000 <= EXPORTER_FLUSH_US, "POLL_MS is too long");
 
-struct slot {
+struct exporter_slot {
 	struct trace_span s; /* its texts are the two below */
 	char channel[NAME_MAX_BYTES];
 	char type[NAME_MAX_BYTES];
@@ -61,7 +61,7 @@ struct exporter {
 	char *shown; /* the endpoint without what may be secret */
 
 	/* The thread's. */
-	struct slot *ring; /* as above */
+	struct exporter_slot *ring; /* as above */
 	struct trace_span batch[EXPORTER_BATCH];
 	struct buf body;
 	struct buf answer;
@@ -110,7 +110,7 @@ next_batch(struct exporter *x)
 }
 
 static void
-release(struct exporter *x, size_t n)
+exporter_release(struct exporter *x, size_t n)
 {
 	(void)pthread_mutex_lock(&x->mutex);
 	x->tail = (x->tail + n) % EXPORTER_QUEUE;
@@ -239,7 +239,7 @@ export_batch(struct exporter *x, size_t n)
 		x->batch[i] = x->ring[(x->tail + i) % EXPORTER_QUEUE].s;
 	buf_clear(&x->body);
 	st = otlp_encode(&x->body, x->batch, n);
-	release(x, n);
+	exporter_release(x, n);
 	if (st != ST_OK) {
 		/* UNTESTED: memory that runs out in this thread */
 		(void)snprintf(x->error, sizeof(x->error),
@@ -254,7 +254,7 @@ export_batch(struct exporter *x, size_t n)
 }
 
 static void *
-run(void *arg)
+exporter_run(void *arg)
 {
 	struct exporter *x = arg;
 	size_t n;
@@ -458,7 +458,7 @@ start_thread(struct exporter *x, struct errmsg *err)
 
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	rc = pthread_create(&x->thread, NULL, run, x);
+	rc = pthread_create(&x->thread, NULL, exporter_run, x);
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (rc == 0)
 		return ST_OK;
@@ -529,7 +529,7 @@ copy_text(char *room, struct span s)
 bool
 exporter_offer(struct exporter *x, const struct trace_span *s)
 {
-	struct slot *slot;
+	struct exporter_slot *slot;
 	bool taken;
 
 	if (x == NULL)

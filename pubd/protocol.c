@@ -241,7 +241,7 @@ take_trace(struct protocol *p, struct span raw, struct request *r,
 
 static enum status
 take_data(struct protocol *p, struct span raw, struct request *r,
-    struct store_event *e)
+    struct event *e)
 {
 	enum status st;
 
@@ -251,12 +251,12 @@ take_data(struct protocol *p, struct span raw, struct request *r,
 		return protocol_refuse(p, r, PROTOCOL_BAD_REQUEST);
 	}
 	if (value_is_string(raw)) {
-		e->kind = STORE_DATA_TEXT;
+		e->kind = EVENT_DATA_TEXT;
 		st = value_text(&p->values, raw, &e->data);
 		if (st == ST_OK)
 			st = value_replace_nul(&p->values, &e->data);
 	} else {
-		e->kind = STORE_DATA_JSON;
+		e->kind = EVENT_DATA_JSON;
 		st = value_compact(&p->values, raw, &e->data);
 	}
 	if (st != ST_OK)
@@ -275,7 +275,7 @@ static enum status
 take_event(struct protocol *p, const struct fields *f, struct request *r,
     struct request_event *ev)
 {
-	struct store_event *e = &ev->e;
+	struct event *e = &ev->e;
 	enum status st;
 
 	ev->duplicate = false;

@@ -74,8 +74,8 @@ enum request_kind {
 };
 
 struct request_event {
-	struct store_event e; /* ts_ms, id and prev are filled in later */
-	bool duplicate;       /* fate: its key was there, as e.id */
+	struct event e; /* ts_ms, id and prev are filled in later */
+	bool duplicate; /* fate: its key was there, as e.id */
 };
 
 struct request_failure {

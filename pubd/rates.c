@@ -40,7 +40,7 @@ refill(struct rates_bucket *b, const struct rates_rule *r, uint64_t now_us)
 
 /* The first place whose uid is not below this one. */
 static size_t
-place(const struct rates *rs, int64_t uid)
+rates_place(const struct rates *rs, int64_t uid)
 {
 	size_t low = 0, high = rs->n;
 
@@ -75,7 +75,7 @@ sweep(struct rates *rs, uint64_t now_us)
 static struct rates_bucket *
 find(struct rates *rs, int64_t uid)
 {
-	size_t at = place(rs, uid);
+	size_t at = rates_place(rs, uid);
 
 	return at < rs->n && rs->list[at].uid == uid ? &rs->list[at]
 						     : &rs->others;
@@ -83,7 +83,7 @@ find(struct rates *rs, int64_t uid)
 
 /* His bucket, made when there is room for it. */
 static struct rates_bucket *
-enter(struct rates *rs, int64_t uid, uint64_t now_us)
+rates_enter(struct rates *rs, int64_t uid, uint64_t now_us)
 {
 	struct rates_bucket *b = find(rs, uid);
 	size_t at;
@@ -94,7 +94,7 @@ enter(struct rates *rs, int64_t uid, uint64_t now_us)
 		sweep(rs, now_us);
 	if (rs->n == RATES_MAX)
 		return b;
-	at = place(rs, uid);
+	at = rates_place(rs, uid);
 	memmove(&rs->list[at + 1], &rs->list[at],
 	    (rs->n - at) * sizeof(rs->list[0]));
 	rs->n++;
@@ -116,7 +116,7 @@ rates_take(struct rates *rs, int64_t uid, uint64_t n, uint64_t now_us,
 		return ST_OK;
 	if (n > r.burst)
 		return ST_TOOLARGE;
-	b = enter(rs, uid, now_us);
+	b = rates_enter(rs, uid, now_us);
 	refill(b, &r, now_us);
 	if (b->seen_us == 0) {
 		b->tokens = r.burst * MILLION;

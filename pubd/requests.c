@@ -6,15 +6,15 @@
 #include "requests.h"
 
 #include "batch.h"
-#include "beat.h"
-#include "keeper.h"
+#include "status_writer.h"
+#include "log_writer.h"
 #include "protocol.h"
-#include "trail.h"
+#include "after_commit.h"
 #include "watchers.h"
 
 /* The cell of each error, by its name; PROTOCOL_NONE is none. */
-static const enum figure_cell error_cells[PROTOCOL_N_ERRORS] = {
-#define X(member, word) [PROTOCOL_##member] = FIG_PUBLISH_ERRORS_##member,
+static const enum metric_cell error_cells[PROTOCOL_N_ERRORS] = {
+#define X(member, word) [PROTOCOL_##member] = METRIC_PUBLISH_ERRORS_##member,
     PROTOCOL_ERRORS(X)
 #undef X
 };
@@ -32,9 +32,9 @@ note_error(struct requests *rq, const struct conn *c, const struct request *r)
 {
 	enum protocol_error code = r->failure.code;
 
-	beat_add(rq->beat, error_cells[code], 1);
+	status_writer_add(rq->status_writer, error_cells[code], 1);
 	if (r->of_report)
-		beat_add(rq->beat, FIG_REPORTS_REFUSED, 1);
+		status_writer_add(rq->status_writer, METRIC_REPORTS_REFUSED, 1);
 	if (!log_wants(LOG_INFO_) || !log_gate(&rq->gate, rq->now_us))
 		return;
 	LOG_EVENT(LOG_INFO_, "publisher.error", LOG_INT("conn", c->number),
@@ -65,7 +65,7 @@ requests_flushed(struct requests *rq, uint64_t now_us)
 	size_t i;
 
 	for (i = 0; i < rq->n_groups; i++)
-		hist_add(&rq->beat->publish, HIST_TIME,
+		hist_add(&rq->status_writer->publish, HIST_TIME,
 		    now_us - rq->group[i].read_us, rq->group[i].n);
 	rq->n_groups = 0;
 }
@@ -74,12 +74,12 @@ requests_flushed(struct requests *rq, uint64_t now_us)
 #define REFUSED_MS (WIRE_ASK_AGAIN_MS * 5 / 2)
 
 void
-requests_gauges(const struct requests *rq, struct figures *f)
+requests_gauges(const struct requests *rq, struct metrics *f)
 {
-	f->known[FIG_REPORTS_FORBIDDEN_UID] = false;
+	f->known[METRIC_REPORTS_FORBIDDEN_UID] = false;
 	if (rq->refused_ms > 0 && rq->refused_uid >= 0 &&
 	    rq->now_ms - rq->refused_ms < REFUSED_MS)
-		figures_set(f, FIG_REPORTS_FORBIDDEN_UID,
+		metrics_set(f, METRIC_REPORTS_FORBIDDEN_UID,
 		    (uint64_t)rq->refused_uid);
 }
 
@@ -88,7 +88,7 @@ requests_gauges(const struct requests *rq, struct figures *f)
 static void
 look_up(struct requests *rq, struct request *r)
 {
-	if (keeper_bounds(rq->keeper, rq->now_us) != ST_OK)
+	if (log_writer_bounds(rq->log_writer, rq->now_us) != ST_OK)
 		protocol_fail(r, PROTOCOL_UNAVAILABLE,
 		    SPAN("the log is not available now, pubd keeps trying: "
 			 "ask again later"));
@@ -102,8 +102,8 @@ static void
 begin_watch(struct requests *rq, struct conn *c, struct request *r)
 {
 	const struct watchers_news news = {
-	    .head = keeper_seen(rq->keeper)->head,
-	    .opening = keeper_opening(rq->keeper)};
+	    .head = log_writer_seen(rq->log_writer)->head,
+	    .opening = log_writer_opening(rq->log_writer)};
 	const struct watchers_wish wish = {.wake = r->wake,
 	    .timing = r->timing};
 	bool trusted = trust_reports(&rq->trust, c->peer_uid);
@@ -113,7 +113,7 @@ begin_watch(struct requests *rq, struct conn *c, struct request *r)
 		st = peers_listen(&c->place, LISTENERS_MAX);
 	if (st == ST_OK)
 		st = watchers_add(rq->watchers, c, &news, wish);
-	r->traces = r->timing && rq->trail->exporter != NULL;
+	r->traces = r->timing && rq->after_commit->exporter != NULL;
 	if (st == ST_FULL)
 		protocol_fail(r, PROTOCOL_BUSY,
 		    SPAN("watch: this user has as many connections that watch "
@@ -129,7 +129,8 @@ begin_watch(struct requests *rq, struct conn *c, struct request *r)
 static void
 reset_counters(struct requests *rq, const struct conn *c, struct request *r)
 {
-	if (beat_reset(rq->beat, rq->now_us, rq->now_ms) != ST_OK) {
+	if (status_writer_reset(rq->status_writer, rq->now_us, rq->now_ms) !=
+	    ST_OK) {
 		protocol_fail(r, PROTOCOL_UNAVAILABLE,
 		    SPAN("the status table cannot be written: the log of pubd "
 			 "says why"));
@@ -155,7 +156,7 @@ carry_out(struct requests *rq, struct conn *c, struct request *r)
 static void
 note_stored(struct requests *rq, struct conn *c, const struct request *r)
 {
-	trail_stored(rq->trail, r);
+	after_commit_stored(rq->after_commit, r);
 	conn_stand(c, PEER_KNOWN);
 }
 
@@ -180,7 +181,7 @@ requests_answer_one(struct requests *rq, struct conn *c, struct request *r)
 		conn_wrote(c, before);
 		return ST_OK;
 	}
-	st = c->codec->answer(out, r, keeper_seen(rq->keeper));
+	st = c->codec->answer(out, r, log_writer_seen(rq->log_writer));
 	conn_wrote(c, before);
 	if (st == ST_OK && publishes(r) && rq->timing)
 		note_answered(rq, r->read_us);
@@ -220,7 +221,8 @@ check_rights(struct requests *rq, const struct conn *c, struct request *r,
 		    (long long)c->peer_uid);
 		r->of_report = r->kind == REQUEST_REPORT;
 		protocol_fail(r, PROTOCOL_FORBIDDEN, span_str(why->text));
-		beat_add(rq->beat, FIG_REPORTS_FORBIDDEN, 1);
+		status_writer_add(rq->status_writer, METRIC_REPORTS_FORBIDDEN,
+		    1);
 		rq->refused_uid = c->peer_uid;
 		rq->refused_ms = rq->now_ms;
 	}
@@ -230,7 +232,7 @@ static void
 tell_implausible(struct requests *rq, const struct conn *c,
     const struct request *r, const char *member)
 {
-	beat_add(rq->beat, FIG_REPORTS_IMPLAUSIBLE, 1);
+	status_writer_add(rq->status_writer, METRIC_REPORTS_IMPLAUSIBLE, 1);
 	if (log_gate(&rq->gate, rq->now_us))
 		LOG_EVENT(LOG_WARN_, "report.implausible",
 		    LOG_STR("name", r->report->row.name),
@@ -247,11 +249,12 @@ take_report(struct requests *rq, struct conn *c, struct request *r,
 	    rq->now_us);
 
 	if (st == ST_OK)
-		st = beat_report(rq->beat, &r->report->row, rq->now_us,
-		    rq->now_ms, &member);
+		st = status_writer_report(rq->status_writer, &r->report->row,
+		    rq->now_us, rq->now_ms, &member);
 	if (st == ST_OK) {
 		conn_stand(c, PEER_KNOWN);
-		beat_add(rq->beat, FIG_REPORTS_UNKNOWN, r->report->n_unknown);
+		status_writer_add(rq->status_writer, METRIC_REPORTS_UNKNOWN,
+		    r->report->n_unknown);
 		return ST_OK;
 	}
 	if (st == ST_EXISTS)
@@ -277,7 +280,7 @@ static enum status
 take_span(struct requests *rq, struct conn *c, struct request *r)
 {
 	if (c->watcher != NULL) {
-		trail_dispatched(rq->trail, r->span);
+		after_commit_dispatched(rq->after_commit, r->span);
 		return ST_OK;
 	}
 	protocol_fail(r, PROTOCOL_BAD_REQUEST,
@@ -429,6 +432,7 @@ requests_gone(void *arg, struct conn *c)
 
 	/* When we end, the workers go on: their leases speak for them. */
 	if (name.len > 0 && !c->set->stopping)
-		beat_gone(rq->beat, name, rq->now_us, rq->now_ms);
+		status_writer_gone(rq->status_writer, name, rq->now_us,
+		    rq->now_ms);
 	watchers_drop(rq->watchers, c);
 }

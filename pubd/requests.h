@@ -17,11 +17,11 @@
 #include "trust.h"
 
 struct batch;
-struct beat;
-struct figures;
-struct keeper;
+struct status_writer;
+struct metrics;
+struct log_writer;
 struct protocol;
-struct trail;
+struct after_commit;
 struct watchers;
 
 #define REQUESTS_GROUPS 8
@@ -29,10 +29,10 @@ struct watchers;
 struct requests {
 	struct protocol *protocol;
 	struct batch *batch;
-	struct keeper *keeper;
+	struct log_writer *log_writer;
 	struct watchers *watchers;
-	struct beat *beat;
-	struct trail *trail;
+	struct status_writer *status_writer;
+	struct after_commit *after_commit;
 	struct rates rates;
 	struct trust trust;
 	int64_t refused_uid; /* who was last not trusted to report, ... */
@@ -61,7 +61,7 @@ void requests_gone(void *arg, struct conn *c);
 void requests_answer(struct requests *rq);
 
 /* Sets the gauges of it. */
-void requests_gauges(const struct requests *rq, struct figures *f);
+void requests_gauges(const struct requests *rq, struct metrics *f);
 
 /* The answers have been written: counts how long that took. */
 void requests_flushed(struct requests *rq, uint64_t now_us);

@@ -11,7 +11,7 @@
 
 #include "clock.h"
 #include "conf.h"
-#include "keeper.h"
+#include "log_writer.h"
 #include "log.h"
 #include "store.h"
 
@@ -34,7 +34,7 @@ rows_for(size_t n_new)
 }
 
 static void
-retain_trim(struct retain *r, struct keeper *k, const struct conf *c,
+retain_trim(struct retain *r, struct log_writer *k, const struct conf *c,
     uint64_t now_us, int64_t now_ms)
 {
 	struct store_retain rule = {.max_events = c->retain_events,
@@ -47,11 +47,11 @@ retain_trim(struct retain *r, struct keeper *k, const struct conf *c,
 
 	if (c->retain_age_s > 0)
 		rule.min_ts_ms = now_ms - c->retain_age_s * 1000;
-	st = keeper_trim(k, &rule, now_us, &n, &more);
+	st = log_writer_trim(k, &rule, now_us, &n, &more);
 	r->n_new = 0;
 	r->n_trimmed += (uint64_t)n;
 	r->n_untold += (uint64_t)n;
-	r->no_room = st == ST_NOSPACE || (keeper_is_full(k) && n > 0);
+	r->no_room = st == ST_NOSPACE || (log_writer_is_full(k) && n > 0);
 	if (st == ST_BUSY)
 		r->due_us = now_us + BUSY_US;
 	else
@@ -62,7 +62,7 @@ retain_trim(struct retain *r, struct keeper *k, const struct conf *c,
 }
 
 static void
-run_trim(struct retain *r, struct keeper *k, const struct conf *c,
+run_trim(struct retain *r, struct log_writer *k, const struct conf *c,
     uint64_t now_us, int64_t now_ms)
 {
 	uint64_t from_us = clock_mono_us();
@@ -73,13 +73,13 @@ run_trim(struct retain *r, struct keeper *k, const struct conf *c,
 }
 
 static void
-tell_trimmed(struct retain *r, struct keeper *k, uint64_t now_us)
+tell_trimmed(struct retain *r, struct log_writer *k, uint64_t now_us)
 {
 	if (r->n_untold == 0 || !log_state(&r->trimmed, 0, now_us) ||
-	    keeper_bounds(k, now_us) != ST_OK)
+	    log_writer_bounds(k, now_us) != ST_OK)
 		return;
 	LOG_EVENT(LOG_INFO_, "retention.trim", LOG_INT("events", r->n_untold),
-	    LOG_INT("oldest", keeper_seen(k)->oldest));
+	    LOG_INT("oldest", log_writer_seen(k)->oldest));
 	r->n_untold = 0;
 }
 
@@ -97,14 +97,14 @@ tell_blocked(struct retain *r, uint64_t now_us)
 }
 
 static void
-checkpoint(struct retain *r, struct keeper *k, uint64_t now_us)
+checkpoint(struct retain *r, struct log_writer *k, uint64_t now_us)
 {
 	bool retry = r->left_pages > 0 && now_us >= r->retry_us;
 	/* On a full disk an emptied WAL is the room left to go on in. */
 	int left,
 	    pages = r->no_room || retry ? 0 : CHECKPOINT_PAGES + r->left_pages;
 
-	if (keeper_checkpoint(k, pages, now_us, &left) != ST_OK || left < 0)
+	if (log_writer_checkpoint(k, pages, now_us, &left) != ST_OK || left < 0)
 		return;
 	r->left_pages = left;
 	r->retry_us = now_us + LOOK_US;
@@ -114,17 +114,17 @@ checkpoint(struct retain *r, struct keeper *k, uint64_t now_us)
 }
 
 void
-retain_run(struct retain *r, struct keeper *k, const struct conf *c,
+retain_run(struct retain *r, struct log_writer *k, const struct conf *c,
     size_t n_new, uint64_t now_us, int64_t now_ms)
 {
 	r->n_new += n_new;
-	if (keeper_is_away(k))
+	if (log_writer_is_away(k))
 		return;
 	if (r->n_new >= TRIM_ROWS || now_us >= r->due_us)
 		run_trim(r, k, c, now_us, now_ms);
-	if (!keeper_is_away(k))
+	if (!log_writer_is_away(k))
 		checkpoint(r, k, now_us);
-	if (!keeper_is_away(k))
+	if (!log_writer_is_away(k))
 		tell_trimmed(r, k, now_us);
 }
 

@@ -13,7 +13,7 @@
 #include "log.h"
 
 struct conf;
-struct keeper;
+struct log_writer;
 
 struct retain {
 	uint64_t due_us;   /* when to look again, unless events come first */
@@ -30,7 +30,7 @@ struct retain {
 };
 
 /* n_new   events that were stored since the last call */
-void retain_run(struct retain *r, struct keeper *k, const struct conf *c,
+void retain_run(struct retain *r, struct log_writer *k, const struct conf *c,
     size_t n_new, uint64_t now_us, int64_t now_ms);
 
 /* When there is more to do. */

@@ -17,7 +17,8 @@ wait_us(const struct server *s)
 {
 	uint64_t now_us = clock_mono_us(), due_us = batch_due_us(s->batch);
 
-	if (retain_due_us(&s->retain) < due_us && !keeper_is_away(s->keeper))
+	if (retain_due_us(&s->retain) < due_us &&
+	    !log_writer_is_away(s->log_writer))
 		due_us = retain_due_us(&s->retain);
 	if (s->stopping && s->stop_by_us < due_us)
 		due_us = s->stop_by_us;
@@ -34,21 +35,22 @@ note_commit(struct server *s, const struct commit_result *result,
     size_t n_events, const struct commit_time *t, uint64_t end_us)
 {
 	uint64_t took_us = end_us - t->now_us;
-	struct beat *b = &s->beat;
+	struct status_writer *b = &s->status_writer;
 
 	if (result->fate == COMMIT_FAILED)
-		beat_add(b, FIG_COMMIT_FAILURES, 1);
+		status_writer_add(b, METRIC_COMMIT_FAILURES, 1);
 	if (result->fate == COMMIT_WAITS && result->waits_first)
-		beat_add(b, FIG_COMMIT_WAITS, 1);
+		status_writer_add(b, METRIC_COMMIT_WAITS, 1);
 	if (result->fate != COMMIT_DONE)
 		return;
-	beat_add(b, FIG_COMMITS, 1);
+	status_writer_add(b, METRIC_COMMITS, 1);
 	hist_add(&b->batch, HIST_SIZE, n_events, 1);
-	if (n_events > b->figures.cell[FIG_BATCH_MAX])
-		figures_set(&b->figures, FIG_BATCH_MAX, n_events);
+	if (n_events > b->metrics.cell[METRIC_BATCH_MAX])
+		metrics_set(&b->metrics, METRIC_BATCH_MAX, n_events);
 	if (s->requests.timing)
 		hist_add(&b->commit, HIST_TIME, took_us, 1);
-	trail_commit(&s->trail, t->now_us, end_us, clock_real_ms());
+	after_commit_commit(&s->after_commit, t->now_us, end_us,
+	    clock_real_ms());
 	if (took_us > SLOW_US && log_gate(&s->slow_gate, end_us))
 		/* UNTESTED: no disk is that slow when it is asked to be. */
 		LOG_EVENT(LOG_WARN_, "commit.slow",
@@ -62,13 +64,13 @@ note_commit(struct server *s, const struct commit_result *result,
 static void
 note_news(struct server *s, size_t n_stored, uint64_t at_us)
 {
-	const struct keeper *k = s->keeper;
-	int64_t head = keeper_seen(k)->head;
-	bool alone = keeper_opening(k) == s->news.opening &&
+	const struct log_writer *k = s->log_writer;
+	int64_t head = log_writer_seen(k)->head;
+	bool alone = log_writer_opening(k) == s->news.opening &&
 	    head - s->news.head == (int64_t)n_stored;
 
 	s->news = (struct watchers_news){.head = head,
-	    .opening = keeper_opening(k),
+	    .opening = log_writer_opening(k),
 	    .at_us = alone ? at_us : 0};
 }
 
@@ -117,7 +119,7 @@ server_turn(struct server *s)
 	requests_flushed(&s->requests, clock_mono_us());
 	server_look_sooner(s);
 	/* 5. House-keeping: retention and checkpoints. */
-	retain_run(&s->retain, s->keeper, s->conf, n_stored,
+	retain_run(&s->retain, s->log_writer, s->conf, n_stored,
 	    loop_now_us(s->loop), s->requests.now_ms);
 	/* 6. Lines that were held back come first in the next batch. */
 	conns_relieve(&s->conns, loop_now_us(s->loop));

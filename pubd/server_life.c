@@ -37,8 +37,8 @@ apply_conf(struct server *s)
 	struct protocol_limits limits = {
 	    .max_data_bytes = (size_t)c->max_data_bytes};
 
-	if (counted_name(&s->beat.channels, span_str(c->metrics_channels)) !=
-	    ST_OK)
+	if (counted_name(&s->status_writer.channels,
+		span_str(c->metrics_channels)) != ST_OK)
 		log_warnx("metrics_channels: more than %d channels were named "
 			  "since pubd started: restart it to count the others",
 		    COUNTED_MAX);
@@ -78,7 +78,7 @@ server_stop(struct server *s)
 	if (s->stopping)
 		return;
 	LOG_EVENT(LOG_INFO_, "pubd.stop", LOG_INT("connections", s->conns.n),
-	    LOG_INT("head", keeper_seen(s->keeper)->head));
+	    LOG_INT("head", log_writer_seen(s->log_writer)->head));
 	notify_send("STOPPING=1");
 	s->stopping = true;
 	s->stop_by_us = loop_now_us(s->loop) + STOP_US +
@@ -114,7 +114,8 @@ make_parts(struct server *s)
 	    .retry_max_us = RETRY_MAX_US};
 	const struct store_options log = {.path = s->conf->database,
 	    .synchronous_full = s->conf->synchronous == CONF_SYNC_FULL,
-	    .syncs = s->conf->metrics == CONF_ON ? &s->beat.sync : NULL};
+	    .syncs = s->conf->metrics == CONF_ON ? &s->status_writer.sync
+						 : NULL};
 	enum status st = loop_new(&s->loop);
 
 	if (st == ST_OK)
@@ -122,7 +123,7 @@ make_parts(struct server *s)
 	if (st == ST_OK)
 		st = protocol_new(&s->protocol, (struct protocol_limits){0});
 	if (st == ST_OK)
-		st = keeper_new(&s->keeper, &log);
+		st = log_writer_new(&s->log_writer, &log);
 	return st;
 }
 
@@ -133,18 +134,20 @@ join_parts(struct server *s)
 	conns_init(&s->conns, s->loop);
 	listeners_init(&s->listeners, s->loop, &s->conns);
 	watchers_init(&s->watchers);
-	s->commit = (struct commit){.keeper = s->keeper, .batch = s->batch};
+	s->commit = (struct commit){.log_writer = s->log_writer,
+	    .batch = s->batch};
 	s->requests = (struct requests){.protocol = s->protocol,
 	    .batch = s->batch,
-	    .keeper = s->keeper,
+	    .log_writer = s->log_writer,
 	    .watchers = &s->watchers,
-	    .beat = &s->beat,
-	    .trail = &s->trail,
+	    .status_writer = &s->status_writer,
+	    .after_commit = &s->after_commit,
 	    .timing = s->conf->metrics == CONF_ON};
 	s->requests.trust.owner = -1;
 	trust_look(&s->requests.trust, s->conf->database);
 	rates_init(&s->requests.rates, rate_of, s->conf);
-	s->trail = (struct trail){.beat = &s->beat,
+	s->after_commit = (struct after_commit){
+	    .status_writer = &s->status_writer,
 	    .exporter = s->exporter,
 	    .random = random_seed()};
 	s->conns.line = requests_line;
@@ -158,8 +161,8 @@ start_parts(struct server *s, struct errmsg *err)
 {
 	enum status st = ST_OK;
 
-	beat_init(&s->beat, s->conf->database, (int64_t)getpid(),
-	    clock_real_ms());
+	status_writer_init(&s->status_writer, s->conf->database,
+	    (int64_t)getpid(), clock_real_ms());
 	if (s->conf->otlp_endpoint[0] != '\0')
 		st = exporter_new(&s->exporter, s->conf->otlp_endpoint, err);
 	if (st != ST_OK)
@@ -197,8 +200,9 @@ tell_start(struct server *s)
 	LOG_EVENT(LOG_INFO_, "pubd.start",
 	    LOG_STR("socket", span_str(s->conf->socket)),
 	    LOG_STR("database", span_str(s->conf->database)),
-	    LOG_INT("head", keeper_seen(s->keeper)->head),
-	    LOG_STR("generation", span_str(keeper_seen(s->keeper)->generation)),
+	    LOG_INT("head", log_writer_seen(s->log_writer)->head),
+	    LOG_STR("generation",
+		span_str(log_writer_seen(s->log_writer)->generation)),
 	    LOG_STR("version", SPAN(WALCAST_VERSION)));
 }
 
@@ -215,12 +219,13 @@ server_start(struct server *s, struct errmsg *err)
 	st = listeners_add(&s->listeners, s->conf->socket,
 	    (unsigned)s->conf->socket_mode, &codec_ndjson, err);
 	if (st == ST_OK)
-		st = keeper_open(s->keeper, clock_mono_us(), err);
+		st = log_writer_open(s->log_writer, clock_mono_us(), err);
 	if (st != ST_OK)
 		return st;
 	now_us = clock_mono_us();
-	beat_last_log(&s->beat, now_us, clock_real_ms(), &known);
-	keeper_expect(s->keeper, &known, now_us);
+	status_writer_last_log(&s->status_writer, now_us, clock_real_ms(),
+	    &known);
+	log_writer_expect(s->log_writer, &known, now_us);
 	limit_conns(s);
 	pulse_init(&s->pulse, s->loop, s->conf->socket, now_us);
 	server_start_timers(s);
@@ -266,10 +271,10 @@ server_free(struct server **sp)
 	if (s->conns.loop != NULL)
 		conns_fini(&s->conns);
 	exporter_free(&s->exporter);
-	if (s->beat.db != NULL)
-		server_take_figures(s);
-	beat_fini(&s->beat, clock_mono_us(), clock_real_ms());
-	keeper_free(&s->keeper);
+	if (s->status_writer.db != NULL)
+		server_take_metrics(s);
+	status_writer_fini(&s->status_writer, clock_mono_us(), clock_real_ms());
+	log_writer_free(&s->log_writer);
 	batch_free(&s->batch);
 	protocol_free(&s->protocol);
 	signals_unwatch(s->loop, &s->signals);

@@ -8,12 +8,12 @@
 #define WALCAST_SERVER_PRIVATE_H
 
 #include "batch.h"
-#include "beat.h"
+#include "status_writer.h"
 #include "commit.h"
 #include "conf.h"
 #include "conn.h"
 #include "exporter.h"
-#include "keeper.h"
+#include "log_writer.h"
 #include "listeners.h"
 #include "log.h"
 #include "loop.h"
@@ -22,7 +22,7 @@
 #include "requests.h"
 #include "retain.h"
 #include "server.h"
-#include "trail.h"
+#include "after_commit.h"
 #include "watchers.h"
 
 struct server {
@@ -30,20 +30,20 @@ struct server {
 	const struct conf *conf; /* the program's */
 	struct loop *loop;
 	struct watch signals;
-	struct timer look, beat_timer, watchdog;
+	struct timer look, status_writer_timer, watchdog;
 	uint64_t watchdog_us; /* 0: none */
 	struct listeners listeners;
 	struct conns conns;
-	struct keeper *keeper;
+	struct log_writer *log_writer;
 	struct commit commit;
 	struct batch *batch;
 	struct protocol *protocol;
 	struct watchers watchers;
 	struct requests requests;
 	struct retain retain;
-	struct beat beat;
+	struct status_writer status_writer;
 	struct pulse pulse;
-	struct trail trail;
+	struct after_commit after_commit;
 	struct exporter *exporter; /* NULL: no otlp_endpoint */
 	struct watchers_news news; /* of the last ring */
 	size_t n_own_fds;          /* besides the connections */
@@ -62,6 +62,6 @@ void server_start_timers(struct server *s);
 void server_look_sooner(struct server *s);
 
 /* What pubd's row will say of how things stand. */
-void server_take_figures(struct server *s);
+void server_take_metrics(struct server *s);
 
 #endif

@@ -6,7 +6,7 @@
 #include "server_private.h"
 
 #include "clock.h"
-#include "gauges.h"
+#include "pubd_metrics.h"
 #include "notify.h"
 #include "proc.h"
 
@@ -25,7 +25,7 @@ on_look(struct timer *t, uint64_t now_us)
 {
 	struct server *s = OWNER_OF(t, struct server, look);
 
-	keeper_look(s->keeper, now_us);
+	log_writer_look(s->log_writer, now_us);
 	arm(s, t, now_us + (s->watchers.n > 0 ? LOOK_US : LOOK_IDLE_US));
 }
 
@@ -39,38 +39,38 @@ server_look_sooner(struct server *s)
 }
 
 void
-server_take_figures(struct server *s)
+server_take_metrics(struct server *s)
 {
-	struct gauges g = {.conf = s->conf,
+	struct pubd_metrics g = {.conf = s->conf,
 	    .listeners = &s->listeners,
 	    .conns = &s->conns,
-	    .keeper = s->keeper,
+	    .log_writer = s->log_writer,
 	    .retain = &s->retain,
 	    .watchers = &s->watchers,
 	    .exporter = s->exporter};
 
 	/* Once all files are open, and once only: it takes its time. */
-	if (s->n_own_fds == 0 && s->beat.db != NULL)
+	if (s->n_own_fds == 0 && s->status_writer.db != NULL)
 		s->n_own_fds = proc_count_fds() - s->conns.n;
 	g.n_own_fds = s->n_own_fds;
-	gauges_take(&g, &s->beat.figures);
-	requests_gauges(&s->requests, &s->beat.figures);
-	figures_set(&s->beat.figures, FIG_PING_AGE,
+	pubd_metrics_take(&g, &s->status_writer.metrics);
+	requests_gauges(&s->requests, &s->status_writer.metrics);
+	metrics_set(&s->status_writer.metrics, METRIC_PING_AGE,
 	    (loop_now_us(s->loop) - s->pulse.good_us) / 1000);
-	s->beat.log = *keeper_seen(s->keeper);
+	s->status_writer.log = *log_writer_seen(s->log_writer);
 }
 
 static void
 on_beat(struct timer *t, uint64_t now_us)
 {
-	struct server *s = OWNER_OF(t, struct server, beat_timer);
+	struct server *s = OWNER_OF(t, struct server, status_writer_timer);
 
 	trust_look(&s->requests.trust, s->conf->database);
-	server_take_figures(s);
-	beat_write(&s->beat, now_us, clock_real_ms());
+	server_take_metrics(s);
+	status_writer_write(&s->status_writer, now_us, clock_real_ms());
 	exporter_tell(s->exporter, now_us);
 	pulse_ask(&s->pulse, now_us);
-	arm(s, t, now_us + BEAT_US);
+	arm(s, t, now_us + STATUS_WRITER_US);
 }
 
 static void
@@ -82,7 +82,7 @@ on_watchdog(struct timer *t, uint64_t now_us)
 
 	/* That this timer runs proves nothing: publishers must be heard. */
 	if (now_us - s->pulse.answered_us > max_us) {
-		arm(s, t, now_us + BEAT_US);
+		arm(s, t, now_us + STATUS_WRITER_US);
 		return;
 	}
 	notify_send("WATCHDOG=1");
@@ -95,10 +95,10 @@ server_start_timers(struct server *s)
 	uint64_t now_us = clock_mono_us();
 
 	s->look.fn = on_look;
-	s->beat_timer.fn = on_beat;
+	s->status_writer_timer.fn = on_beat;
 	s->watchdog.fn = on_watchdog;
 	arm(s, &s->look, now_us + LOOK_US);
-	arm(s, &s->beat_timer, now_us);
+	arm(s, &s->status_writer_timer, now_us);
 	s->watchdog_us = notify_watchdog_us();
 	if (s->watchdog_us > 0)
 		arm(s, &s->watchdog, now_us + s->watchdog_us);

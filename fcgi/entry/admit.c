@@ -93,7 +93,7 @@ refuse_of(int status)
 }
 
 static void
-refuse(struct entry *e)
+admit_send_refusal(struct entry *e)
 {
 	struct admit *a = e->a;
 
@@ -189,7 +189,7 @@ ramp_allows(struct entry *e)
 		(int64_t)hub_n_streams(e->a->o.hub), rate);
 }
 
-/* So that the slots of this location are counted for the figures. */
+/* So that the slots of this location are counted for the metrics. */
 static void
 remember_pool(struct admit *a, uint32_t key, int64_t max)
 {
@@ -514,7 +514,7 @@ note_opening(const struct entry *e, uint64_t stream)
 
 /* Hands the stream to the hub. */
 static enum status
-start(struct entry *e)
+admit_start(struct entry *e)
 {
 	struct admit *a = e->a;
 	struct stream *s = e->s;
@@ -526,7 +526,7 @@ start(struct entry *e)
 	s->request_id = e->request_id;
 	s->front = (uint8_t)e->front;
 	s->heartbeat_events = e->req.heartbeat_events;
-	s->place = (struct run_place){.cursor = e->cursor};
+	s->place = (struct chunk_place){.cursor = e->cursor};
 	if (a->o.conf->max_age_s > 0)
 		s->end_us = loop_now_us(a->o.loop) +
 		    random_jitter(&a->random,
@@ -592,7 +592,7 @@ open_stream(struct entry *e)
 		return false;
 	}
 	find_position(e);
-	return start(e) == ST_OK;
+	return admit_start(e) == ST_OK;
 }
 
 /* A client that came back and got no stream has not resumed. */
@@ -629,7 +629,7 @@ answer(struct entry *e)
 		break;
 	case REQUEST_REFUSED:
 		count_return(e, false);
-		refuse(e);
+		admit_send_refusal(e);
 		break;
 	}
 }

@@ -51,7 +51,7 @@ request_fini(struct request *r)
 /* Returns false, so that a step can end with it. */
 PRINTF_LIKE(3, 4)
 static bool
-refuse(struct request *r, int status, const char *fmt, ...)
+request_refuse(struct request *r, int status, const char *fmt, ...)
 {
 	char text[MAX_DETAIL];
 	struct span detail;
@@ -77,7 +77,7 @@ struct shown {
 
 /* The beginning of a peer's text, without control bytes, terminated. */
 static const char *
-show(struct shown *out, struct span s)
+request_show(struct shown *out, struct span s)
 {
 	size_t i, n = s.len < SHOWN_BYTES ? s.len : SHOWN_BYTES;
 
@@ -99,20 +99,20 @@ add_channel(struct request *r, struct span name)
 	size_t i;
 
 	if (!name_pattern_ok(name))
-		return refuse(r, 400,
+		return request_refuse(r, 400,
 		    "\"%s\" is no channel name: use 1 to %d of A-Z a-z 0-9 _ "
 		    ". : / -, and a * only at the end, for a prefix.",
-		    show(&shown, name), NAME_MAX_BYTES);
+		    request_show(&shown, name), NAME_MAX_BYTES);
 	if (name_reserved(name))
-		return refuse(r, 403,
+		return request_refuse(r, 403,
 		    "The channel \"%s\" is reserved: names that begin with "
 		    "system. or control. cannot be subscribed to.",
-		    show(&shown, name));
+		    request_show(&shown, name));
 	for (i = 0; i < r->n_channels; i++)
 		if (span_eq(r->channel[i], name))
 			return true;
 	if (r->n_channels == REQUEST_MAX_CHANNELS)
-		return refuse(r, 400,
+		return request_refuse(r, 400,
 		    "A stream holds at most %d channels: open another one, or "
 		    "name a prefix such as orders.* instead.",
 		    REQUEST_MAX_CHANNELS);
@@ -141,16 +141,16 @@ add_event(struct request *r, struct span name)
 	size_t i;
 
 	if (!name_event_ok(name))
-		return refuse(r, 400,
+		return request_refuse(r, 400,
 		    "\"%s\" is no event name in events=: use 1 to %d bytes of "
 		    "UTF-8 without control characters, not beginning with "
 		    "control. or system.",
-		    show(&shown, name), NAME_MAX_BYTES);
+		    request_show(&shown, name), NAME_MAX_BYTES);
 	for (i = 0; i < r->n_events; i++)
 		if (span_eq(r->event[i], name))
 			return true;
 	if (r->n_events == REQUEST_MAX_EVENTS)
-		return refuse(r, 400,
+		return request_refuse(r, 400,
 		    "events= names more than %d event types: leave it out and "
 		    "filter in the page.",
 		    REQUEST_MAX_EVENTS);
@@ -188,9 +188,9 @@ read_last(struct reading *g, struct span value)
 	if (value.len == 0)
 		return true;
 	if (!span_to_int64(value, &n) || n > MAX_LAST)
-		return refuse(g->r, 400,
+		return request_refuse(g->r, 400,
 		    "last=%s is not a number of events: use 0 to %d.",
-		    show(&shown, value), MAX_LAST);
+		    request_show(&shown, value), MAX_LAST);
 	g->r->last_n = n;
 	return true;
 }
@@ -231,7 +231,7 @@ read_generation(struct reading *g, struct span value)
 
 /* The position that an id names; NO_ID for what names none. */
 static int64_t
-position_of(struct span id)
+request_position_of(struct span id)
 {
 	int64_t n;
 
@@ -251,7 +251,7 @@ read_id(struct reading *g, struct span value)
 {
 	if (value.len > 0 &&
 	    (g->query_id.len == 0 ||
-		position_of(value) > position_of(g->query_id)))
+		request_position_of(value) > request_position_of(g->query_id)))
 		g->query_id = value;
 	return true;
 }
@@ -314,10 +314,11 @@ read_pair(struct reading *g, const struct query_pair *pair)
 		/* An id that cannot be decoded is a foreign id. */
 		value = pair->value;
 		if (a->read != read_id)
-			return refuse(g->r, 400,
+			return request_refuse(g->r, 400,
 			    "The value of %s= breaks at \"%s\": a percent "
 			    "sign must be written %%25.",
-			    a->name, show(&shown, span_skip(value, at)));
+			    a->name,
+			    request_show(&shown, span_skip(value, at)));
 	}
 	return a->read(g, value);
 }
@@ -344,10 +345,10 @@ read_path(struct reading *g)
 	struct span info;
 
 	if (route_path(&r->text, g->p, SPAN("sse.fcgi"), &info) != ST_OK)
-		return refuse(r, 400,
+		return request_refuse(r, 400,
 		    "The path breaks at \"%s\": a percent sign must be "
 		    "written %%25.",
-		    show(&shown, info));
+		    request_show(&shown, info));
 	return add_channels(r, info);
 }
 
@@ -358,7 +359,7 @@ read_whole(struct reading *g)
 {
 	if (!g->p->cut)
 		return true;
-	return refuse(g->r, 431, "%.*s", (int)http_too_many_fields.len,
+	return request_refuse(g->r, 431, "%.*s", (int)http_too_many_fields.len,
 	    http_too_many_fields.p);
 }
 
@@ -379,10 +380,10 @@ read_method(struct reading *g)
 		r->kind = REQUEST_PREFLIGHT;
 		return false;
 	}
-	(void)refuse(r, 405,
+	(void)request_refuse(r, 405,
 	    "%s is not a method of a stream: open it with GET; events are "
 	    "published through pubd.",
-	    show(&shown, method));
+	    request_show(&shown, method));
 	r->error.allow = SPAN(METHODS);
 	return false;
 }
@@ -393,7 +394,7 @@ read_accept(struct reading *g)
 	if (accept_allows(params_get(g->p, "HTTP_ACCEPT"), SPAN("text"),
 		SPAN("event-stream")))
 		return true;
-	return refuse(g->r, 406,
+	return request_refuse(g->r, 406,
 	    "The Accept header excludes text/event-stream, and there is "
 	    "nothing else here: send \"Accept: text/event-stream\".");
 }
@@ -405,7 +406,7 @@ need_channel(struct request *r, const struct request_rules *rules)
 		return false;
 	if (r->n_channels > 0)
 		return true;
-	return refuse(r, 400,
+	return request_refuse(r, 400,
 	    "No channel is named: add ?channel=NAME (again for each further "
 	    "one), or /NAME to the path, or set default_channel on the "
 	    "server.");
@@ -457,7 +458,8 @@ find_id(const struct reading *g)
 	struct span header = header_id(g);
 
 	if (header.len == 0 ||
-	    (position_of(header) == NO_ID && position_of(g->query_id) != NO_ID))
+	    (request_position_of(header) == NO_ID &&
+		request_position_of(g->query_id) != NO_ID))
 		return g->query_id;
 	return header;
 }
@@ -467,7 +469,7 @@ read_position(struct reading *g)
 {
 	struct request *r = g->r;
 	struct span id = find_id(g);
-	int64_t at = position_of(id);
+	int64_t at = request_position_of(id);
 
 	if (id.len == 0) {
 		r->position = r->last_n > 0 ? POSITION_LAST : POSITION_LIVE;

@@ -203,7 +203,7 @@ take_between(const struct slots *s, struct pool *p, int64_t at, int64_t end,
 }
 
 static int64_t
-least(int64_t a, int64_t b)
+slots_least(int64_t a, int64_t b)
 {
 	return a < b ? a : b;
 }
@@ -222,8 +222,8 @@ take_apart(const struct slots *s, struct pool *p, int64_t max, int32_t *slot)
 	for (word = 0; st == ST_BUSY && word < p->n_words; word++) {
 		at = (int64_t)word * WORD_BITS;
 		if (p->held[word] != 0 && p->held[word] != UINT64_MAX)
-			st = take_between(s, p, at, least(at + WORD_BITS, max),
-			    slot);
+			st = take_between(s, p, at,
+			    slots_least(at + WORD_BITS, max), slot);
 	}
 	for (at = 0; st == ST_BUSY && at < max; at += WORD_BITS) {
 		word = (size_t)at / WORD_BITS;
@@ -241,7 +241,7 @@ slots_take(struct slots *s, uint32_t key, int64_t max, int32_t *slot)
 
 	if (p == NULL)
 		return ST_NOMEM;
-	max = least(max, POOL_SLOTS);
+	max = slots_least(max, POOL_SLOTS);
 	if (max > SLOTS_LOWEST_FIRST)
 		st = take_apart(s, p, max, slot);
 	if (st == ST_BUSY)
@@ -331,7 +331,7 @@ slots_count_go(struct slots *s, struct slots_count *c, uint64_t until_us)
 	int64_t from, end = 0;
 
 	while (next_taken(s, c, &from, &end)) {
-		c->at = least(end, c->max);
+		c->at = slots_least(end, c->max);
 		c->so_far += c->at - from;
 		if (clock_mono_us() >= until_us)
 			return;

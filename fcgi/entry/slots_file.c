@@ -143,7 +143,7 @@ make_file(int dir, const char *name)
 }
 
 static bool
-open_file(struct slots_file *f, int dir, const char *name)
+slots_file_open_file(struct slots_file *f, int dir, const char *name)
 {
 	f->fd = openat(dir, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 	if (f->fd < 0)
@@ -164,10 +164,10 @@ open_in(struct slots_file *f, int take_dir, const char *name)
 
 	if (take_dir < 0)
 		return false;
-	open = open_file(f, take_dir, name);
+	open = slots_file_open_file(f, take_dir, name);
 	if (!open && errno == ENOENT) {
 		make_file(take_dir, name);
-		open = open_file(f, take_dir, name);
+		open = slots_file_open_file(f, take_dir, name);
 	}
 	(void)close(take_dir);
 	return open;

@@ -10,7 +10,7 @@
  * the bounds nothing is kept, its streams fall behind and read the ring each by
  * itself.  So a bound that is met costs time, and never an event.
  */
-#include "hubparts.h"
+#include "hub_private.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -136,7 +136,7 @@ hub_skip(struct hub *h, int64_t base)
 void
 hub_woken(struct hub *h, int64_t head, const int64_t *at_us)
 {
-	commits_told(&h->commits, head, at_us);
+	commit_clock_told(&h->commit_clock, head, at_us);
 }
 
 /*
@@ -161,11 +161,12 @@ unix_us(struct hub *h)
 }
 
 int64_t
-hub_commit_us(struct hub *h, const struct store_event *e)
+hub_commit_us(struct hub *h, const struct event *e)
 {
 	if (!h->o.timed)
 		return 0;
-	return commits_time(&h->commits, e->id, e->ts_ms * 1000 - wall_us(h));
+	return commit_clock_time(&h->commit_clock, e->id,
+	    e->ts_ms * 1000 - wall_us(h));
 }
 
 /* ---- taking events ----------------------------------------------------- */
@@ -224,7 +225,7 @@ send_by_page(void *arg, struct sub *sub)
 }
 
 bool
-hub_take(struct hub *h, const struct store_event *e)
+hub_take(struct hub *h, const struct event *e)
 {
 	h->counters.n_events_in++;
 	h->n_wanting = 0;
@@ -253,7 +254,7 @@ write_run(struct hub *h, struct sub *sub, int64_t from)
 {
 	struct stream_counters *out = &h->counters.out;
 	struct stream *s, *next;
-	struct run_place start = {.cursor = from};
+	struct chunk_place start = {.cursor = from};
 	unsigned i = 0;
 
 	out->keep_now = true;
@@ -264,13 +265,13 @@ write_run(struct hub *h, struct sub *sub, int64_t from)
 		if (i++ % CLOCK_WRITES == 0)
 			out->now_us = 0;
 		s->place = start;
-		st = stream_send_run(s, &h->run, out);
+		st = stream_send_chunk(s, &h->chunk, out);
 		if (st == ST_OK) {
 			s->last_write_us = loop_now_us(h->loop);
 			continue;
 		}
 		if (st == ST_AGAIN) {
-			struct run_place place = s->place;
+			struct chunk_place place = s->place;
 
 			/* which hub_fall_behind would set to `from` */
 			hub_fall_behind(h, s, from, STREAM_BLOCKED);
@@ -296,10 +297,10 @@ dispatch_sub(struct hub *h, struct sub *sub)
 	int64_t from = h->head;
 
 	while (m != NO_MATCH && sub->n_live > 0) {
-		struct run_place start = {.cursor = from};
+		struct chunk_place start = {.cursor = from};
 		struct ring_entry e;
 
-		run_begin(&h->run, &start, RUN_CONTENT_BYTES, false);
+		chunk_begin(&h->chunk, &start, CHUNK_CONTENT_BYTES, false);
 		for (; m != NO_MATCH; m = h->match[m].next) {
 			if (h->match[m].entry < ring_first(h->ring)) {
 				/* It left the ring before it was sent. */
@@ -307,16 +308,16 @@ dispatch_sub(struct hub *h, struct sub *sub)
 				return;
 			}
 			ring_get(h->ring, h->match[m].entry, &e);
-			if (!run_add(&h->run, e.id, hub_text_of(sub, &e),
+			if (!chunk_add(&h->chunk, e.id, hub_text_of(sub, &e),
 				e.commit_us))
 				break;
 		}
-		if (h->run.part_id != 0) { /* longer than one write */
+		if (h->chunk.part_id != 0) { /* longer than one write */
 			sub_falls_behind(h, sub, from);
 			return;
 		}
 		write_run(h, sub, from);
-		from = h->run.scanned_id;
+		from = h->chunk.scanned_id;
 	}
 }
 

@@ -25,7 +25,7 @@
  * nothing.
  *
  * What a stream is, its states, and why each event reaches it once: stream.h.
- * How a write goes on that was cut: run.h.
+ * How a write goes on that was cut: chunk.h.
  *
  * An epoch is one life of one log.  When another log takes its place, or the
  * log goes back (a backup was restored), the epoch grows; every stream of an
@@ -39,12 +39,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "commits.h"
+#include "commit_clock.h"
 #include "frame.h"
 #include "frontend.h"
 #include "loop.h"
 #include "ring.h"
-#include "run.h"
+#include "chunk.h"
 #include "status.h"
 #include "store.h"
 #include "stream.h"
@@ -138,7 +138,7 @@ void hub_skip(struct hub *h, int64_t base);
 void hub_woken(struct hub *h, int64_t head, const int64_t *at_us);
 
 /* When an event was committed, monotonic microseconds; 0 unless timed. */
-int64_t hub_commit_us(struct hub *h, const struct store_event *e);
+int64_t hub_commit_us(struct hub *h, const struct event *e);
 
 /* Tell of events with a trace?  Not from the start. */
 void hub_set_tracing(struct hub *h, bool on);
@@ -148,7 +148,7 @@ void hub_set_tracing(struct hub *h, bool on);
  * before giving more, or events may leave the ring before they were sent.
  * (They are not lost then: their streams fall behind.)
  */
-bool hub_take(struct hub *h, const struct store_event *e);
+bool hub_take(struct hub *h, const struct event *e);
 
 /* What is known of the log's ends, for control frames. */
 void hub_set_bounds(struct hub *h, const struct store_bounds *b);
@@ -201,10 +201,11 @@ struct stream *hub_first_paging(const struct hub *h);
 /*
  * Sends a stream that waits for a page a part of one.
  *
- * fill   adds what follows `cursor` to the chunk, by run_add and run_scanned
+ * fill   adds what follows `cursor` to the chunk, by chunk_add and
+ * chunk_scanned
  */
 void hub_send_page(struct hub *h, struct stream *s,
-    void (*fill)(const void *page, int64_t cursor, struct run *r),
+    void (*fill)(const void *page, int64_t cursor, struct chunk *r),
     const void *page);
 
 /* Puts it last in its queue, and the other queues before it. */

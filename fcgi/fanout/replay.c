@@ -94,7 +94,7 @@ replay_reset(struct replay *r)
 }
 
 static enum store_verdict
-want_row(void *arg, const struct store_event *e)
+want_row(void *arg, const struct event *e)
 {
 	const struct replay *r = arg;
 
@@ -103,7 +103,7 @@ want_row(void *arg, const struct store_event *e)
 }
 
 static enum status
-replay_take_row(void *arg, const struct store_event *e)
+replay_take_row(void *arg, const struct event *e)
 {
 	struct replay *r = arg;
 	struct page *p = r->filling;
@@ -187,7 +187,7 @@ replay_read_page(struct replay *r, const struct sub *sub, struct store_page *sp)
 
 /* Takes from a page what follows the cursor; for hub_send_page. */
 static void
-fill_run(const void *page, int64_t cursor, struct run *run)
+fill_run(const void *page, int64_t cursor, struct chunk *chunk)
 {
 	const struct page *p = page;
 	size_t lo = 0, hi = p->n, at;
@@ -202,18 +202,18 @@ fill_run(const void *page, int64_t cursor, struct run *run)
 	}
 	for (; lo < p->n; lo++) {
 		at = lo == 0 ? 0 : p->place[lo - 1].end;
-		if (!run_add(run, p->place[lo].id,
+		if (!chunk_add(chunk, p->place[lo].id,
 			span_of(buf_span(&p->text).p + at,
 			    p->place[lo].end - at),
 			p->place[lo].commit_us))
 			return;
 	}
-	run_scanned(run, p->scanned_id);
+	chunk_scanned(chunk, p->scanned_id);
 }
 
 static void
-tell_gap(struct replay *r, struct stream *s, const struct store_bounds *b,
-    int64_t position, int64_t lost)
+replay_tell_gap(struct replay *r, struct stream *s,
+    const struct store_bounds *b, int64_t position, int64_t lost)
 {
 	char requested[FMT_INT64_MAX];
 	struct frame_gap g = {
@@ -247,7 +247,7 @@ check_gap(struct replay *r, struct stream *s, bool *told)
 		return st;
 	if (b.oldest - 1 > hub_head(r->hub))
 		return ST_AGAIN;
-	tell_gap(r, s, &b, b.oldest - 1, b.oldest - 1 - cursor);
+	replay_tell_gap(r, s, &b, b.oldest - 1, b.oldest - 1 - cursor);
 	*told = true;
 	return ST_OK;
 }
@@ -260,7 +260,7 @@ pass_too_large(struct replay *r, struct stream *s)
 	enum status st = log_reader_bounds(r->log, &b);
 
 	if (st == ST_OK)
-		tell_gap(r, s, &b, r->too_large, 1);
+		replay_tell_gap(r, s, &b, r->too_large, 1);
 	return st;
 }
 

@@ -27,7 +27,7 @@
 #define BYTES_PER_SLOT 256 /* of text, for sizing the array of slots */
 #define SLOTS_MIN      64
 
-struct slot {
+struct ring_slot {
 	int64_t id;
 	int64_t commit_us;
 	size_t at;    /* of the texts in the area */
@@ -42,7 +42,7 @@ struct ring {
 	size_t area_bytes;
 	size_t tail; /* where the next text goes */
 	size_t used; /* texts in the area, bytes */
-	struct slot *slots;
+	struct ring_slot *slots;
 	size_t n_slots;
 	uint64_t first, end; /* numbers of the oldest entry, and past newest */
 	int64_t base, head, envelope_base;
@@ -53,7 +53,7 @@ enum status
 ring_new(struct ring **out, size_t max_bytes)
 {
 	struct ring *r = calloc(1, sizeof(*r));
-	size_t unit = BYTES_PER_SLOT + sizeof(struct slot);
+	size_t unit = BYTES_PER_SLOT + sizeof(struct ring_slot);
 
 	if (r == NULL)
 		return ST_NOMEM;
@@ -63,7 +63,7 @@ ring_new(struct ring **out, size_t max_bytes)
 	r->area_bytes = r->n_slots * BYTES_PER_SLOT;
 	/* Untouched pages cost nothing: both grow with what is kept. */
 	r->area = malloc(r->area_bytes);
-	r->slots = calloc(r->n_slots, sizeof(struct slot));
+	r->slots = calloc(r->n_slots, sizeof(struct ring_slot));
 	if (r->area == NULL || r->slots == NULL) {
 		ring_free(&r);
 		return ST_NOMEM;
@@ -85,7 +85,7 @@ ring_free(struct ring **r)
 	*r = NULL;
 }
 
-static struct slot *
+static struct ring_slot *
 slot_of(const struct ring *r, uint64_t number)
 {
 	return &r->slots[number % r->n_slots];
@@ -115,7 +115,7 @@ ring_reset(struct ring *r, int64_t base)
 static void
 evict(struct ring *r)
 {
-	const struct slot *s = slot_of(r, r->first);
+	const struct ring_slot *s = slot_of(r, r->first);
 
 	r->base = s->id;
 	r->used -= s->len;
@@ -136,7 +136,7 @@ evict(struct ring *r)
  *	                nothing at all when they are equal
  */
 static bool
-has_room(const struct ring *r, size_t len, size_t *at)
+ring_has_room(const struct ring *r, size_t len, size_t *at)
 {
 	size_t oldest;
 
@@ -163,8 +163,8 @@ clip(struct span name)
 }
 
 static enum status
-encode(struct ring *r, const struct store_event *e, bool with_envelope,
-    struct slot *s)
+encode(struct ring *r, const struct event *e, bool with_envelope,
+    struct ring_slot *s)
 {
 	struct buf *b = &r->scratch;
 	struct span channel = clip(e->channel), event = clip(e->event);
@@ -188,10 +188,10 @@ encode(struct ring *r, const struct store_event *e, bool with_envelope,
 }
 
 enum status
-ring_push(struct ring *r, const struct store_event *e, bool with_envelope,
+ring_push(struct ring *r, const struct event *e, bool with_envelope,
     int64_t commit_us)
 {
-	struct slot s = {.commit_us = commit_us};
+	struct ring_slot s = {.commit_us = commit_us};
 	enum status st = encode(r, e, with_envelope, &s);
 
 	assert(e->id > r->head);
@@ -202,7 +202,7 @@ ring_push(struct ring *r, const struct store_event *e, bool with_envelope,
 		buf_shrink(&r->scratch, 64 * 1024);
 		return st;
 	}
-	while (!has_room(r, s.len, &s.at))
+	while (!ring_has_room(r, s.len, &s.at))
 		evict(r);
 	memcpy(r->area + s.at, r->scratch.base + r->scratch.start, s.len);
 	r->tail = s.at + s.len;
@@ -271,7 +271,7 @@ ring_end(const struct ring *r)
 void
 ring_get(const struct ring *r, uint64_t number, struct ring_entry *out)
 {
-	const struct slot *s = slot_of(r, number);
+	const struct ring_slot *s = slot_of(r, number);
 	const char *p = r->area + s->at;
 
 	assert(number >= r->first && number < r->end);
@@ -295,5 +295,5 @@ ring_count(const struct ring *r)
 size_t
 ring_bytes(const struct ring *r)
 {
-	return r->used + ring_count(r) * sizeof(struct slot);
+	return r->used + ring_count(r) * sizeof(struct ring_slot);
 }

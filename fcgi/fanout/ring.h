@@ -55,7 +55,7 @@ void ring_reset(struct ring *r, int64_t base);
  *          ST_FULL    it did not fit; the ring is empty, base == its id
  *          ST_NOMEM   as ST_FULL
  */
-MUST_USE enum status ring_push(struct ring *r, const struct store_event *e,
+MUST_USE enum status ring_push(struct ring *r, const struct event *e,
     bool with_envelope, int64_t commit_us);
 
 /* There are no events between the head and upto: the head moves on. */

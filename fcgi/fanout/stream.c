@@ -50,7 +50,7 @@ put(struct stream *s, const char *p, size_t len, size_t *n,
  * the last write ended inside it, the last few.
  */
 static size_t
-lay_header(struct stream *s, struct run *r)
+lay_header(struct stream *s, struct chunk *r)
 {
 	if (s->request_id == 0)
 		return 0;
@@ -65,7 +65,7 @@ lay_header(struct stream *s, struct run *r)
 }
 
 static int64_t
-now_of(struct stream_counters *c)
+stream_now_of(struct stream_counters *c)
 {
 	int64_t now_us = c->now_us;
 
@@ -81,15 +81,15 @@ now_of(struct stream_counters *c)
  * is older than the stream was asked for late and says nothing of delivery.
  */
 static void
-count_times(const struct stream *s, const struct run *r, size_t n,
+count_times(const struct stream *s, const struct chunk *r, size_t n,
     struct stream_counters *c)
 {
-	size_t at = run_marks_upto(r, s->born_id), i;
+	size_t at = chunk_marks_upto(r, s->born_id), i;
 	int64_t now_us;
 
 	if (at >= n)
 		return;
-	now_us = now_of(c);
+	now_us = stream_now_of(c);
 	for (i = 0; at < n; i++) {
 		size_t end = r->time[i].end < n ? r->time[i].end : n;
 		int64_t took_us = now_us - r->time[i].commit_us;
@@ -107,15 +107,15 @@ count_times(const struct stream *s, const struct run *r, size_t n,
  * moves; all the rest here counts.
  */
 static void
-advance(struct stream *s, const struct run *r, size_t sent,
+advance(struct stream *s, const struct chunk *r, size_t sent,
     struct stream_counters *c)
 {
-	size_t n = run_advance(r, sent, &s->place), again;
+	size_t n = chunk_advance(r, sent, &s->place), again;
 
 	if (n == 0)
 		return;
 	c->n_events += n;
-	again = run_marks_upto(r, s->sent_id);
+	again = chunk_marks_upto(r, s->sent_id);
 	c->n_duplicates += again < n ? again : n;
 	if (r->mark[n - 1].id > s->sent_id)
 		s->sent_id = r->mark[n - 1].id;
@@ -126,12 +126,12 @@ advance(struct stream *s, const struct run *r, size_t sent,
 void
 stream_move(struct stream *s, int64_t cursor)
 {
-	s->place = (struct run_place){.cursor = cursor};
+	s->place = (struct chunk_place){.cursor = cursor};
 	s->sent_id = cursor;
 }
 
 enum status
-stream_send_run(struct stream *s, struct run *r, struct stream_counters *c)
+stream_send_chunk(struct stream *s, struct chunk *r, struct stream_counters *c)
 {
 	size_t head, sent;
 	enum status st;

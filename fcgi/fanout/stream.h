@@ -69,7 +69,7 @@
 #include "frame.h"
 #include "hist.h"
 #include "loop.h"
-#include "run.h"
+#include "chunk.h"
 #include "span.h"
 #include "status.h"
 #include "subs.h"
@@ -114,7 +114,7 @@ struct stream {
 	struct sub *sub;
 	TAILQ_ENTRY(stream) link;  /* in the list of its state */
 	TAILQ_ENTRY(stream) wheel; /* in the list of its next check */
-	struct run_place place;    /* meaningless while STREAM_LIVE */
+	struct chunk_place place;  /* meaningless while STREAM_LIVE */
 	struct stream_pend *pend;  /* NULL: none */
 	uint32_t rec_left;         /* content that the record under way lacks */
 	uint16_t request_id;       /* 0: plain CGI, no records */
@@ -177,14 +177,14 @@ void stream_move(struct stream *s, int64_t cursor);
  * way lacks something (rec_left > 0), with exactly this as its limit.
  *
  * The chunk has room for a header before its content, so a new record goes out
- * with it in the same write.  run.h has an example of one that was cut.
+ * with it in the same write.  chunk.h has an example of one that was cut.
  *
  * Returns  ST_OK     all of it is out; the record may still lack something,
  *                    when the chunk had less than was promised
  *          ST_AGAIN  the socket is full; the place is that of the cut
  *          ST_END    the peer is gone
  */
-MUST_USE enum status stream_send_run(struct stream *s, struct run *r,
+MUST_USE enum status stream_send_chunk(struct stream *s, struct chunk *r,
     struct stream_counters *c);
 
 /*

@@ -97,7 +97,7 @@ tail_wake(struct tail *t)
  * find out why (look_into_hole) before it is passed.
  */
 static enum status
-tail_take_row(void *arg, const struct store_event *e)
+tail_take_row(void *arg, const struct event *e)
 {
 	struct tail *t = arg;
 

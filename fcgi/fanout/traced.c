@@ -17,7 +17,7 @@ traced_copy(char *to, size_t max, struct span from)
 }
 
 void
-traced_add(struct traced_set *t, const struct store_event *e, size_t n_streams,
+traced_add(struct traced_set *t, const struct event *e, size_t n_streams,
     uint64_t now_us)
 {
 	size_t at = t->n;

@@ -36,8 +36,8 @@ struct traced_set {
 };
 
 /* Keeps a copy, cut to what names and traces may be. */
-void traced_add(struct traced_set *t, const struct store_event *e,
-    size_t n_streams, uint64_t now_us);
+void traced_add(struct traced_set *t, const struct event *e, size_t n_streams,
+    uint64_t now_us);
 
 /*
  * Appends what pubd is told of it, without a newline: op "span".

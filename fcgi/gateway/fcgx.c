@@ -53,7 +53,7 @@ copy_params(char **env, struct params *params)
 
 /* What is given back here is what libfcgi finds next. */
 static bool
-has_room(void)
+fcgx_has_room(void)
 {
 	void *volatile p = malloc(ROOM_BYTES); /* volatile: it is not elided */
 	bool is_there = p != NULL;
@@ -68,7 +68,7 @@ fcgx_read(int fd, struct params *params)
 	FCGX_Request r;
 	enum status st = ST_INVALID;
 
-	if (!has_room())
+	if (!fcgx_has_room())
 		return ST_NOMEM;
 	if (FCGX_InitRequest(&r, -1, 0) != 0)
 		return ST_NOMEM;

@@ -107,7 +107,7 @@ add_event_line(struct buf *out, struct span event)
 }
 
 enum status
-frame_event(struct buf *out, const struct store_event *e)
+frame_event(struct buf *out, const struct event *e)
 {
 	size_t start = out->len;
 	enum status st = buf_reserve(out, e->data.len + 192);
@@ -122,7 +122,7 @@ frame_event(struct buf *out, const struct store_event *e)
 }
 
 enum status
-frame_envelope(struct buf *out, const struct store_event *e)
+frame_envelope(struct buf *out, const struct event *e)
 {
 	size_t start = out->len;
 

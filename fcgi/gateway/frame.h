@@ -19,14 +19,13 @@
 /* All append to `out` and return ST_OK, ST_FULL or ST_NOMEM; on failure
  * nothing was appended. */
 
-MUST_USE enum status frame_event(struct buf *out, const struct store_event *e);
+MUST_USE enum status frame_event(struct buf *out, const struct event *e);
 
 /*
  * The same event as one line of JSON: {"id","channel","event","ts","trace",
  * "prev","data"}.  Data that is JSON stands there as it was written.
  */
-MUST_USE enum status frame_envelope(struct buf *out,
-    const struct store_event *e);
+MUST_USE enum status frame_envelope(struct buf *out, const struct event *e);
 
 struct frame_open {
 	struct span stream; /* the stream's id */

@@ -186,7 +186,7 @@ struct scan {
 };
 
 static enum status
-refuse(struct scan *sc, const char *reason)
+record_refuse(struct scan *sc, const char *reason)
 {
 	sc->out->reason = reason;
 	return ST_INVALID;
@@ -196,12 +196,13 @@ static enum status
 take_begin(struct scan *sc, struct record_header h, struct span content)
 {
 	if (h.type != RECORD_BEGIN_REQUEST)
-		return refuse(sc, "it does not begin with BEGIN_REQUEST");
+		return record_refuse(sc,
+		    "it does not begin with BEGIN_REQUEST");
 	if (content.len != BEGIN_BYTES || content.p[0] != 0 ||
 	    content.p[1] != RESPONDER)
-		return refuse(sc, "the role is not responder");
+		return record_refuse(sc, "the role is not responder");
 	if (h.padding_len > 0)
-		return refuse(sc, unskipped);
+		return record_refuse(sc, unskipped);
 	sc->out->request_id = h.request_id;
 	sc->stage = WANT_PARAMS;
 	return ST_OK;
@@ -221,18 +222,20 @@ take_params(struct scan *sc, struct record_header h, struct span content)
 	enum status st;
 
 	if (h.type != RECORD_PARAMS)
-		return refuse(sc, "a record other than PARAMS in the params");
+		return record_refuse(sc,
+		    "a record other than PARAMS in the params");
 	st = pairs_feed(&sc->pairs, content);
 	if (st == ST_TOOLARGE)
 		return too_large(sc, "too many parameters, or one too long");
 	if (st != ST_OK)
-		return refuse(sc, "a parameter is longer than a request");
+		return record_refuse(sc,
+		    "a parameter is longer than a request");
 	if (content.len > 0)
 		return ST_OK;
 	if (!pairs_complete(&sc->pairs))
-		return refuse(sc, "the params end inside a parameter");
+		return record_refuse(sc, "the params end inside a parameter");
 	if (h.padding_len > 0)
-		return refuse(sc, unskipped);
+		return record_refuse(sc, unskipped);
 	sc->stage = WANT_STDIN;
 	return ST_OK;
 }
@@ -243,7 +246,7 @@ take_record(struct scan *sc, struct record_header h, struct span content)
 	if (sc->stage == WANT_BEGIN)
 		return take_begin(sc, h, content);
 	if (h.request_id != sc->out->request_id)
-		return refuse(sc, "two requests on one connection");
+		return record_refuse(sc, "two requests on one connection");
 	if (h.type == RECORD_ABORT_REQUEST) {
 		sc->out->aborted = true;
 		sc->stage = WHOLE;
@@ -252,7 +255,8 @@ take_record(struct scan *sc, struct record_header h, struct span content)
 	if (sc->stage == WANT_PARAMS)
 		return take_params(sc, h, content);
 	if (h.type != RECORD_STDIN)
-		return refuse(sc, "a record other than STDIN in the body");
+		return record_refuse(sc,
+		    "a record other than STDIN in the body");
 	if (content.len == 0)
 		sc->stage = WHOLE;
 	return ST_OK;
@@ -262,9 +266,9 @@ static enum status
 check_header(struct scan *sc, struct record_header h)
 {
 	if (h.version != FCGI_VERSION)
-		return refuse(sc, "not FastCGI version 1");
+		return record_refuse(sc, "not FastCGI version 1");
 	if (h.request_id == 0)
-		return refuse(sc, "a management record");
+		return record_refuse(sc, "a management record");
 	return ST_OK;
 }
 
@@ -283,7 +287,7 @@ check_rest(struct scan *sc, struct span rest)
 			return ST_OK;
 		}
 	}
-	return refuse(sc, "bytes after the end of the request");
+	return record_refuse(sc, "bytes after the end of the request");
 }
 
 enum status

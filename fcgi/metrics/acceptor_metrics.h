@@ -3,15 +3,15 @@
 #ifndef WALCAST_ACCEPTOR_METRICS_H
 #define WALCAST_ACCEPTOR_METRICS_H
 
-#include "figures.h"
+#include "metrics.h"
 
-struct intake_counters;
+struct acceptor_counters;
 
 /*
  * Sets the cells.
  * pauses   the cell for pauses, which has the role in its name
  */
-void acceptor_metrics_set(struct figures *f, const struct intake_counters *n,
-    enum figure_cell pauses);
+void acceptor_metrics_set(struct metrics *f, const struct acceptor_counters *n,
+    enum metric_cell pauses);
 
 #endif

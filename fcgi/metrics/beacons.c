@@ -19,7 +19,7 @@
 struct beacons {
 	struct limiter *limiter;
 	uint64_t random;
-	struct beacon_tally tally;
+	struct beacon_tally worker_metrics;
 };
 
 /* One request under way. */
@@ -186,7 +186,7 @@ answer_result(const struct beacon_reading *r, enum beacon_result result,
 static enum status
 answer_post(struct beacon_reading *r, struct span origin, struct buf *out)
 {
-	struct beacon_tally *t = &r->b->tally;
+	struct beacon_tally *t = &r->b->worker_metrics;
 	enum beacon_result result = judge_beacon(r);
 	enum status st = answer_result(r, result, origin, out);
 
@@ -230,33 +230,33 @@ beacons_answer(struct beacons *b, const struct params *p, const struct conf *c,
 const struct beacon_tally *
 beacons_tally(const struct beacons *b)
 {
-	return &b->tally;
+	return &b->worker_metrics;
 }
 
 /* The cell of each, by its name: a member without a cell does not compile. */
-#define RESULT(member, word)    FIG_BEACONS_##member,
-#define TRANSPORT(member, word) FIG_BROWSER_TRANSPORT_##member,
+#define RESULT(member, word)    METRIC_BEACONS_##member,
+#define TRANSPORT(member, word) METRIC_BROWSER_TRANSPORT_##member,
 
-static const enum figure_cell result_cells[BEACON_RESULTS] = {
+static const enum metric_cell result_cells[BEACON_RESULTS] = {
     BEACON_RESULT_LIST(RESULT)};
-static const enum figure_cell transport_cells[BEACON_FALLBACKS] = {
+static const enum metric_cell transport_cells[BEACON_FALLBACKS] = {
     BEACON_FALLBACK_LIST(TRANSPORT)};
 
 void
-beacons_report(const struct beacons *b, struct figures *f)
+beacons_report(const struct beacons *b, struct metrics *f)
 {
-	const struct beacon_tally *t = &b->tally;
+	const struct beacon_tally *t = &b->worker_metrics;
 	unsigned i;
 
 	for (i = 0; i < BEACON_RESULTS; i++)
-		figures_set(f, result_cells[i], t->n[i]);
+		metrics_set(f, result_cells[i], t->n[i]);
 	for (i = 0; i < BEACON_FALLBACKS; i++)
-		figures_set(f, transport_cells[i], t->fallback[i]);
-	figures_set(f, FIG_BROWSER_RECONNECTS, t->reconnects);
-	figures_set(f, FIG_BROWSER_GAPS, t->gaps);
-	figures_set(f, FIG_BROWSER_DUPLICATES, t->duplicates);
-	figures_set(f, FIG_BROWSER_MISSING, t->missing);
-	figures_set(f, FIG_BROWSER_BUFFERED, t->buffered);
-	figures_set_hist(f, FIG_BROWSER_FIRST, &t->first_event);
-	figures_set_hist(f, FIG_BROWSER_LAG, &t->lag);
+		metrics_set(f, transport_cells[i], t->fallback[i]);
+	metrics_set(f, METRIC_BROWSER_RECONNECTS, t->reconnects);
+	metrics_set(f, METRIC_BROWSER_GAPS, t->gaps);
+	metrics_set(f, METRIC_BROWSER_DUPLICATES, t->duplicates);
+	metrics_set(f, METRIC_BROWSER_MISSING, t->missing);
+	metrics_set(f, METRIC_BROWSER_BUFFERED, t->buffered);
+	metrics_set_hist(f, METRIC_BROWSER_FIRST, &t->first_event);
+	metrics_set_hist(f, METRIC_BROWSER_LAG, &t->lag);
 }

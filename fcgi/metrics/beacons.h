@@ -20,7 +20,7 @@
 #include "beacon.h"
 #include "buf.h"
 #include "conf.h"
-#include "figures.h"
+#include "metrics.h"
 #include "hist.h"
 #include "params.h"
 #include "status.h"
@@ -28,7 +28,7 @@
 /* What of a body must be kept (params_keep_body) to see that it is too long. */
 #define BEACONS_BODY_BYTES (BEACON_MAX_BYTES + 1)
 
-/* In the order of the catalogue (lib/figures.def). */
+/* In the order of the catalogue (lib/metrics.def). */
 /* X(MEMBER, word in metrics); see frontend.h. */
 #define BEACON_RESULT_LIST(X)                                                  \
 	X(ACCEPTED, "accepted")                                                \
@@ -77,6 +77,6 @@ MUST_USE enum status beacons_answer(struct beacons *b, const struct params *p,
 const struct beacon_tally *beacons_tally(const struct beacons *b);
 
 /* Sets the cells of the catalogue that are about beacons. */
-void beacons_report(const struct beacons *b, struct figures *f);
+void beacons_report(const struct beacons *b, struct metrics *f);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Figures as decimal numbers.  Pure. */
+/* Metrics as decimal numbers.  Pure. */
 #include "decimal.h"
 
 #include <assert.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Figures as decimal numbers, as JSON and Prometheus both read them.  Pure. */
+/* Metrics as decimal numbers, as JSON and Prometheus both read them.  Pure. */
 #ifndef WALCAST_DECIMAL_H
 #define WALCAST_DECIMAL_H
 

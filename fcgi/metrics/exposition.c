@@ -21,11 +21,11 @@ ends_with(struct span s, struct span end)
 
 /* OpenMetrics names a family of counters without what their samples have. */
 static struct span
-family_name(const struct figure *f, enum exposition how)
+family_name(const struct metric *f, enum exposition how)
 {
 	struct span name = span_str(f->name);
 
-	if (how == EXPOSITION_OPEN && f->type == FIGURE_COUNTER &&
+	if (how == EXPOSITION_OPEN && f->type == METRIC_COUNTER &&
 	    ends_with(name, SPAN(TOTAL)))
 		name.len -= strlen(TOTAL);
 	return name;
@@ -33,7 +33,7 @@ family_name(const struct figure *f, enum exposition how)
 
 /* A unit may be told only when the family's name ends with it. */
 static bool
-has_unit(const struct figure *f, struct span name)
+has_unit(const struct metric *f, struct span name)
 {
 	struct span unit = span_str(f->unit);
 
@@ -42,13 +42,13 @@ has_unit(const struct figure *f, struct span name)
 }
 
 static void
-put_family_head(struct buf *out, const struct figure *f, enum exposition how)
+put_family_head(struct buf *out, const struct metric *f, enum exposition how)
 {
 	struct span name = family_name(f, how);
 	int len = (int)name.len;
 
 	buf_addf(out, "# HELP %.*s %s\n# TYPE %.*s %s\n", len, name.p,
-	    f->sentence, len, name.p, figures_type_name(f->type));
+	    f->sentence, len, name.p, metrics_type_name(f->type));
 	if (how == EXPOSITION_OPEN && has_unit(f, name))
 		buf_addf(out, "# UNIT %.*s %s\n", len, name.p, f->unit);
 }
@@ -79,10 +79,10 @@ put_escaped(struct buf *out, struct span s)
  * le   of a bucket, or NULL
  */
 static void
-put_sample_name(struct buf *out, const struct metrics_series *s,
+put_sample_name(struct buf *out, const struct aggregate_series *s,
     const char *suffix, const char *le)
 {
-	const struct figure *f = s->family;
+	const struct metric *f = s->family;
 
 	buf_addf(out, "%s%s", f->name, suffix);
 	if (f->label != NULL || le != NULL)
@@ -108,7 +108,7 @@ name_bound(char out[32], uint64_t bound, int64_t per)
 }
 
 static void
-put_hist(struct buf *out, const struct metrics_series *s)
+put_hist(struct buf *out, const struct aggregate_series *s)
 {
 	int64_t per = s->scale == HIST_TIME ? 1000000 : 1;
 	uint64_t n = 0;
@@ -132,14 +132,14 @@ put_hist(struct buf *out, const struct metrics_series *s)
 }
 
 static void
-put_series(struct buf *out, const struct metrics_series *s)
+put_series(struct buf *out, const struct aggregate_series *s)
 {
-	if (s->kind == METRICS_HIST) {
+	if (s->kind == AGGREGATE_HIST) {
 		put_hist(out, s);
 		return;
 	}
 	put_sample_name(out, s, "", NULL);
-	if (s->kind == METRICS_QUOTIENT)
+	if (s->kind == AGGREGATE_QUOTIENT)
 		decimal_put_double(out, s->quotient);
 	else
 		decimal_put(out, s->number, s->per);
@@ -147,14 +147,14 @@ put_series(struct buf *out, const struct metrics_series *s)
 }
 
 enum status
-exposition_put(const struct metrics *m, enum exposition how, struct buf *out)
+exposition_put(const struct aggregate *m, enum exposition how, struct buf *out)
 {
-	struct metrics_cursor c = {.at = 0};
-	const struct figure *family = NULL;
-	struct metrics_series s;
+	struct aggregate_cursor c = {.at = 0};
+	const struct metric *family = NULL;
+	struct aggregate_series s;
 	size_t start = out->len;
 
-	while (metrics_next(m, &c, &s)) {
+	while (aggregate_next(m, &c, &s)) {
 		assert(s.family != NULL);
 		if (s.family != family)
 			put_family_head(out, s.family, how);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Figures as Prometheus reads them: the text format 0.0.4, and OpenMetrics
+ * Metrics as Prometheus reads them: the text format 0.0.4, and OpenMetrics
  * 1.0, which differs in the names of counters, in units and in its end.
  * Bounds of buckets are written as OpenMetrics wants them in both ("1.0",
  * "5e-05"), so that a series has one name whatever was asked for.  Pure.
@@ -9,7 +9,7 @@
 #define WALCAST_EXPOSITION_H
 
 #include "buf.h"
-#include "metrics.h"
+#include "aggregate.h"
 #include "status.h"
 
 #define EXPOSITION_TEXT_TYPE "text/plain; version=0.0.4; charset=utf-8"
@@ -19,7 +19,7 @@
 enum exposition { EXPOSITION_TEXT, EXPOSITION_OPEN };
 
 /* Appends all of it.  Returns ST_OK, ST_NOMEM or ST_FULL. */
-MUST_USE enum status exposition_put(const struct metrics *m,
+MUST_USE enum status exposition_put(const struct aggregate *m,
     enum exposition how, struct buf *out);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* In which form the figures are wanted.  Pure. */
+/* In which form the metrics are wanted.  Pure. */
 #include "form.h"
 
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * In which form the figures are wanted: `format=` decides, else the Accept
+ * In which form the metrics are wanted: `format=` decides, else the Accept
  * header (RFC 9110 section 12.5.1), else it is Prometheus text.  Pure.
  */
 #ifndef WALCAST_FORM_H

@@ -2,7 +2,7 @@
 /*
  * Owns the loop of sse-metrics.fcgi and all that it drives.  In each turn
  *
- *   1. requests arrive and are answered; streams get their look at the figures
+ *   1. requests arrive and are answered; streams get their look at the metrics
  *   2. responses that are out are freed,
  *   3. streams whose reader has left,
  *   4. and connections that became a request, or never will
@@ -13,18 +13,18 @@
 #include <unistd.h>
 
 #include "acceptor_metrics.h"
-#include "answers.h"
+#include "metrics_http.h"
 #include "cgi.h"
-#include "intake.h"
+#include "acceptor.h"
 #include "log.h"
 #include "loop.h"
 #include "params.h"
 #include "program.h"
 #include "random.h"
 #include "reply.h"
-#include "self.h"
+#include "own_metrics.h"
 #include "signals.h"
-#include "statusstream.h"
+#include "status_stream.h"
 
 #define MAX_WAITING    256
 #define LOOK_MS        1000    /* for the streams of the status page */
@@ -36,9 +36,9 @@ struct metrics_server {
 	const struct conf *conf; /* the program's */
 	struct loop *loop;
 	struct reply_set *replies;
-	struct intake *intake; /* NULL: plain CGI */
+	struct acceptor *acceptor; /* NULL: plain CGI */
 	struct statusstreams *streams;
-	struct self *self; /* NULL: it tells nobody of itself */
+	struct own_metrics *self; /* NULL: it tells nobody of itself */
 	struct answers answers;
 	struct watch signals;
 	uint64_t end_us; /* 0: runs */
@@ -55,7 +55,7 @@ metrics_open_stream(struct metrics_server *ms, int fd, uint16_t request_id,
 	if (*st == ST_OK)
 		return true;
 	if (*st == ST_FULL)
-		*st = answers_error(out, 503,
+		*st = metrics_http_error(out, 503,
 		    SPAN("As many watch already as one process lets; fetch "
 			 "format=json instead."),
 		    false);
@@ -72,7 +72,7 @@ metrics_respond(struct metrics_server *ms, int fd, uint16_t request_id,
 	enum status st;
 
 	buf_init(&out, ANSWERS_MAX + 4096);
-	st = answers_put(&ms->answers, p, &out, &stream);
+	st = metrics_http_put(&ms->answers, p, &out, &stream);
 	if (st == ST_OK && stream &&
 	    metrics_open_stream(ms, fd, request_id, &out, &st)) {
 		buf_fini(&out);
@@ -82,7 +82,7 @@ metrics_respond(struct metrics_server *ms, int fd, uint16_t request_id,
 		log_warnx("a request could not be answered: %s",
 		    status_name(st));
 		buf_clear(&out);
-		st = answers_error(&out, 503,
+		st = metrics_http_error(&out, 503,
 		    SPAN("There is not enough memory to answer."), false);
 	}
 	if (st == ST_OK)
@@ -122,18 +122,18 @@ metrics_on_look(void *arg, struct buf *json, struct frame_open *open)
 {
 	struct metrics_server *ms = arg;
 
-	return answers_look(&ms->answers, json, open);
+	return metrics_http_look(&ms->answers, json, open);
 }
 
 static void
-metrics_on_report(void *arg, struct figures *f)
+metrics_on_report(void *arg, struct metrics *f)
 {
 	const struct metrics_server *ms = arg;
 
-	figures_set(f, FIG_SCRAPES, ms->answers.n_scrapes);
+	metrics_set(f, METRIC_SCRAPES, ms->answers.n_scrapes);
 	beacons_report(ms->answers.beacons, f);
-	acceptor_metrics_set(f, intake_counters(ms->intake),
-	    FIG_ACCEPT_PAUSES_METRICS);
+	acceptor_metrics_set(f, acceptor_counters(ms->acceptor),
+	    METRIC_ACCEPT_PAUSES_METRICS);
 }
 
 static void
@@ -142,8 +142,8 @@ metrics_begin_end(struct metrics_server *ms)
 	if (ms->end_us != 0)
 		return;
 	ms->end_us = loop_now_us(ms->loop) + FINISH_US;
-	if (ms->intake != NULL)
-		intake_stop(ms->intake);
+	if (ms->acceptor != NULL)
+		acceptor_stop(ms->acceptor);
 	statusstreams_drain(ms->streams);
 }
 
@@ -176,8 +176,8 @@ metrics_turn(struct metrics_server *ms)
 	/* 3. streams */
 	statusstreams_reap(ms->streams);
 	/* 4. and connections that have ended. */
-	if (ms->intake != NULL)
-		intake_reap(ms->intake);
+	if (ms->acceptor != NULL)
+		acceptor_reap(ms->acceptor);
 	return st;
 }
 
@@ -185,7 +185,7 @@ metrics_turn(struct metrics_server *ms)
 static bool
 metrics_is_over(const struct metrics_server *ms)
 {
-	if (ms->intake != NULL && ms->end_us == 0)
+	if (ms->acceptor != NULL && ms->end_us == 0)
 		return false;
 	if (ms->end_us != 0 && loop_now_us(ms->loop) >= ms->end_us)
 		return true;
@@ -198,7 +198,7 @@ metrics_server_run(struct metrics_server *ms)
 {
 	enum status st = ST_OK;
 
-	if (ms->intake == NULL)
+	if (ms->acceptor == NULL)
 		st = metrics_answer_environment(ms);
 	while (st == ST_OK && !metrics_is_over(ms))
 		st = metrics_turn(ms);
@@ -211,29 +211,29 @@ metrics_server_run(struct metrics_server *ms)
 static enum status
 metrics_set_up_fastcgi(struct metrics_server *ms, int listener)
 {
-	const struct intake_options o = {.listener = listener,
+	const struct acceptor_options o = {.listener = listener,
 	    .timeout_us = (uint64_t)ms->conf->request_timeout_ms * 1000,
 	    .max_waiting = MAX_WAITING,
 	    .body_bytes = BEACONS_BODY_BYTES,
 	    .ready = metrics_on_request,
 	    .arg = ms};
-	const struct self_options self = {.role = "metrics",
+	const struct own_metrics_options self = {.role = "metrics",
 	    .socket = ms->conf->socket,
 	    .fill = metrics_on_report,
 	    .arg = ms};
 	enum status st = beacons_new(&ms->answers.beacons, random_seed());
 
 	if (st == ST_OK)
-		st = intake_new(&ms->intake, ms->loop, &o);
+		st = acceptor_new(&ms->acceptor, ms->loop, &o);
 	if (st == ST_OK && ms->conf->metrics == CONF_ON)
-		st = self_new(&ms->self, ms->loop, &self);
+		st = own_metrics_new(&ms->self, ms->loop, &self);
 	return st;
 }
 
 static enum status
 metrics_set_up(struct metrics_server *ms, int listener)
 {
-	const struct statusstream_options streams = {.interval_ms = LOOK_MS,
+	const struct status_stream_options streams = {.interval_ms = LOOK_MS,
 	    .retry_ms = ms->conf->retry_ms,
 	    .look = metrics_on_look,
 	    .arg = ms};
@@ -285,8 +285,8 @@ metrics_server_free(struct metrics_server **msp)
 
 	if (ms == NULL)
 		return;
-	self_free(&ms->self);
-	intake_free(&ms->intake);
+	own_metrics_free(&ms->self);
+	acceptor_free(&ms->acceptor);
 	beacons_free(&ms->answers.beacons);
 	statusstreams_free(&ms->streams);
 	reply_set_free(&ms->replies);

@@ -3,14 +3,14 @@
  * Status and log, opened for one look and closed again: a file that was
  * replaced or came back is seen without any watching, and what an open costs
  * is nothing at the pace of a scrape.  No look syncs a file: who asks for
- * figures must not take the disk from those who publish.
+ * metrics must not take the disk from those who publish.
  */
 #include "scrape.h"
 
 #include <time.h>
 
 #include "jsontext.h"
-#include "metricsjson.h"
+#include "metrics_json.h"
 #include "statusdb.h"
 #include "store.h"
 
@@ -35,7 +35,7 @@ unless_full(enum status st)
 }
 
 static void
-scrape_take_row(void *arg, const struct statusdb_row *row)
+scrape_take_row(void *arg, const struct status_row *row)
 {
 	struct rows *rows = arg;
 	struct scrape *s = rows->scrape;
@@ -43,10 +43,10 @@ scrape_take_row(void *arg, const struct statusdb_row *row)
 	if (rows->st != ST_OK)
 		return;
 	if (!span_eq(row->name, SPAN(STATUSDB_TOTALS)))
-		rows->st = unless_full(metricsjson_process(&s->processes, row,
-		    metrics_is_live(s->metrics, row)));
+		rows->st = unless_full(metrics_json_process(&s->processes, row,
+		    aggregate_is_live(s->metrics, row)));
 	if (rows->st == ST_OK)
-		rows->st = metrics_add_row(s->metrics, row);
+		rows->st = aggregate_add_row(s->metrics, row);
 }
 
 static void
@@ -56,7 +56,7 @@ scrape_take_error(void *arg, const struct statusdb_error *e)
 
 	if (rows->st == ST_OK)
 		rows->st = unless_full(
-		    metricsjson_error(&rows->scrape->errors, e));
+		    metrics_json_error(&rows->scrape->errors, e));
 }
 
 static enum status
@@ -80,10 +80,10 @@ try_status(struct scrape *s, const char *database, int64_t now_ms)
 	struct statusdb *db = NULL;
 	enum status st;
 
-	metrics_free(&s->metrics);
+	aggregate_free(&s->metrics);
 	buf_clear(&s->processes);
 	buf_clear(&s->errors);
-	st = metrics_new(&s->metrics, now_ms);
+	st = aggregate_new(&s->metrics, now_ms);
 	if (st != ST_OK)
 		return st;
 	errmsg_set(&s->status_error, "status.db cannot be opened");
@@ -99,7 +99,7 @@ try_status(struct scrape *s, const char *database, int64_t now_ms)
 static void
 lose_rows(struct scrape *s)
 {
-	metrics_lose_rows(s->metrics);
+	aggregate_lose_rows(s->metrics);
 	buf_clear(&s->processes);
 	buf_clear(&s->errors);
 }
@@ -124,17 +124,17 @@ scrape_wait_for_lock(void)
 static void
 tell_log(struct scrape *s)
 {
-	struct metrics *m = s->metrics;
+	struct aggregate *m = s->metrics;
 	const struct store_bounds *b = &s->bounds;
 
-	metrics_tell(m, "sse_store_up", s->store_ok ? 1 : 0);
-	metrics_inform(m, "sse_build_info", SPAN(WALCAST_VERSION));
+	aggregate_tell(m, "sse_store_up", s->store_ok ? 1 : 0);
+	aggregate_inform(m, "sse_build_info", SPAN(WALCAST_VERSION));
 	if (!s->store_ok)
 		return;
-	metrics_tell(m, "sse_log_head", b->head);
-	metrics_tell(m, "sse_log_oldest", b->oldest);
-	metrics_tell(m, "sse_log_events", b->head - b->oldest + 1);
-	metrics_inform(m, "sse_log_info", span_str(b->generation));
+	aggregate_tell(m, "sse_log_head", b->head);
+	aggregate_tell(m, "sse_log_oldest", b->oldest);
+	aggregate_tell(m, "sse_log_events", b->head - b->oldest + 1);
+	aggregate_inform(m, "sse_log_info", span_str(b->generation));
 }
 
 static enum status
@@ -181,7 +181,7 @@ scrape_read(struct scrape *s, const char *database, int64_t now_ms)
 void
 scrape_fini(struct scrape *s)
 {
-	metrics_free(&s->metrics);
+	aggregate_free(&s->metrics);
 	buf_fini(&s->processes);
 	buf_fini(&s->errors);
 }
@@ -191,7 +191,7 @@ scrape_fini(struct scrape *s)
 bool
 scrape_ready(const struct scrape *s)
 {
-	struct metrics_pubd pubd = metrics_pubd(s->metrics);
+	struct aggregate_pubd pubd = aggregate_pubd(s->metrics);
 
 	return s->store_ok && s->status_ok && pubd.alive && pubd.answers;
 }
@@ -208,7 +208,7 @@ put_reason(struct buf *out, const char *part, const char *reason, int *n)
 static void
 put_pubd_reason(const struct scrape *s, struct buf *out, int *n)
 {
-	struct metrics_pubd pubd = metrics_pubd(s->metrics);
+	struct aggregate_pubd pubd = aggregate_pubd(s->metrics);
 	struct errmsg why;
 
 	if (!s->status_ok) {
@@ -270,12 +270,12 @@ scrape_json(const struct scrape *s, struct buf *out)
 	put_reasons(s, &reasons);
 	st = buf_status(&reasons);
 	if (st == ST_OK) {
-		const struct metricsjson_lists lists = {
+		const struct metrics_json_lists lists = {
 		    .reasons = buf_span(&reasons),
 		    .processes = buf_span(&s->processes),
 		    .errors = buf_span(&s->errors)};
 
-		st = metricsjson_put(s->metrics, &lists, out);
+		st = metrics_json_put(s->metrics, &lists, out);
 	}
 	buf_fini(&reasons);
 	return st;

@@ -11,16 +11,16 @@
 #include <stdint.h>
 
 #include "buf.h"
-#include "metrics.h"
+#include "aggregate.h"
 #include "status.h"
 #include "store.h"
 
 struct scrape {
-	struct metrics *metrics;
+	struct aggregate *metrics;
 	struct store_bounds bounds; /* when store_ok; else zero */
 	bool store_ok, status_ok;
 	struct errmsg store_error, status_error; /* why not */
-	struct buf processes, errors;            /* lists: metricsjson.h */
+	struct buf processes, errors;            /* lists: metrics_json.h */
 };
 
 /*
@@ -33,7 +33,7 @@ MUST_USE enum status scrape_read(struct scrape *s, const char *database,
     int64_t now_ms);
 void scrape_fini(struct scrape *s);
 
-/* All figures as one line of JSON (metricsjson.h), without its line feed. */
+/* All metrics as one line of JSON (metrics_json.h), without its line feed. */
 MUST_USE enum status scrape_json(const struct scrape *s, struct buf *out);
 
 /* Can the log be read, and is pubd's heartbeat fresh? */

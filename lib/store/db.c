@@ -12,7 +12,7 @@
 
 #include "db_files.h"
 #include "db_vfs.h"
-#include "dbparts.h"
+#include "db_private.h"
 
 #define VALUE_BYTES_MAX (64 << 20) /* no row of ours is a tenth of it */
 

@@ -173,7 +173,7 @@ static const sqlite3_io_methods layer_methods = {
 };
 
 static int
-least(int version)
+db_vfs_least(int version)
 {
 	return version < KNOWN_VERSION ? version : KNOWN_VERSION;
 }
@@ -191,7 +191,7 @@ layer_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int flags,
 	if (below(f)->pMethods == NULL)
 		return rc; /* and SQLite does not close it */
 	lf->methods = layer_methods;
-	lf->methods.iVersion = least(below(f)->pMethods->iVersion);
+	lf->methods.iVersion = db_vfs_least(below(f)->pMethods->iVersion);
 	lf->base.pMethods = &lf->methods;
 	return rc;
 }
@@ -213,7 +213,7 @@ db_vfs_timing(struct hist *syncs)
 	 * they look for it.
 	 */
 	self.vfs = *found;
-	self.vfs.iVersion = least(found->iVersion);
+	self.vfs.iVersion = db_vfs_least(found->iVersion);
 	self.vfs.szOsFile += (int)sizeof(struct layer_file);
 	self.vfs.pNext = NULL;
 	self.vfs.zName = "walcast-timing";

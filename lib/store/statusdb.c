@@ -89,7 +89,7 @@ follow_access(const char *path, const struct stat *log)
 }
 
 static enum status
-open_file(struct statusdb *s, const char *path, const char *log_path,
+statusdb_open_file(struct statusdb *s, const char *path, const char *log_path,
     struct errmsg *err)
 {
 	struct stat log;
@@ -143,7 +143,7 @@ static enum status
 open_writable(struct statusdb *s, const char *path, const char *log_path,
     struct errmsg *err)
 {
-	enum status st = open_file(s, path, log_path, err);
+	enum status st = statusdb_open_file(s, path, log_path, err);
 
 	if (st != ST_OK)
 		return st;
@@ -294,7 +294,7 @@ fold(struct statusdb *s, struct db_stmt *mark)
 
 /* An error of the future would stay the newest for ever: it is left out. */
 static enum status
-put_error(struct statusdb *s, const struct statusdb_row *row)
+put_error(struct statusdb *s, const struct status_row *row)
 {
 	enum status st;
 
@@ -312,7 +312,7 @@ put_error(struct statusdb *s, const struct statusdb_row *row)
  * another one: what the row says stays counted, for good.
  */
 static enum status
-part_from_namesake(struct statusdb *s, const struct statusdb_row *row)
+part_from_namesake(struct statusdb *s, const struct status_row *row)
 {
 	enum status st;
 
@@ -332,7 +332,7 @@ part_from_namesake(struct statusdb *s, const struct statusdb_row *row)
 }
 
 static enum status
-put_row(struct statusdb *s, const struct statusdb_row *row)
+put_row(struct statusdb *s, const struct status_row *row)
 {
 	enum status st = part_from_namesake(s, row);
 
@@ -353,13 +353,13 @@ put_row(struct statusdb *s, const struct statusdb_row *row)
 	db_bind_int(s->put, 9, row->cursor);
 	db_bind_int(s->put, 10, row->streams);
 	db_bind_text(s->put, 11, row->counters);
-	db_bind_text(s->put, 12, row->gauges);
+	db_bind_text(s->put, 12, row->pubd_metrics);
 	st = db_run(s->put);
 	return st == ST_OK ? put_error(s, row) : st;
 }
 
 enum status
-statusdb_put(struct statusdb *s, const struct statusdb_row *rows, int n)
+statusdb_put(struct statusdb *s, const struct status_row *rows, int n)
 {
 	enum status st = begin(s);
 	int i;
@@ -417,7 +417,7 @@ statusdb_reset(struct statusdb *s)
 /* ---- reading ------------------------------------------------------------ */
 
 static void
-read_row(struct db_stmt *stmt, struct statusdb_row *row)
+read_row(struct db_stmt *stmt, struct status_row *row)
 {
 	row->name = db_col_text(stmt, 0);
 	row->role = db_col_text(stmt, 1);
@@ -430,16 +430,16 @@ read_row(struct db_stmt *stmt, struct statusdb_row *row)
 	row->cursor = db_col_int(stmt, 8);
 	row->streams = db_col_int(stmt, 9);
 	row->counters = db_col_text(stmt, 10);
-	row->gauges = db_col_text(stmt, 11);
+	row->pubd_metrics = db_col_text(stmt, 11);
 	row->error_ms = 0;
 	row->error = SPAN_NONE;
 }
 
 enum status
 statusdb_each(struct statusdb *s,
-    void (*fn)(void *arg, const struct statusdb_row *row), void *arg)
+    void (*fn)(void *arg, const struct status_row *row), void *arg)
 {
-	struct statusdb_row row;
+	struct status_row row;
 	enum status st;
 
 	if (db_has_moved(s->db))
@@ -453,9 +453,9 @@ statusdb_each(struct statusdb *s,
 
 enum status
 statusdb_find(struct statusdb *s, struct span name,
-    void (*fn)(void *arg, const struct statusdb_row *row), void *arg)
+    void (*fn)(void *arg, const struct status_row *row), void *arg)
 {
-	struct statusdb_row row;
+	struct status_row row;
 	enum status st;
 
 	if (db_has_moved(s->db))
@@ -499,7 +499,7 @@ statusdb_log(struct statusdb *s, struct store_bounds *b)
 }
 
 int64_t
-statusdb_age_ms(const struct statusdb_row *row, int64_t now_ms)
+statusdb_age_ms(const struct status_row *row, int64_t now_ms)
 {
 	uint64_t now = (uint64_t)now_ms, seen = (uint64_t)row->seen_ms;
 	uint64_t age = now_ms > row->seen_ms ? now - seen : seen - now;
@@ -508,7 +508,7 @@ statusdb_age_ms(const struct statusdb_row *row, int64_t now_ms)
 }
 
 bool
-statusdb_is_live(const struct statusdb_row *row, int64_t now_ms)
+statusdb_is_live(const struct status_row *row, int64_t now_ms)
 {
 	return statusdb_age_ms(row, now_ms) <= row->lease_ms;
 }

@@ -57,7 +57,7 @@ void statusdb_close(struct statusdb **s);
  *          was put
  */
 MUST_USE enum status statusdb_put(struct statusdb *s,
-    const struct statusdb_row *rows, int n);
+    const struct status_row *rows, int n);
 
 /* Removes rows whose lease has passed: their counters join the totals. */
 MUST_USE enum status statusdb_expire(struct statusdb *s, int64_t now_ms);
@@ -82,11 +82,11 @@ MUST_USE enum status statusdb_reset(struct statusdb *s);
  * Returns  ST_NOTFOUND when there is none
  */
 MUST_USE enum status statusdb_find(struct statusdb *s, struct span name,
-    void (*fn)(void *arg, const struct statusdb_row *row), void *arg);
+    void (*fn)(void *arg, const struct status_row *row), void *arg);
 
 /* Calls fn for each row, by name; its spans are valid during the call only. */
 MUST_USE enum status statusdb_each(struct statusdb *s,
-    void (*fn)(void *arg, const struct statusdb_row *row), void *arg);
+    void (*fn)(void *arg, const struct status_row *row), void *arg);
 
 /*
  * Head and generation of the log, as pubd knows them: the next pubd sees by
@@ -103,8 +103,8 @@ MUST_USE enum status statusdb_log(struct statusdb *s, struct store_bounds *b);
  * the clock went back: nobody knows when, but not by a process that is alive,
  * which would have written another one since.
  */
-int64_t statusdb_age_ms(const struct statusdb_row *row, int64_t now_ms);
-bool statusdb_is_live(const struct statusdb_row *row, int64_t now_ms);
+int64_t statusdb_age_ms(const struct status_row *row, int64_t now_ms);
+bool statusdb_is_live(const struct status_row *row, int64_t now_ms);
 
 /* The last errors of all processes, newest first; else as statusdb_each. */
 MUST_USE enum status statusdb_each_error(struct statusdb *s,

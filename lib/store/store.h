@@ -113,8 +113,7 @@ MUST_USE enum status store_begin(struct store_writer *w);
  *                         the transaction is gone, the writer is usable
  *          else           the transaction is gone
  */
-MUST_USE enum status store_append(struct store_writer *w,
-    struct store_event *e);
+MUST_USE enum status store_append(struct store_writer *w, struct event *e);
 
 /* A group inside the transaction that can be undone alone. */
 MUST_USE enum status store_group_begin(struct store_writer *w);
@@ -250,13 +249,13 @@ struct store_page {
 	 * Asked with id, channel and event only (data is SPAN_NONE); NULL
 	 * takes everything.
 	 */
-	enum store_verdict (*want)(void *arg, const struct store_event *e);
+	enum store_verdict (*want)(void *arg, const struct event *e);
 	/*
 	 * Called with the whole event, whose spans are valid during the call
 	 * only.  Returning anything but ST_OK ends the page before this event
 	 * (ST_FULL: no more room, not an error).
 	 */
-	enum status (*take)(void *arg, const struct store_event *e);
+	enum status (*take)(void *arg, const struct event *e);
 	void *arg;
 	int64_t first_id;   /* out: the first row looked at; 0: none */
 	int64_t scanned_id; /* out: everything up to here was considered */

@@ -19,7 +19,7 @@
 #include "db_files.h"
 #include "owner.h"
 #include "sql_text.h"
-#include "storeparts.h"
+#include "store_private.h"
 
 #define APPLICATION_ID "1463897155" /* "WALC" */
 

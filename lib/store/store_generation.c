@@ -6,7 +6,7 @@
  */
 #include "hashtable.h"
 #include "sql_text.h"
-#include "storeparts.h"
+#include "store_private.h"
 
 #define RELINK_ROWS 100000
 

@@ -5,20 +5,20 @@
  */
 #include <assert.h>
 
-#include "storeparts.h"
+#include "store_private.h"
 
 enum status
 store_newest(struct store_reader *r, struct store_page *p, int n,
     int64_t *position)
 {
-	struct store_event e;
+	struct event e;
 	enum status st;
 	int64_t at = p->upto_id;
 
 	db_bind_int(r->newest, 1, p->max_rows);
 	db_bind_int(r->newest, 2, p->upto_id > 0 ? p->upto_id : INT64_MAX);
 	while (n > 0 && (st = db_step(r->newest)) == ST_OK) {
-		store_event_head(r->newest, &e);
+		event_head(r->newest, &e);
 		if (p->want != NULL && p->want(p->arg, &e) != STORE_TAKE)
 			continue;
 		at = e.id - 1;
@@ -52,7 +52,7 @@ static enum status
 follow_link(struct store_reader *r, const struct store_page *p,
     struct span channel, int64_t *id, bool *wanted)
 {
-	struct store_event e = {.id = *id, .channel = channel};
+	struct event e = {.id = *id, .channel = channel};
 	enum status st;
 
 	db_bind_int(r->link, 1, *id);

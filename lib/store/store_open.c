@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "storeparts.h"
+#include "store_private.h"
 
 /*
  * The first to open a log after a kill finds commits in the kernel's cache

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "sql_text.h"
-#include "storeparts.h"
+#include "store_private.h"
 
 #define READER_ROW(name, sql)  {&r->name, (sql)},
 #define READER_FREE(name, sql) db_stmt_free(&r->name);
@@ -187,7 +187,7 @@ store_reader_examine(struct store_reader *r, struct errmsg *err)
 /* ---- pages -------------------------------------------------------------- */
 
 void
-store_event_head(struct db_stmt *s, struct store_event *e)
+event_head(struct db_stmt *s, struct event *e)
 {
 	memset(e, 0, sizeof(*e));
 	e->id = db_col_int(s, 0);
@@ -196,23 +196,23 @@ store_event_head(struct db_stmt *s, struct store_event *e)
 }
 
 static void
-event_body(struct db_stmt *s, struct store_event *e)
+event_body(struct db_stmt *s, struct event *e)
 {
 	e->ts_ms = db_col_int(s, 3);
 	e->prev = db_col_int(s, 4);
 	e->key = db_col_text(s, 5);
 	e->trace = db_col_text(s, 6);
 	if (db_col_null(s, 7))
-		e->kind = STORE_DATA_UNKNOWN;
+		e->kind = EVENT_DATA_UNKNOWN;
 	else if (db_col_int(s, 7) != 0)
-		e->kind = STORE_DATA_JSON;
+		e->kind = EVENT_DATA_JSON;
 	else
-		e->kind = STORE_DATA_TEXT;
+		e->kind = EVENT_DATA_TEXT;
 	e->data = db_col_text(s, 8);
 }
 
 static enum store_verdict
-row_verdict(const struct store_page *p, const struct store_event *e)
+row_verdict(const struct store_page *p, const struct event *e)
 {
 	if (p->upto_id > 0 && e->id > p->upto_id)
 		return STORE_STOP;
@@ -223,10 +223,10 @@ row_verdict(const struct store_page *p, const struct store_event *e)
 static bool
 page_row(struct store_reader *r, struct store_page *p, enum status *st)
 {
-	struct store_event e;
+	struct event e;
 	enum store_verdict v;
 
-	store_event_head(r->page, &e);
+	event_head(r->page, &e);
 	if (p->first_id == 0)
 		p->first_id = e.id;
 	v = row_verdict(p, &e);

@@ -7,7 +7,7 @@
 
 #include "db_files.h"
 #include "sql_text.h"
-#include "storeparts.h"
+#include "store_private.h"
 
 #define SWEEP_NAMES 64 /* channels looked at for forgetting, each trim */
 

@@ -12,7 +12,7 @@
 
 #include "hashtable.h"
 #include "sql_text.h"
-#include "storeparts.h"
+#include "store_private.h"
 
 /* The newest id of a channel, as this transaction sees it. */
 struct tip {
@@ -202,7 +202,7 @@ tip_move(struct store_writer *w, struct tip *t, int64_t id)
 
 /* ST_EXISTS with the first id when the key was used; ST_OK when it is new. */
 static enum status
-key_lookup(struct store_writer *w, struct store_event *e)
+key_lookup(struct store_writer *w, struct event *e)
 {
 	enum status st;
 
@@ -239,7 +239,7 @@ ids_are_spent(struct store_writer *w)
 }
 
 static enum status
-insert_event(struct store_writer *w, struct store_event *e, struct tip *t)
+insert_event(struct store_writer *w, struct event *e, struct tip *t)
 {
 	enum status st;
 
@@ -249,10 +249,10 @@ insert_event(struct store_writer *w, struct store_event *e, struct tip *t)
 	bind_optional(w->append, 4, e->key);
 	bind_optional(w->append, 5, e->trace);
 	db_bind_int(w->append, 6, t->last_id);
-	if (e->kind == STORE_DATA_UNKNOWN)
+	if (e->kind == EVENT_DATA_UNKNOWN)
 		db_bind_null(w->append, 7);
 	else
-		db_bind_int(w->append, 7, e->kind == STORE_DATA_JSON);
+		db_bind_int(w->append, 7, e->kind == EVENT_DATA_JSON);
 	db_bind_text(w->append, 8, e->data);
 	st = db_run(w->append);
 	if (st == ST_NOSPACE && ids_are_spent(w))
@@ -273,7 +273,7 @@ insert_event(struct store_writer *w, struct store_event *e, struct tip *t)
 }
 
 enum status
-store_append(struct store_writer *w, struct store_event *e)
+store_append(struct store_writer *w, struct event *e)
 {
 	struct tip *t;
 	enum status st = ST_OK;

@@ -91,7 +91,7 @@ wrong_id(struct audit *a, int64_t found)
 }
 
 static void
-wrong_prev(struct audit *a, const struct store_event *e, int64_t expected)
+wrong_prev(struct audit *a, const struct event *e, int64_t expected)
 {
 	if (!fault(a))
 		return;
@@ -146,7 +146,7 @@ remember_channel(struct audit *a, struct span name)
 }
 
 static enum status
-check_link(struct audit *a, const struct store_event *e)
+check_link(struct audit *a, const struct event *e)
 {
 	struct channel *c = find_channel(a, e->channel);
 
@@ -165,7 +165,7 @@ check_link(struct audit *a, const struct store_event *e)
 }
 
 static void
-check_time(struct audit *a, const struct store_event *e)
+check_time(struct audit *a, const struct event *e)
 {
 	char when[CLI_TIME_BYTES];
 
@@ -183,7 +183,7 @@ check_time(struct audit *a, const struct store_event *e)
 }
 
 static enum status
-audit_event(void *arg, const struct store_event *e)
+audit_event(void *arg, const struct event *e)
 {
 	struct audit *a = arg;
 	size_t at;
@@ -202,7 +202,7 @@ audit_event(void *arg, const struct store_event *e)
 		return ST_OK;
 	}
 	check_time(a, e);
-	if (e->kind == STORE_DATA_JSON &&
+	if (e->kind == EVENT_DATA_JSON &&
 	    jsontext_check(e->data, &at) != ST_OK && fault(a))
 		(void)printf("id %" PRId64 " on %.*s: expected JSON, found "
 			     "something else at byte %zu\n",

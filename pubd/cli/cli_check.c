@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The line of a monitoring plugin: limits, problems, figures.  Pure. */
+/* The line of a monitoring plugin: limits, problems, metrics.  Pure. */
 #include "cli_check.h"
 
 #include <inttypes.h>
@@ -21,7 +21,7 @@ static const struct row {
 	const char *uom;    /* unit of measurement of the value */
 	enum shown shown;   /* in words, as: */
 	const char *before, *after;
-} rows[CHECK_FIGURES] = {
+} rows[CHECK_METRICS] = {
     [CHECK_AGE] = {"age", {5, 10}, 1000, false, "ms", SHOWN_AGE,
 	"pubd was seen ", " ago: it hangs or has died: restart it"},
     [CHECK_PING] = {"ping", {5, 10}, 1000, false, "ms", SHOWN_AGE,
@@ -45,7 +45,7 @@ check_init(struct check *c)
 	int f;
 
 	memset(c, 0, sizeof(*c));
-	for (f = 0; f < CHECK_FIGURES; f++)
+	for (f = 0; f < CHECK_METRICS; f++)
 		memcpy(c->limit[f], rows[f].initial, sizeof(c->limit[f]));
 }
 
@@ -58,7 +58,7 @@ find_limit(struct check *c, const char *option, int64_t *max)
 
 	if (!critical && strncmp(option, "warn-", 5) != 0)
 		return NULL;
-	for (f = 0; f < CHECK_FIGURES; f++)
+	for (f = 0; f < CHECK_METRICS; f++)
 		if (strcmp(option + 5, rows[f].name) == 0) {
 			*max = INT64_MAX / rows[f].per;
 			return &c->limit[f][critical];
@@ -109,7 +109,7 @@ is_past(const struct check *c, int f, enum check_level level)
 }
 
 static void
-judge_figure(struct check *c, int f)
+judge_metric(struct check *c, int f)
 {
 	const struct row *row = &rows[f];
 	char text[CLI_SIZE_BYTES];
@@ -159,7 +159,7 @@ put_limit(const struct check *c, int f, enum check_level level, struct buf *out)
 }
 
 static void
-put_figure(const struct check *c, int f, struct buf *out)
+put_metric(const struct check *c, int f, struct buf *out)
 {
 	if (!c->known[f])
 		return;
@@ -197,8 +197,8 @@ check_put(struct check *c, const char *well, const char *more, struct buf *out,
 	bool first = true;
 	int f;
 
-	for (f = 0; f < CHECK_FIGURES; f++)
-		judge_figure(c, f);
+	for (f = 0; f < CHECK_METRICS; f++)
+		judge_metric(c, f);
 	*level = worst(c);
 	buf_addf(out, "WALCAST %s - ", names[*level]);
 	for (i = 0; i < sizeof(order) / sizeof(order[0]); i++)
@@ -206,8 +206,8 @@ check_put(struct check *c, const char *well, const char *more, struct buf *out,
 	if (first)
 		cli_add_visible(out, span_str(well));
 	buf_add(out, SPAN(" |"));
-	for (f = 0; f < CHECK_FIGURES; f++)
-		put_figure(c, f, out);
+	for (f = 0; f < CHECK_METRICS; f++)
+		put_metric(c, f, out);
 	buf_addf(out, " %s", more);
 	return buf_finish(out, start);
 }

@@ -18,7 +18,7 @@
 enum check_level { CHECK_OK, CHECK_WARNING, CHECK_CRITICAL, CHECK_UNKNOWN };
 
 /* What has limits, with the unit of its value. */
-enum check_figure {
+enum check_metric {
 	CHECK_AGE,     /* of pubd's heartbeat, milliseconds */
 	CHECK_PING,    /* of pubd's last good answer, milliseconds */
 	CHECK_LAG,     /* of the stream that is furthest behind, events */
@@ -26,7 +26,7 @@ enum check_figure {
 	CHECK_WAL,     /* size, bytes */
 	CHECK_FDS,     /* of the process that is nearest to its limit, % */
 	CHECK_WORKERS, /* that run */
-	CHECK_FIGURES
+	CHECK_METRICS
 };
 
 #define CHECK_PROBLEM_BYTES 512 /* each; a longer one is cut */
@@ -34,9 +34,9 @@ enum check_figure {
 
 struct check {
 	/* For a warning, and critical; in the unit of the option, 0: none. */
-	int64_t limit[CHECK_FIGURES][2];
-	int64_t value[CHECK_FIGURES];
-	bool known[CHECK_FIGURES];
+	int64_t limit[CHECK_METRICS][2];
+	int64_t value[CHECK_METRICS];
+	bool known[CHECK_METRICS];
 	struct check_problem {
 		enum check_level level;
 		char text[CHECK_PROBLEM_BYTES];
@@ -56,20 +56,20 @@ void check_init(struct check *c);
 bool check_option(struct check *c, const char *name, const char *value);
 
 static inline void
-check_set(struct check *c, enum check_figure f, int64_t value)
+check_set(struct check *c, enum check_metric f, int64_t value)
 {
 	c->value[f] = value;
 	c->known[f] = true;
 }
 
-/* Something without a figure is wrong; what there is no room for is lost. */
+/* Something without a metric is wrong; what there is no room for is lost. */
 void check_problem(struct check *c, enum check_level level, const char *fmt,
     ...) PRINTF_LIKE(3, 4);
 
 /*
- * Appends "WALCAST STATE - words | figures", without a newline; `well` stands
+ * Appends "WALCAST STATE - words | metrics", without a newline; `well` stands
  * for the words when nothing is wrong.  The worst problem comes first and
- * says the state.  Figures that are not known are left out.  Once only.
+ * says the state.  Metrics that are not known are left out.  Once only.
  *
  * more     further performance data, "name=value name=value"
  * Returns  ST_OK, ST_FULL or ST_NOMEM

@@ -18,7 +18,7 @@
 #include "cli_commands.h"
 #include "cli_link.h"
 #include "clock.h"
-#include "figures.h"
+#include "metrics.h"
 #include "sock.h"
 #include "statusdb.h"
 #include "trust.h"
@@ -203,11 +203,11 @@ check_pubd(struct doctor *d)
 }
 
 static void
-see_row(void *arg, const struct statusdb_row *row)
+see_row(void *arg, const struct status_row *row)
 {
 	struct doctor *d = arg;
 	int64_t age_ms = statusdb_age_ms(row, d->now_ms);
-	struct figures f = {.cell = {0}};
+	struct metrics f = {.cell = {0}};
 	unsigned n_unknown = 0;
 
 	if (!span_eq(row->role, SPAN("pubd")) ||
@@ -217,10 +217,10 @@ see_row(void *arg, const struct statusdb_row *row)
 	d->pubd_age_ms = age_ms;
 	d->pubd_alive = statusdb_is_live(row, d->now_ms);
 	d->refused_uid = -1;
-	if (figures_read(&f, FIGURES_GAUGES, row->gauges, &n_unknown) ==
+	if (metrics_read(&f, METRICS_GAUGES, row->pubd_metrics, &n_unknown) ==
 		ST_OK &&
-	    f.known[FIG_REPORTS_FORBIDDEN_UID])
-		d->refused_uid = (int64_t)f.cell[FIG_REPORTS_FORBIDDEN_UID];
+	    f.known[METRIC_REPORTS_FORBIDDEN_UID])
+		d->refused_uid = (int64_t)f.cell[METRIC_REPORTS_FORBIDDEN_UID];
 }
 
 static void

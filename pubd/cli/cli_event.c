@@ -10,7 +10,7 @@
 #include "jsontext.h"
 
 enum status
-cli_event_text(struct buf *out, const struct store_event *e)
+cli_event_text(struct buf *out, const struct event *e)
 {
 	char when[CLI_TIME_BYTES];
 	size_t start = out->len;
@@ -26,7 +26,7 @@ cli_event_text(struct buf *out, const struct store_event *e)
 }
 
 enum status
-cli_event_json(struct buf *out, const struct store_event *e)
+cli_event_json(struct buf *out, const struct event *e)
 {
 	size_t start = out->len;
 

@@ -8,11 +8,9 @@
 #include "store.h"
 
 /* A line for people: id, time, channel, event, data. */
-MUST_USE enum status cli_event_text(struct buf *out,
-    const struct store_event *e);
+MUST_USE enum status cli_event_text(struct buf *out, const struct event *e);
 
 /* One JSON object and a newline; data as an envelope carries it. */
-MUST_USE enum status cli_event_json(struct buf *out,
-    const struct store_event *e);
+MUST_USE enum status cli_event_json(struct buf *out, const struct event *e);
 
 #endif

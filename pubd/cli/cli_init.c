@@ -58,7 +58,7 @@ create(const char *path, enum store_access access, const char *group,
 }
 
 static enum cli_exit
-report(const struct cli *cli, enum store_access access, bool was_there)
+cli_init_report(const struct cli *cli, enum store_access access, bool was_there)
 {
 	struct store_options o = cli_store(cli);
 	struct store_bounds b;
@@ -77,7 +77,7 @@ report(const struct cli *cli, enum store_access access, bool was_there)
 }
 
 static enum cli_exit
-run(const struct cli *cli, int argc, char **argv)
+cli_init_run(const struct cli *cli, int argc, char **argv)
 {
 	enum store_access access = STORE_STRICT;
 	const char *group = NULL;
@@ -107,12 +107,12 @@ run(const struct cli *cli, int argc, char **argv)
 		cli_say("%s", err.text[0] != '\0' ? err.text : status_name(st));
 		return CLI_FAILED;
 	}
-	return report(cli, access, was_there);
+	return cli_init_report(cli, access, was_there);
 }
 
 const struct cli_command cli_init = {
     .name = "init",
     .summary = "make the log, or mend its version and modes",
     .help = help_text,
-    .run = run,
+    .run = cli_init_run,
 };

@@ -13,7 +13,7 @@
 #include "cli_check.h"
 #include "cli_commands.h"
 #include "clock.h"
-#include "figures.h"
+#include "metrics.h"
 #include "jsontext.h"
 #include "statusdb.h"
 
@@ -86,44 +86,45 @@ gather_log(struct status_report *r, const struct cli *cli)
 
 /* Of all processes the worst counts. */
 static void
-raise_to(struct check *c, enum check_figure f, uint64_t value)
+raise_to(struct check *c, enum check_metric f, uint64_t value)
 {
 	if (!c->known[f] || (int64_t)value > c->value[f])
 		check_set(c, f, (int64_t)value);
 }
 
 static void
-count_gauges(struct check *c, const struct statusdb_row *row)
+count_gauges(struct check *c, const struct status_row *row)
 {
-	struct figures f = {.cell = {0}};
+	struct metrics f = {.cell = {0}};
 	unsigned n_unknown = 0;
 
-	if (figures_read(&f, FIGURES_GAUGES, row->gauges, &n_unknown) != ST_OK)
+	if (metrics_read(&f, METRICS_GAUGES, row->pubd_metrics, &n_unknown) !=
+	    ST_OK)
 		return;
-	if (f.known[FIG_LAG_MAX])
-		raise_to(c, CHECK_LAG, f.cell[FIG_LAG_MAX]);
-	if (f.known[FIG_FDS_PERMILLE])
-		raise_to(c, CHECK_FDS, f.cell[FIG_FDS_PERMILLE] / 10);
+	if (f.known[METRIC_LAG_MAX])
+		raise_to(c, CHECK_LAG, f.cell[METRIC_LAG_MAX]);
+	if (f.known[METRIC_FDS_PERMILLE])
+		raise_to(c, CHECK_FDS, f.cell[METRIC_FDS_PERMILLE] / 10);
 }
 
 /* An older pubd does not say. */
 static void
-note_ping(struct check *c, const struct statusdb_row *row, int64_t age_ms)
+note_ping(struct check *c, const struct status_row *row, int64_t age_ms)
 {
-	struct figures f = {.cell = {0}};
+	struct metrics f = {.cell = {0}};
 	unsigned n_unknown = 0;
 
 	c->known[CHECK_PING] = false;
-	if (figures_read(&f, FIGURES_GAUGES, row->gauges, &n_unknown) ==
+	if (metrics_read(&f, METRICS_GAUGES, row->pubd_metrics, &n_unknown) ==
 		ST_OK &&
-	    f.known[FIG_PING_AGE])
+	    f.known[METRIC_PING_AGE])
 		check_set(c, CHECK_PING,
-		    (int64_t)f.cell[FIG_PING_AGE] + age_ms);
+		    (int64_t)f.cell[METRIC_PING_AGE] + age_ms);
 }
 
 /* The age is that of the freshest, alive or not. */
 static void
-count_pubd(struct status_report *r, const struct statusdb_row *row)
+count_pubd(struct status_report *r, const struct status_row *row)
 {
 	struct check *c = &r->check;
 	int64_t age_ms = statusdb_age_ms(row, r->now_ms);
@@ -136,7 +137,7 @@ count_pubd(struct status_report *r, const struct statusdb_row *row)
 }
 
 static void
-count_row(struct status_report *r, const struct statusdb_row *row)
+count_row(struct status_report *r, const struct status_row *row)
 {
 	if (span_eq(row->role, SPAN("pubd")))
 		count_pubd(r, row);
@@ -158,7 +159,7 @@ shown(struct span s, int n)
 }
 
 static void
-add_row_text(struct status_report *r, const struct statusdb_row *row)
+add_row_text(struct status_report *r, const struct status_row *row)
 {
 	char up[CLI_SIZE_BYTES], seen[CLI_SIZE_BYTES], line[160];
 
@@ -179,7 +180,7 @@ add_row_text(struct status_report *r, const struct statusdb_row *row)
 }
 
 static void
-add_row_json(struct status_report *r, const struct statusdb_row *row)
+add_row_json(struct status_report *r, const struct status_row *row)
 {
 	struct buf *out = &r->rows;
 	size_t from = out->len;
@@ -203,13 +204,13 @@ add_row_json(struct status_report *r, const struct statusdb_row *row)
 	    row->cursor, row->streams);
 	buf_add(out, row->counters);
 	buf_add(out, SPAN(",\"gauges\":"));
-	buf_add(out, row->gauges);
+	buf_add(out, row->pubd_metrics);
 	buf_add(out, SPAN("}"));
 	cli_escape_json(out, from);
 }
 
 static void
-add_row(void *arg, const struct statusdb_row *row)
+add_row(void *arg, const struct status_row *row)
 {
 	struct status_report *r = arg;
 
@@ -350,7 +351,7 @@ judge_state(struct status_report *r, const struct conf *c)
 }
 
 static void
-set_figures(struct status_report *r, const struct conf *c)
+set_metrics(struct status_report *r, const struct conf *c)
 {
 	int64_t free_bytes;
 
@@ -383,7 +384,7 @@ status_check(struct status_report *r, const struct cli *cli)
 {
 	char well[160], more[160], age[CLI_SIZE_BYTES];
 
-	set_figures(r, &cli->conf);
+	set_metrics(r, &cli->conf);
 	judge_state(r, &cli->conf);
 	(void)snprintf(well, sizeof(well),
 	    "pubd seen %s ago, %" PRId64 " workers, %" PRId64 " streams",

@@ -35,7 +35,7 @@
 #define FROM_NOW     (-2)
 #define FROM_FIRST   (-3)
 
-struct tail {
+struct cli_tail_tail {
 	const struct cli *cli;
 	struct span patterns[MAX_PATTERNS];
 	size_t n_patterns;
@@ -79,9 +79,9 @@ static const struct option options[] = {
 /* ---- pages ------------------------------------------------------------- */
 
 static enum store_verdict
-want(void *arg, const struct store_event *e)
+want(void *arg, const struct event *e)
 {
-	const struct tail *t = arg;
+	const struct cli_tail_tail *t = arg;
 	size_t i;
 
 	if (t->left == 0)
@@ -95,9 +95,9 @@ want(void *arg, const struct store_event *e)
 }
 
 static enum status
-take(void *arg, const struct store_event *e)
+take(void *arg, const struct event *e)
 {
-	struct tail *t = arg;
+	struct cli_tail_tail *t = arg;
 	size_t before = t->out.len;
 	enum status st;
 
@@ -116,7 +116,7 @@ take(void *arg, const struct store_event *e)
 
 /* Says that retention has passed the position; ids up to `next` are gone. */
 static void
-tell_gap(struct tail *t, int64_t next)
+cli_tail_tell_gap(struct cli_tail_tail *t, int64_t next)
 {
 	cli_say("position %" PRId64 ": %" PRId64 " events (%" PRId64
 		" to %" PRId64
@@ -127,20 +127,20 @@ tell_gap(struct tail *t, int64_t next)
 
 /* Nothing was there to read: has what there was been deleted? */
 static enum status
-check_bounds(struct tail *t)
+check_bounds(struct cli_tail_tail *t)
 {
 	struct store_bounds b;
 	enum status st = store_reader_bounds(t->log.reader, &b);
 
 	if (st == ST_OK && b.oldest > t->position + 1) {
-		tell_gap(t, b.oldest);
+		cli_tail_tell_gap(t, b.oldest);
 		t->position = b.oldest - 1;
 	}
 	return st;
 }
 
 static enum status
-read_page(struct tail *t, bool *end)
+read_page(struct cli_tail_tail *t, bool *end)
 {
 	struct store_page page = {
 	    .after_id = t->position,
@@ -155,7 +155,7 @@ read_page(struct tail *t, bool *end)
 	st = store_read(t->log.reader, &page);
 	*end = page.end || t->left == 0;
 	if (page.first_id > t->position + 1)
-		tell_gap(t, page.first_id);
+		cli_tail_tell_gap(t, page.first_id);
 	/* After a failure, what was taken is still good. */
 	t->position = page.scanned_id;
 	if (st == ST_OK && page.first_id == 0)
@@ -169,7 +169,7 @@ read_page(struct tail *t, bool *end)
  *          or ST_FULL: writing did (said)
  */
 static enum status
-drain(struct tail *t)
+drain(struct cli_tail_tail *t)
 {
 	bool end = false;
 	enum status st = ST_OK, written;
@@ -187,7 +187,7 @@ drain(struct tail *t)
 /* ---- the log ----------------------------------------------------------- */
 
 static enum status
-newest(struct tail *t, const struct store_bounds *b, int n)
+newest(struct cli_tail_tail *t, const struct store_bounds *b, int n)
 {
 	struct store_page page = {
 	    .upto_id = b->head,
@@ -204,7 +204,7 @@ newest(struct tail *t, const struct store_bounds *b, int n)
 }
 
 static enum status
-start(struct tail *t, int n)
+cli_tail_start(struct cli_tail_tail *t, int n)
 {
 	struct store_bounds b;
 	enum status st = store_reader_bounds(t->log.reader, &b);
@@ -238,7 +238,7 @@ start(struct tail *t, int n)
 
 /* The log is there again, with these ends: is it the same one? */
 static void
-resume(struct tail *t, const struct store_bounds *b)
+resume(struct cli_tail_tail *t, const struct store_bounds *b)
 {
 	if (strcmp(t->generation, b->generation) != 0 ||
 	    t->position > b->head) {
@@ -256,7 +256,7 @@ resume(struct tail *t, const struct store_bounds *b)
 /* ---- following --------------------------------------------------------- */
 
 static void
-connect_pubd(struct tail *t)
+connect_pubd(struct cli_tail_tail *t)
 {
 	const struct wire_watch watch = {.role = SPAN("tail"), .wake = true};
 	uint64_t now = clock_mono_us();
@@ -275,7 +275,7 @@ connect_pubd(struct tail *t)
 
 /* A wake carries no truth: what it says is thrown away. */
 static void
-hear_pubd(struct tail *t)
+hear_pubd(struct cli_tail_tail *t)
 {
 	struct span line;
 	enum status st = sock_client_receive(&t->link);
@@ -288,7 +288,7 @@ hear_pubd(struct tail *t)
 
 /* Waits for a ring or a poll interval.  ST_END: nobody reads stdout. */
 static enum status
-wait_a_while(struct tail *t)
+wait_a_while(struct cli_tail_tail *t)
 {
 	struct pollfd fds[2];
 
@@ -306,7 +306,7 @@ wait_a_while(struct tail *t)
 
 /* Opens the log again when it can; why it cannot was said when it was lost. */
 static void
-reopen(struct tail *t)
+reopen(struct cli_tail_tail *t)
 {
 	struct store_bounds b;
 	struct errmsg err;
@@ -317,7 +317,7 @@ reopen(struct tail *t)
 
 /* Shows what is new, if anything is; a log that goes away is waited for. */
 static enum status
-look(struct tail *t)
+look(struct cli_tail_tail *t)
 {
 	bool changed = false;
 	struct errmsg why;
@@ -342,7 +342,7 @@ look(struct tail *t)
 }
 
 static enum status
-follow(struct tail *t)
+follow(struct cli_tail_tail *t)
 {
 	enum status st = ST_OK;
 
@@ -357,7 +357,7 @@ follow(struct tail *t)
 /* ---- the command ------------------------------------------------------- */
 
 static enum cli_exit
-end(struct tail *t, enum status st)
+cli_tail_end(struct cli_tail_tail *t, enum status st)
 {
 	enum cli_exit code = CLI_OK;
 
@@ -373,12 +373,13 @@ end(struct tail *t, enum status st)
 
 /* The first part: what is there.  A log that is busy is tried for a while. */
 static enum status
-show(struct tail *t, int n)
+cli_tail_show(struct cli_tail_tail *t, int n)
 {
 	uint64_t deadline = clock_mono_us() + BUSY_WAIT_US;
 	enum status st;
 
-	while ((st = start(t, n)) == ST_BUSY && clock_mono_us() < deadline)
+	while ((st = cli_tail_start(t, n)) == ST_BUSY &&
+	    clock_mono_us() < deadline)
 		cli_pause_us(10000);
 	while (st == ST_OK && (st = drain(t)) == ST_BUSY &&
 	    clock_mono_us() < deadline) {
@@ -394,7 +395,7 @@ show(struct tail *t, int n)
 }
 
 static enum cli_exit
-tail(struct tail *t, int n)
+tail(struct cli_tail_tail *t, int n)
 {
 	struct errmsg err = {""};
 	enum status st;
@@ -411,14 +412,14 @@ tail(struct tail *t, int n)
 		/* From here on, changes are noticed. */
 		status_ignore(store_reader_changed(t->log.reader, &changed));
 	}
-	st = show(t, n);
+	st = cli_tail_show(t, n);
 	if (st == ST_OK && t->follow)
 		st = follow(t);
-	return end(t, st);
+	return cli_tail_end(t, st);
 }
 
 static bool
-add_pattern(struct tail *t, const char *text)
+add_pattern(struct cli_tail_tail *t, const char *text)
 {
 	if (!name_pattern_ok(span_str(text))) {
 		cli_say("\"%.140s\" is not a channel, nor the beginning of one "
@@ -436,7 +437,7 @@ add_pattern(struct tail *t, const char *text)
 }
 
 static bool
-set_from(struct tail *t, const char *text)
+set_from(struct cli_tail_tail *t, const char *text)
 {
 	if (strcmp(text, "now") == 0)
 		t->from = FROM_NOW;
@@ -448,7 +449,7 @@ set_from(struct tail *t, const char *text)
 }
 
 static bool
-set_option(struct tail *t, int o, int64_t *n)
+cli_tail_set_option(struct cli_tail_tail *t, int o, int64_t *n)
 {
 	switch (o) {
 	case 'c':
@@ -468,9 +469,9 @@ set_option(struct tail *t, int o, int64_t *n)
 }
 
 static enum cli_exit
-run(const struct cli *cli, int argc, char **argv)
+cli_tail_run(const struct cli *cli, int argc, char **argv)
 {
-	static struct tail t = {
+	static struct cli_tail_tail t = {
 	    .from = FROM_NEWEST,
 	    .left = -1,
 	    .link = {.fd = -1},
@@ -483,7 +484,7 @@ run(const struct cli *cli, int argc, char **argv)
 	while ((o = getopt_long(argc, argv, "c:n:fjh", options, NULL)) != -1) {
 		if (o == 'h' || o == '?')
 			return cli_usage(o);
-		if (!set_option(&t, o, &n))
+		if (!cli_tail_set_option(&t, o, &n))
 			return CLI_USAGE;
 	}
 	for (; optind < argc; optind++)
@@ -498,5 +499,5 @@ const struct cli_command cli_tail = {
     .name = "tail",
     .summary = "show events, those there are and those to come",
     .help = help_text,
-    .run = run,
+    .run = cli_tail_run,
 };

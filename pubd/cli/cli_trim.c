@@ -133,7 +133,7 @@ confirmed(const struct trim *t)
 }
 
 static enum cli_exit
-report(struct trim *t, enum status st)
+cli_trim_report(struct trim *t, enum status st)
 {
 	struct store_bounds b;
 
@@ -176,13 +176,13 @@ trim(struct trim *t)
 		cli_say("%s", err.text);
 		return CLI_FAILED;
 	}
-	code = report(t, delete_all(t));
+	code = cli_trim_report(t, delete_all(t));
 	store_writer_close(&t->writer);
 	return code;
 }
 
 static bool
-set_option(struct trim *t, int o)
+cli_trim_set_option(struct trim *t, int o)
 {
 	int64_t seconds;
 
@@ -210,7 +210,7 @@ set_option(struct trim *t, int o)
 }
 
 static enum cli_exit
-run(const struct cli *cli, int argc, char **argv)
+cli_trim_run(const struct cli *cli, int argc, char **argv)
 {
 	struct trim t = {
 	    .cli = cli,
@@ -223,7 +223,7 @@ run(const struct cli *cli, int argc, char **argv)
 	while ((o = getopt_long(argc, argv, "yh", options, NULL)) != -1) {
 		if (o == 'h' || o == '?')
 			return cli_usage(o);
-		if (!set_option(&t, o))
+		if (!cli_trim_set_option(&t, o))
 			return CLI_USAGE;
 	}
 	if (optind < argc ||
@@ -238,5 +238,5 @@ const struct cli_command cli_trim = {
     .name = "trim",
     .summary = "delete the oldest events by hand",
     .help = help_text,
-    .run = run,
+    .run = cli_trim_run,
 };

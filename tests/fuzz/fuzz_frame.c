@@ -39,13 +39,13 @@ put(struct buf *b, struct span s)
 /* ---- the stream -------------------------------------------------------- */
 
 static int64_t
-position_of(const struct store_event *e)
+position_of(const struct event *e)
 {
 	return e->id / 2;
 }
 
 static void
-write_stream(const struct store_event *e)
+write_stream(const struct event *e)
 {
 	const struct frame_open open = {.stream = e->channel,
 	    .generation = e->event,
@@ -137,7 +137,7 @@ mend(struct buf *to, struct span s)
 /* The type that a page is to see: none for "message", and for names that the
  * store should never have taken. */
 static struct span
-type_of(const struct store_event *e)
+type_of(const struct event *e)
 {
 	struct span s = e->event;
 	struct span none = SPAN("");
@@ -160,7 +160,7 @@ type_of(const struct store_event *e)
 }
 
 static void
-check_order(const struct store_event *e)
+check_order(const struct event *e)
 {
 	MUST(page.n_events == N_FRAMES);
 	MUST(page.n_comments == (e->prev % 16 == 0 ? 2 : 1));
@@ -201,7 +201,7 @@ normalise(struct buf *to, struct span s)
 }
 
 static void
-check_data(const struct store_event *e)
+check_data(const struct event *e)
 {
 	buf_clear(&scratch);
 	normalise(&scratch, e->data);
@@ -244,7 +244,7 @@ check_string(struct span value, struct span want)
 }
 
 static void
-check_controls(const struct store_event *e)
+check_controls(const struct event *e)
 {
 	struct span open = eventstream_data(&page, OPEN);
 	struct span gap = eventstream_data(&page, GAP);
@@ -269,7 +269,7 @@ check_controls(const struct store_event *e)
 }
 
 static void
-check_envelope(const struct store_event *e)
+check_envelope(const struct event *e)
 {
 	struct span value = eventstream_data(&page, ENVELOPE);
 	enum status st;
@@ -293,7 +293,7 @@ check_envelope(const struct store_event *e)
 		check_string(member(value, "data"), e->data);
 		return;
 	}
-	MUST(e->kind != STORE_DATA_TEXT);
+	MUST(e->kind != EVENT_DATA_TEXT);
 	buf_clear(&scratch);
 	jsontext_add_compact(&scratch, e->data);
 	MUST(buf_status(&scratch) == ST_OK);
@@ -315,7 +315,7 @@ prepare(void)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct store_event e = {.id = 0};
+	struct event e = {.id = 0};
 	struct span rest;
 
 	if (size < INPUT_FIRST)
@@ -326,7 +326,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	rest = span_skip(rest, e.event.len);
 	e.channel = span_of(rest.p, data[4] < rest.len ? data[4] : rest.len);
 	e.data = span_skip(rest, e.channel.len);
-	e.kind = (enum store_data)(data[1] % 3);
+	e.kind = (enum event_data)(data[1] % 3);
 	e.id = (int64_t)data[2] << (data[3] % 48);
 	e.prev = data[3];
 	e.trace = data[3] % 2 == 0 ? SPAN_NONE : e.channel;

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "figures.h"
+#include "metrics.h"
 #include "fuzz.h"
 #include "json.h"
 #include "jsontext.h"
@@ -18,7 +18,7 @@
 #define MAX_DATA 512
 
 static void
-check_event(const struct store_event *e)
+check_event(const struct event *e)
 {
 	MUST(name_channel_ok(e->channel) && !name_reserved(e->channel));
 	MUST(name_event_ok(e->event));
@@ -26,8 +26,8 @@ check_event(const struct store_event *e)
 	MUST(e->trace.p == NULL || name_trace_ok(e->trace));
 	MUST(e->data.len <= MAX_DATA && utf8_ok(e->data));
 	MUST(e->data.len == 0 || memchr(e->data.p, '\0', e->data.len) == NULL);
-	MUST(e->kind == STORE_DATA_TEXT || e->kind == STORE_DATA_JSON);
-	if (e->kind == STORE_DATA_JSON) {
+	MUST(e->kind == EVENT_DATA_TEXT || e->kind == EVENT_DATA_JSON);
+	if (e->kind == EVENT_DATA_JSON) {
 		size_t at;
 
 		MUST(jsontext_check(e->data, &at) == ST_OK);
@@ -50,14 +50,14 @@ agree_text(const struct json *object, const char *name, struct span got,
 }
 
 static void
-agree_event(const struct json *object, const struct store_event *e)
+agree_event(const struct json *object, const struct event *e)
 {
 	const struct json *data = json_get(object, "data");
 	bool is_text;
 
 	MUST(data != NULL || span_eq(e->data, SPAN("null")));
 	is_text = data != NULL && json_type(data) == JSON_STRING;
-	MUST((e->kind == STORE_DATA_TEXT) == is_text);
+	MUST((e->kind == EVENT_DATA_TEXT) == is_text);
 	if (is_text)
 		MUST(span_eq(json_text(data), e->data));
 	agree_text(object, "channel", e->channel, SPAN_NONE);
@@ -106,11 +106,11 @@ put_member(struct buf *out, struct span name, struct span text)
 }
 
 static void
-parse_again(const struct store_event *e)
+parse_again(const struct event *e)
 {
 	static struct protocol *p;
 	static struct buf line;
-	const struct store_event *got;
+	const struct event *got;
 	struct request r;
 
 	if (p == NULL) {
@@ -124,7 +124,7 @@ parse_again(const struct store_event *e)
 	put_member(&line, SPAN(",\"key\":"), e->key);
 	put_member(&line, SPAN(",\"trace\":"), e->trace);
 	put(&line, SPAN(",\"data\":"));
-	if (e->kind == STORE_DATA_JSON)
+	if (e->kind == EVENT_DATA_JSON)
 		put(&line, e->data);
 	else
 		jsontext_add_quoted(&line, e->data);
@@ -138,36 +138,36 @@ parse_again(const struct store_event *e)
 	MUST(span_eq(got->key, e->key) && span_eq(got->trace, e->trace));
 }
 
-/* Figures of the catalogue only, each in its bounds, written once more alike */
+/* Metrics of the catalogue only, each in its bounds, written once more alike */
 static void
-check_figures(enum figures_part part, struct span text)
+check_metrics(enum metrics_part part, struct span text)
 {
-	struct figures f = {.cell = {0}};
+	struct metrics f = {.cell = {0}};
 	unsigned n_unknown = 0;
 	size_t i, at;
 	struct buf again;
 
-	MUST(text.len <= WIRE_MAX_FIGURES);
+	MUST(text.len <= WIRE_MAX_METRICS);
 	MUST(jsontext_check(text, &at) == ST_OK);
-	MUST(figures_read(&f, part, text, &n_unknown) == ST_OK);
+	MUST(metrics_read(&f, part, text, &n_unknown) == ST_OK);
 	MUST(n_unknown == 0);
-	for (i = 0; i < FIGURES_N_CELLS; i++)
-		MUST(f.cell[i] <= WIRE_MAX_FIGURE);
+	for (i = 0; i < METRICS_N_CELLS; i++)
+		MUST(f.cell[i] <= WIRE_MAX_METRIC);
 	buf_init(&again, 1 << 20);
-	MUST(figures_write(&f, part, &again) == ST_OK);
+	MUST(metrics_write(&f, part, &again) == ST_OK);
 	MUST(span_eq(buf_span(&again), text));
 	buf_fini(&again);
 }
 
 static void
-check_report(const struct statusdb_row *row)
+check_report(const struct status_row *row)
 {
 	MUST(name_key_ok(row->name) && name_key_ok(row->version));
 	MUST(row->role.len >= 3 && row->role.len <= 7);
 	MUST(row->pid >= 0 && row->started_ms >= 0 && row->head >= 0 &&
 	    row->cursor >= 0 && row->streams >= 0 && row->error_ms >= 0);
-	check_figures(FIGURES_COUNTERS, row->counters);
-	check_figures(FIGURES_GAUGES, row->gauges);
+	check_metrics(METRICS_COUNTERS, row->counters);
+	check_metrics(METRICS_GAUGES, row->pubd_metrics);
 	MUST(row->error.len <= WIRE_MAX_ERROR && utf8_ok(row->error));
 	MUST(row->error.len == 0 ||
 	    memchr(row->error.p, '\0', row->error.len) == NULL);

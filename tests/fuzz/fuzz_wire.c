@@ -109,9 +109,9 @@ make_watch(struct span in)
 /* ---- reports ------------------------------------------------------------ */
 
 static void
-same_row(const struct statusdb_row *got, const struct wire_report *r)
+same_row(const struct status_row *got, const struct wire_report *r)
 {
-	struct figures f = {.cell = {0}};
+	struct metrics f = {.cell = {0}};
 	unsigned n_unknown = 0, i;
 
 	MUST(span_eq(got->role, r->role) && span_eq(got->version, r->version));
@@ -122,15 +122,15 @@ same_row(const struct statusdb_row *got, const struct wire_report *r)
 	if (r->error_ms > 0 && r->error.len <= WIRE_MAX_ERROR &&
 	    span_find(r->error, '\0') == NULL)
 		same_text(got->error, r->error);
-	MUST(got->counters.len <= WIRE_MAX_FIGURES &&
-	    got->gauges.len <= WIRE_MAX_FIGURES);
-	MUST(figures_read(&f, FIGURES_COUNTERS, got->counters, &n_unknown) ==
+	MUST(got->counters.len <= WIRE_MAX_METRICS &&
+	    got->pubd_metrics.len <= WIRE_MAX_METRICS);
+	MUST(metrics_read(&f, METRICS_COUNTERS, got->counters, &n_unknown) ==
 	    ST_OK);
-	MUST(
-	    figures_read(&f, FIGURES_GAUGES, got->gauges, &n_unknown) == ST_OK);
+	MUST(metrics_read(&f, METRICS_GAUGES, got->pubd_metrics, &n_unknown) ==
+	    ST_OK);
 	MUST(n_unknown == 0);
-	for (i = 0; i < FIGURES_N_CELLS; i++)
-		MUST(f.cell[i] == r->figures->cell[i]);
+	for (i = 0; i < METRICS_N_CELLS; i++)
+		MUST(f.cell[i] == r->metrics->cell[i]);
 }
 
 static bool
@@ -138,8 +138,8 @@ report_ok(const struct wire_report *r)
 {
 	unsigned i;
 
-	for (i = 0; i < FIGURES_N_CELLS; i++)
-		if (r->figures->cell[i] > WIRE_MAX_FIGURE)
+	for (i = 0; i < METRICS_N_CELLS; i++)
+		if (r->metrics->cell[i] > WIRE_MAX_METRIC)
 			return false;
 	return wire_role_ok(r->role) && name_key_ok(r->version);
 }
@@ -166,8 +166,8 @@ static void
 make_report(struct span in)
 {
 	static const char *const roles[] = {"worker", "cgi", "metrics"};
-	struct figures f = {.cell = {0}};
-	struct wire_report r = {.figures = &f};
+	struct metrics f = {.cell = {0}};
+	struct wire_report r = {.metrics = &f};
 	size_t i;
 
 	r.role = span_str(roles[(uint64_t)take_number(&in) % 3]);
@@ -180,8 +180,8 @@ make_report(struct span in)
 	r.error_ms = take_number(&in);
 	r.error = take_text(&in);
 	while (in.len > 0) {
-		i = (uint64_t)take_number(&in) % FIGURES_N_CELLS;
-		figures_set(&f, (unsigned)i, (uint64_t)take_number(&in));
+		i = (uint64_t)take_number(&in) % METRICS_N_CELLS;
+		metrics_set(&f, (unsigned)i, (uint64_t)take_number(&in));
 	}
 	report_again(&r);
 }
@@ -190,8 +190,8 @@ make_report(struct span in)
 static void
 reread_report(const struct wire_reported *got)
 {
-	const struct statusdb_row *row = &got->row;
-	struct figures f = {.cell = {0}};
+	const struct status_row *row = &got->row;
+	struct metrics f = {.cell = {0}};
 	unsigned n_unknown = 0;
 	struct wire_report r = {.role = row->role,
 	    .version = row->version,
@@ -200,15 +200,15 @@ reread_report(const struct wire_reported *got)
 	    .head = row->head,
 	    .cursor = row->cursor,
 	    .streams = row->streams,
-	    .figures = &f,
+	    .metrics = &f,
 	    .error_ms = row->error_ms,
 	    .error = row->error};
 
 	MUST(name_key_ok(row->name));
-	MUST(figures_read(&f, FIGURES_COUNTERS, row->counters, &n_unknown) ==
+	MUST(metrics_read(&f, METRICS_COUNTERS, row->counters, &n_unknown) ==
 	    ST_OK);
-	MUST(
-	    figures_read(&f, FIGURES_GAUGES, row->gauges, &n_unknown) == ST_OK);
+	MUST(metrics_read(&f, METRICS_GAUGES, row->pubd_metrics, &n_unknown) ==
+	    ST_OK);
 	MUST(n_unknown == 0);
 	report_again(&r);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A kernel for the stream worker's hub, without system calls: lib/loop.h over
+ * A kernel for the stream worker's hub, without system calls: loop.h over
  * descriptors that are numbers, with a clock that goes on when it is told to,
  * and the web server's end of each connection.  What a write takes is decided
  * by the fuzzer, to the byte (the linker wraps write, read and close).

@@ -6,7 +6,9 @@
   its own room and of those that the table allows, nothing else;
 - no module depends on itself by a circle;
 - a third-party header is included by the one file that wraps it;
-- a header compiles alone; a private one stays in its room.
+- a header compiles alone; a private one stays in its room;
+- no static function and no structure has its name in two source files, so
+  that a backtrace reads by itself.
 
 Prints what breaks a rule; exit status 1.
 """
@@ -25,15 +27,18 @@ ARCHITECTURE = ROOT / "docs/ARCHITECTURE.md"
 GENERATED = {"sql_text.h", "page_text.h"}
 
 # What fcgi/ itself may hold: the programs, and what knows every room.
-AT_THE_TOP = re.compile(r"main_\w+\.c|worker\.[ch]|tally\.[ch]")
+AT_THE_TOP = re.compile(r"main_\w+\.c|worker\.[ch]|worker_metrics\.[ch]")
 
 WRAPPED = {
-    r"sqlite3\.h": {"lib/store/db_private.h", "lib/store/dbparts.h", "lib/store/db_vfs.c"},
+    r"sqlite3\.h": {"lib/store/db_private.h", "lib/store/db_vfs.c"},
     r"json-c/.*|json\.h": {"lib/json.c"},
     r"uthash\.h": {"lib/hashtable.h"},
     r"curl/.*": {"pubd/exporter.c"},
     r"fcgiapp\.h|fcgi_stdio\.h": {"fcgi/gateway/fcgx.c"},
 }
+
+# Names that may stand in several files, and why: none does.
+SHARED_NAMES = {}
 
 problems = []
 
@@ -57,10 +62,9 @@ class Source:
         """Of which it is a part: foo of foo.c, foo.h and foo_private.h, and
         of any other file that includes foo_private.h."""
         for inc in self.includes:
-            m = re.fullmatch(r"(\w+?)_?(private|parts)\.h", inc)
-            if m:
-                return m.group(1)
-        return re.sub(r"_?(private|parts)?\.(c|h|def)$", "", self.name)
+            if inc.endswith("_private.h"):
+                return inc.removesuffix("_private.h")
+        return re.sub(r"(_private)?\.(c|h|def)$", "", self.name)
 
 
 def rooms():
@@ -107,7 +111,7 @@ def check_arrows(sources, table):
             other = headers[inc]
             if other.room == s.room:
                 continue
-            if re.search(r"(_private|parts)\.h$", inc):
+            if inc.endswith("_private.h"):
                 say("%s includes %s, which is private to %s/", s.path, inc,
                     other.room)
             allowed = table.get(s.room, {})
@@ -186,6 +190,29 @@ def check_clock(sources):
                 s.path)
 
 
+def private_names(text):
+    """Static functions and structures that a source file defines."""
+    yield from re.findall(r"^static[^\n;=(]*\n(\w+)\([^;{]*?\)\n\{", text,
+                          re.M)
+    yield from re.findall(r"^(struct \w+) \{", text, re.M)
+
+
+def check_names(sources):
+    """A name stands in one file."""
+    where = collections.defaultdict(list)
+    for s in sources:
+        if s.name.endswith(".c"):
+            for name in private_names(s.text):
+                where[name].append(str(s.path))
+    for name, files in sorted(where.items()):
+        if len(files) > 1 and name not in SHARED_NAMES:
+            say("%s is defined in %s: give it its module's prefix", name,
+                ", ".join(files))
+    for name in SHARED_NAMES:
+        if len(where[name]) < 2:
+            say("%s need not be listed as a shared name any more", name)
+
+
 def main():
     sources = [Source(p) for top in ("lib", "fcgi", "pubd")
                for p in sorted((ROOT / top).rglob("*"))
@@ -198,12 +225,13 @@ def main():
     check_headers(sources, table)
     check_arguments(sources)
     check_clock(sources)
+    check_names(sources)
     for p in problems:
         print("check-deps:", p, file=sys.stderr)
     if problems:
         return 1
-    print("check-deps: %d files in %d rooms: arrows, circles, wrappers "
-          "and headers are in order" % (len(sources), len(table)))
+    print("check-deps: %d files in %d rooms: arrows, circles, wrappers, "
+          "headers and names are in order" % (len(sources), len(table)))
     return 0
 
 

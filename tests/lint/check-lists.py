@@ -20,20 +20,20 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 # The list, the header that has it, and the file that a new member breaks.
 LISTS = [
-    ("FRONTENDS", "frontend.h", "tally.c"),
-    ("FRAME_GAPS", "frame.h", "tally.c"),
-    ("FRAME_REASONS", "frame.h", "tally.c"),
-    ("STREAM_END_LIST", "stream.h", "tally.c"),
-    ("ADMIT_REJECT_LIST", "admit.h", "tally.c"),
-    ("ADMIT_REFUSE_LIST", "admit.h", "tally.c"),
-    ("INTAKE_REFUSAL_LIST", "intake.h", "acceptor_metrics.c"),
+    ("FRONTENDS", "frontend.h", "worker_metrics.c"),
+    ("FRAME_GAPS", "frame.h", "worker_metrics.c"),
+    ("FRAME_REASONS", "frame.h", "worker_metrics.c"),
+    ("STREAM_END_LIST", "stream.h", "worker_metrics.c"),
+    ("ADMIT_REJECT_LIST", "admit.h", "worker_metrics.c"),
+    ("ADMIT_REFUSE_LIST", "admit.h", "worker_metrics.c"),
+    ("ACCEPTOR_REFUSAL_LIST", "acceptor.h", "acceptor_metrics.c"),
     ("BEACON_RESULT_LIST", "beacons.h", "beacons.c"),
     ("BEACON_FALLBACK_LIST", "beacon.h", "beacons.c"),
     ("PROTOCOL_ERRORS", "protocol.h", "requests.c"),
 ]
 
 # Unit tests that know the right word for each member.
-JUDGES = ["tally", "request_log", "frame", "beacons", "protocol", "request"]
+JUDGES = ["worker_metrics", "request_log", "frame", "beacons", "protocol", "request"]
 
 
 def find(root, name):

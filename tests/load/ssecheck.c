@@ -16,7 +16,7 @@
 void
 check_fault(struct stream *s, enum fault f, uint64_t id, const char *what)
 {
-	struct tally *t = &s->load->tally;
+	struct worker_metrics *t = &s->load->worker_metrics;
 	const struct order *o = &s->order;
 
 	t->faults[f]++;
@@ -44,7 +44,7 @@ check_opened(struct stream *s)
 	if (s->is_open)
 		return;
 	s->is_open = true;
-	l->tally.opened++;
+	l->worker_metrics.opened++;
 	if (s->was_open)
 		return;
 	s->was_open = true;
@@ -167,9 +167,10 @@ check_data(struct stream *s, struct wire_text data)
 	if (c->latency != NULL) {
 		if (!tool_json_u64(data.p, data.len, c->latency, &v) ||
 		    v > l->now_us)
-			l->tally.no_time++;
+			l->worker_metrics.no_time++;
 		else
-			hist_add(s->slow ? &l->tally.slow : &l->tally.fast,
+			hist_add(s->slow ? &l->worker_metrics.slow
+					 : &l->worker_metrics.fast,
 			    l->now_us - v);
 	}
 	if (!c->seq)
@@ -188,10 +189,10 @@ check_event(struct stream *s, const struct wire_block *b)
 	enum fault f;
 	uint64_t id = 0;
 
-	l->tally.events++;
-	if (l->tally.first_us == 0)
-		l->tally.first_us = l->now_us;
-	l->tally.last_us = l->now_us;
+	l->worker_metrics.events++;
+	if (l->worker_metrics.first_us == 0)
+		l->worker_metrics.first_us = l->now_us;
+	l->worker_metrics.last_us = l->now_us;
 	if (!s->is_open && !c->open_on_head)
 		check_fault(s, FAULT_NO_OPEN, UNUSED_ID,
 		    "an event before control.open");
@@ -217,7 +218,7 @@ static void
 check_gap(struct stream *s, const struct wire_block *b, bool has_id,
     uint64_t id)
 {
-	struct tally *t = &s->load->tally;
+	struct worker_metrics *t = &s->load->worker_metrics;
 	const char *code;
 	uint64_t lost;
 	size_t len;
@@ -235,7 +236,7 @@ check_gap(struct stream *s, const struct wire_block *b, bool has_id,
 static void
 check_control(struct stream *s, const struct wire_block *b)
 {
-	struct tally *t = &s->load->tally;
+	struct worker_metrics *t = &s->load->worker_metrics;
 	const char *reason;
 	size_t len;
 

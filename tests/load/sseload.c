@@ -191,12 +191,12 @@ start_connect(struct loop *lp, struct stream *s)
 	struct load *l = lp->load;
 	const struct url *u = &l->conf.urls[s->number % l->conf.n_urls];
 
-	l->tally.connects++;
+	l->worker_metrics.connects++;
 	if (s->n_connects++ > 0)
-		l->tally.reconnects++;
+		l->worker_metrics.reconnects++;
 	s->fd = open_socket(s, u);
 	if (s->fd < 0) {
-		l->tally.connect_errors++;
+		l->worker_metrics.connect_errors++;
 		come_back(lp, s);
 		return;
 	}
@@ -216,7 +216,7 @@ send_request(struct loop *lp, struct stream *s)
 
 	/* a fresh socket takes it whole; an error is that of connect() */
 	if (send(s->fd, request, len, MSG_NOSIGNAL) != (ssize_t)len) {
-		l->tally.connect_errors++;
+		l->worker_metrics.connect_errors++;
 		come_back(lp, s);
 		return;
 	}
@@ -247,7 +247,7 @@ head_refused(struct loop *lp, struct stream *s)
 	struct load *l = lp->load;
 
 	if (s->wire.status == 200)
-		l->tally.bad_type++;
+		l->worker_metrics.bad_type++;
 	if (l->conf.retry_errors)
 		come_back(lp, s);
 	else
@@ -257,7 +257,7 @@ head_refused(struct loop *lp, struct stream *s)
 static void
 stream_ended(struct loop *lp, struct stream *s)
 {
-	struct tally *t = &lp->load->tally;
+	struct worker_metrics *t = &lp->load->worker_metrics;
 
 	if (s->wire.ended || (s->wire.status != 0 && !s->wire.chunked))
 		t->ends_clean++;
@@ -275,7 +275,7 @@ took_bytes(struct loop *lp, struct stream *s, size_t len)
 
 	if (!had_head && s->wire.status != 0) {
 		lp->in_flight--;
-		l->tally.http[s->wire.status % LOAD_MAX_STATUS]++;
+		l->worker_metrics.http[s->wire.status % LOAD_MAX_STATUS]++;
 		if (rc != WIRE_HEAD && l->conf.open_on_head)
 			check_opened(s);
 	}
@@ -300,7 +300,7 @@ read_once(struct loop *lp, struct stream *s, ssize_t *n)
 	*n = recv(s->fd, lp->buf, lp->load->conf.read_bytes, 0);
 	lp->load->now_us = tool_now_us();
 	if (*n > 0) {
-		lp->load->tally.bytes += (uint64_t)*n;
+		lp->load->worker_metrics.bytes += (uint64_t)*n;
 		took_bytes(lp, s, (size_t)*n);
 	} else if (*n == 0 || (errno != EAGAIN && errno != EINTR)) {
 		stream_ended(lp, s);
@@ -395,7 +395,7 @@ churn(struct loop *lp, uint64_t now_us)
 			s = &l->streams[next_random(lp) % n];
 			if (!may_churn(s))
 				continue;
-			l->tally.churned++;
+			l->worker_metrics.churned++;
 			close_connection(lp, s);
 			start_connect(lp, s);
 			break;

@@ -52,7 +52,7 @@ struct stream {
 	char last_id[WIRE_MAX_NAME];
 };
 
-struct tally {
+struct worker_metrics {
 	uint64_t connects;
 	uint64_t reconnects;
 	uint64_t connect_errors;
@@ -83,7 +83,7 @@ struct tally {
 struct load {
 	struct conf conf;
 	struct stream *streams;
-	struct tally tally;
+	struct worker_metrics worker_metrics;
 	FILE *dump;
 	uint64_t now_us; /* when the bytes at hand were read */
 	uint64_t start_us;

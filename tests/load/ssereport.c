@@ -19,7 +19,7 @@ put_names(FILE *out, const char *key, const struct name_count *table)
 }
 
 static void
-put_http(FILE *out, const struct tally *t)
+put_http(FILE *out, const struct worker_metrics *t)
 {
 	const char *comma = "";
 	size_t i;
@@ -59,12 +59,12 @@ put_streams(FILE *out, const struct load *l)
 	PUT(out, "last_event_min", min_last);
 	PUT(out, "last_event_max", max_last);
 	PUT(out, "missing_ids", missing);
-	PUT(out, "heartbeats", heartbeats + l->tally.heartbeats);
+	PUT(out, "heartbeats", heartbeats + l->worker_metrics.heartbeats);
 	PUT(out, "comments", comments);
 }
 
 static void
-put_control(FILE *out, const struct tally *t)
+put_control(FILE *out, const struct worker_metrics *t)
 {
 	fprintf(out, ",\"control\":{\"open\":%llu",
 	    (unsigned long long)t->control_open);
@@ -79,26 +79,26 @@ put_control(FILE *out, const struct tally *t)
 static void
 put_latency(FILE *out, const struct load *l)
 {
-	struct hist all = l->tally.fast;
+	struct hist all = l->worker_metrics.fast;
 
 	if (l->conf.latency == NULL)
 		return;
-	hist_merge(&all, &l->tally.slow);
+	hist_merge(&all, &l->worker_metrics.slow);
 	fputs(",\"latency_us\":", out);
 	hist_print(&all, out);
 	if (l->conf.n_stalled > 0) {
 		fputs(",\"latency_fast_us\":", out);
-		hist_print(&l->tally.fast, out);
+		hist_print(&l->worker_metrics.fast, out);
 		fputs(",\"latency_stalled_us\":", out);
-		hist_print(&l->tally.slow, out);
+		hist_print(&l->worker_metrics.slow, out);
 	}
-	PUT(out, "without_time", l->tally.no_time);
+	PUT(out, "without_time", l->worker_metrics.no_time);
 }
 
 static void
 put_times(FILE *out, const struct load *l)
 {
-	const struct tally *t = &l->tally;
+	const struct worker_metrics *t = &l->worker_metrics;
 	double active = (double)(t->last_us - t->first_us) / 1e6;
 	double all = (double)(tool_now_us() - l->start_us) / 1e6;
 	double cpu = tool_cpu_s();
@@ -124,7 +124,7 @@ open_now(const struct load *l)
 int
 report_print(const struct load *l, bool complete, FILE *out)
 {
-	const struct tally *t = &l->tally;
+	const struct worker_metrics *t = &l->worker_metrics;
 	enum fault f;
 
 	fprintf(out, "{\"complete\":%s", complete ? "true" : "false");

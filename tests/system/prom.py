@@ -20,7 +20,7 @@ def families():
     """{name: (type, label name or None)} of the catalogue, as the compiler
     reads it."""
     source = ('#define FAMILY(n, t, u, l, s) F(n, t, l)\n'
-              '#include "figures.def"\n')
+              '#include "metrics.def"\n')
     text = subprocess.run(["cc", "-E", "-P", "-I", str(ROOT / "lib"), "-"],
                           input=source.encode(), stdout=subprocess.PIPE,
                           check=True).stdout.decode()

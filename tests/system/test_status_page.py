@@ -21,7 +21,7 @@ from sse import Ended
 PAGE = "/sse-metrics.fcgi"
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 STATUS = {"channel": "system.status"}
-MOST = 16       # STATUSSTREAM_MAX of fcgi/statusstream.h
+MOST = 16       # STATUS_STREAM_MAX of fcgi/metrics/status_stream.h
 
 
 # ---------------------------------------------------------------- the page

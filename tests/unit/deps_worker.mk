@@ -8,11 +8,11 @@ UNIT_DEPS_test_hub    := $(RIG)
 UNIT_DEPS_test_log_reader := $(LOG)
 UNIT_DEPS_test_replay := $(RIG) $(LOG)
 UNIT_DEPS_test_tail   := $(RIG) $(LOG)
-UNIT_DEPS_test_tally  := $(RIG) $(LOG)
+UNIT_DEPS_test_worker_metrics  := $(RIG) $(LOG)
 UNIT_LIBS_test_hub    := -Wl,--wrap=write
 UNIT_LIBS_test_replay := -Wl,--wrap=write
 UNIT_LIBS_test_tail   := -Wl,--wrap=write
-UNIT_LIBS_test_tally  := -Wl,--wrap=write
+UNIT_LIBS_test_worker_metrics  := -Wl,--wrap=write
 UNIT_LIBS_test_stream := -Wl,--wrap=write
 
 -include $(RIG:.o=.d) $(LOG:.o=.d)

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* A fixture of figures that were scraped, and room for a text of them. */
+/* A fixture of metrics that were scraped, and room for a text of them. */
 #ifndef WALCAST_SCRAPED_H
 #define WALCAST_SCRAPED_H
 
 #include <stdlib.h>
 
 #include "buf.h"
-#include "metrics.h"
+#include "aggregate.h"
 
 #define NOW 1000000
 
 struct fixture {
-	struct metrics *m;
+	struct aggregate *m;
 	struct buf out;
 };
 
@@ -22,7 +22,7 @@ scraped_setup(void **state)
 
 	buf_init(&f->out, 1 << 20);
 	*state = f;
-	return metrics_new(&f->m, NOW) == ST_OK ? 0 : -1;
+	return aggregate_new(&f->m, NOW) == ST_OK ? 0 : -1;
 }
 
 static inline int
@@ -30,7 +30,7 @@ scraped_teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	metrics_free(&f->m);
+	aggregate_free(&f->m);
 	buf_fini(&f->out);
 	free(f);
 	return 0;

@@ -51,7 +51,7 @@ publish(struct sample *s, const char *data)
 	s->event = (struct request_event){.e = {.channel = SPAN("orders"),
 					      .event = SPAN("message"),
 					      .key = SPAN_NONE,
-					      .kind = STORE_DATA_TEXT,
+					      .kind = EVENT_DATA_TEXT,
 					      .data = span_str(s->text)}};
 	s->r = (struct request){.kind = REQUEST_PUBLISH,
 	    .ref = span_str(s->text),

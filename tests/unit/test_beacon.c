@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a browser says of its streams: fcgi/beacon.h, fcgi/origin.h. */
+/* What a browser says of its streams: beacon.h, origin.h. */
 #include "beacon.h"
 
 #include <string.h>

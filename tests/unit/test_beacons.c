@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The answers to beacons, and what was counted: fcgi/beacons.h. */
+/* The answers to beacons, and what was counted: beacons.h. */
 #include "beacons.h"
 
 #include <stdlib.h>
@@ -355,7 +355,7 @@ static void
 what_was_counted_is_reported_by_the_names_of_the_catalogue(void **state)
 {
 	struct fixture *f = *state;
-	static struct figures figures;
+	static struct metrics metrics;
 	struct buf *out = &f->out;
 
 	(void)post(f, NULL,
@@ -370,9 +370,9 @@ what_was_counted_is_reported_by_the_names_of_the_catalogue(void **state)
 	f->conf.beacon_rate = 0;
 	f->conf.beacon_sample = 0;
 	(void)post(f, NULL, "");
-	beacons_report(f->b, &figures);
+	beacons_report(f->b, &metrics);
 	buf_clear(out);
-	assert_status(figures_write(&figures, FIGURES_COUNTERS, out), ST_OK);
+	assert_status(metrics_write(&metrics, METRICS_COUNTERS, out), ST_OK);
 	assert_span(buf_span(out),
 	    SPAN("{\"beacons_accepted\":1,\"beacons_sampled\":1,"
 		 "\"beacons_origin\":1,\"beacons_malformed\":1,"

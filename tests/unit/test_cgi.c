@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Plain CGI: fcgi/cgi.h.  The clock is ours (tests/unit/test_cgi.mk), so that
+ * Plain CGI: cgi.h.  The clock is ours (tests/unit/test_cgi.mk), so that
  * a body that drips in needs no time.
  */
 #include "cgi.h"

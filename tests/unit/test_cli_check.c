@@ -9,7 +9,7 @@
 
 #define MIB (INT64_C(1) << 20)
 
-/* All figures as they should be. */
+/* All metrics as they should be. */
 static void
 well(struct check *c)
 {
@@ -40,7 +40,7 @@ want(struct check *c, enum check_level level, const char *begin)
 }
 
 static void
-a_line_has_state_words_and_figures_with_their_limits(void **state)
+a_line_has_state_words_and_metrics_with_their_limits(void **state)
 {
 	struct check c;
 
@@ -64,10 +64,10 @@ what_is_not_known_is_neither_shown_nor_judged(void **state)
 }
 
 static void
-each_figure_has_its_limits(void **state)
+each_metric_has_its_limits(void **state)
 {
 	static const struct {
-		enum check_figure figure;
+		enum check_metric metric;
 		int64_t fine, warning, critical;
 	} row[] = {
 	    {CHECK_AGE, 5000, 5001, 10001},
@@ -83,16 +83,16 @@ each_figure_has_its_limits(void **state)
 	(void)state;
 	for (i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
 		well(&c);
-		check_set(&c, row[i].figure, row[i].fine);
+		check_set(&c, row[i].metric, row[i].fine);
 		want(&c, CHECK_OK, "WALCAST OK - fine |");
 		if (row[i].warning >= 0) {
 			well(&c);
-			check_set(&c, row[i].figure, row[i].warning);
+			check_set(&c, row[i].metric, row[i].warning);
 			want(&c, CHECK_WARNING, "WALCAST WARNING - ");
 		}
 		if (row[i].critical >= 0) {
 			well(&c);
-			check_set(&c, row[i].figure, row[i].critical);
+			check_set(&c, row[i].metric, row[i].critical);
 			want(&c, CHECK_CRITICAL, "WALCAST CRITICAL - ");
 		}
 	}
@@ -172,7 +172,7 @@ unknown_is_less_than_critical_and_more_than_a_warning(void **state)
 }
 
 static void
-no_text_forges_a_line_or_a_figure(void **state)
+no_text_forges_a_line_or_a_metric(void **state)
 {
 	struct check c;
 
@@ -221,15 +221,15 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(
-		a_line_has_state_words_and_figures_with_their_limits),
+		a_line_has_state_words_and_metrics_with_their_limits),
 	    cmocka_unit_test(what_is_not_known_is_neither_shown_nor_judged),
-	    cmocka_unit_test(each_figure_has_its_limits),
+	    cmocka_unit_test(each_metric_has_its_limits),
 	    cmocka_unit_test(options_move_the_limits),
 	    cmocka_unit_test(an_option_that_is_none_changes_nothing),
 	    cmocka_unit_test(the_worst_problem_comes_first),
 	    cmocka_unit_test(
 		unknown_is_less_than_critical_and_more_than_a_warning),
-	    cmocka_unit_test(no_text_forges_a_line_or_a_figure),
+	    cmocka_unit_test(no_text_forges_a_line_or_a_metric),
 	    cmocka_unit_test(more_problems_than_there_is_room_for_are_left_out),
 	    cmocka_unit_test(no_memory_is_told),
 	};

@@ -175,7 +175,7 @@ a_line_that_we_cut_off_is_an_empty_one(void **state)
 }
 
 static void
-answers_and_news_are_lines(void **state)
+metrics_http_and_news_are_lines(void **state)
 {
 	const struct store_bounds b = {.head = 7};
 	struct request r;
@@ -210,7 +210,7 @@ main(void)
 	    cmocka_unit_test(the_end_of_input_ends_a_line),
 	    cmocka_unit_test(the_end_of_input_ends_what_is_skipped),
 	    cmocka_unit_test(a_line_that_we_cut_off_is_an_empty_one),
-	    cmocka_unit_test(answers_and_news_are_lines),
+	    cmocka_unit_test(metrics_http_and_news_are_lines),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

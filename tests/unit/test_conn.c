@@ -224,7 +224,7 @@ the_end_of_input_is_the_codecs_business(void **state)
 }
 
 static void
-answers_go_out_as_they_are(void **state)
+metrics_http_go_out_as_they_are(void **state)
 {
 	struct fixture *f = *state;
 	char bytes[8];
@@ -245,7 +245,7 @@ main(void)
 	    TEST(a_unit_that_is_too_long_is_refused_once_and_skipped),
 	    TEST(a_unit_without_room_is_offered_once_a_round),
 	    TEST(the_end_of_input_is_the_codecs_business),
-	    TEST(answers_go_out_as_they_are),
+	    TEST(metrics_http_go_out_as_they_are),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

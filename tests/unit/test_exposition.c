@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Figures as Prometheus reads them, line by line. */
+/* Metrics as Prometheus reads them, line by line. */
 #include "exposition.h"
 
 #include <stdlib.h>
@@ -24,25 +24,25 @@ static void
 add_full_row(struct fixture *f, const char *role)
 {
 	struct buf part[2];
-	struct figures all = {.known = {false}};
-	struct statusdb_row row = {.name = span_str(role),
+	struct metrics all = {.known = {false}};
+	struct status_row row = {.name = span_str(role),
 	    .role = span_str(role),
 	    .seen_ms = NOW,
 	    .lease_ms = 1000};
 	unsigned i;
 
-	for (i = 0; i < FIGURES_N_CELLS; i++)
-		figures_set(&all, i, 1);
+	for (i = 0; i < METRICS_N_CELLS; i++)
+		metrics_set(&all, i, 1);
 	for (i = 0; i < 2; i++) {
 		buf_init(&part[i], 1 << 16);
 		assert_status(
-		    figures_write(&all, (enum figures_part)i, &part[i]), ST_OK);
+		    metrics_write(&all, (enum metrics_part)i, &part[i]), ST_OK);
 	}
 	buf_truncate(&part[0], part[0].len - 1);
 	assert_status(buf_append(&part[0], SPAN(",\"channel:c\":1}")), ST_OK);
 	row.counters = buf_span(&part[0]);
-	row.gauges = buf_span(&part[1]);
-	assert_status(metrics_add_row(f->m, &row), ST_OK);
+	row.pubd_metrics = buf_span(&part[1]);
+	assert_status(aggregate_add_row(f->m, &row), ST_OK);
 	buf_fini(&part[0]);
 	buf_fini(&part[1]);
 }
@@ -52,29 +52,29 @@ static void
 add_everything(struct fixture *f)
 {
 	static const char *const roles[] = {"pubd", "worker", "cgi", "metrics"};
-	const struct figure *family = NULL;
+	const struct metric *family = NULL;
 	size_t i;
 
 	for (i = 0; i < 4; i++)
 		add_full_row(f, roles[i]);
-	for (i = 0; i < figures_catalogue_n; i++) {
-		const struct figure *e = &figures_catalogue[i];
+	for (i = 0; i < metrics_catalogue_n; i++) {
+		const struct metric *e = &metrics_catalogue[i];
 
-		if (e->source == FIGURE_FAMILY)
+		if (e->source == METRIC_FAMILY)
 			family = e;
-		else if (e->source == FIGURE_TOLD)
-			metrics_tell(f->m, family->name, 1);
-		else if (e->source == FIGURE_INFO)
-			metrics_inform(f->m, family->name, SPAN("x"));
+		else if (e->source == METRIC_TOLD)
+			aggregate_tell(f->m, family->name, 1);
+		else if (e->source == METRIC_INFO)
+			aggregate_inform(f->m, family->name, SPAN("x"));
 	}
 }
 
 /* The family as it is named in this form. */
 static void
-name_of(char out[128], const struct figure *e, enum exposition how)
+name_of(char out[128], const struct metric *e, enum exposition how)
 {
 	(void)snprintf(out, 128, "%s", e->name);
-	if (how == EXPOSITION_OPEN && e->type == FIGURE_COUNTER)
+	if (how == EXPOSITION_OPEN && e->type == METRIC_COUNTER)
 		out[strlen(out) - strlen("_total")] = '\0';
 }
 
@@ -84,11 +84,11 @@ the_catalogue_is_fit_for_prometheus(void **state)
 	size_t i;
 
 	(void)state;
-	for (i = 0; i < figures_catalogue_n; i++) {
-		const struct figure *e = &figures_catalogue[i];
+	for (i = 0; i < metrics_catalogue_n; i++) {
+		const struct metric *e = &metrics_catalogue[i];
 		size_t n;
 
-		if (e->source != FIGURE_FAMILY) {
+		if (e->source != METRIC_FAMILY) {
 			assert_true(i > 0);
 			continue;
 		}
@@ -98,7 +98,7 @@ the_catalogue_is_fit_for_prometheus(void **state)
 		    n);
 		assert_int_equal(n > 6 &&
 			strcmp(e->name + n - 6, "_total") == 0,
-		    e->type == FIGURE_COUNTER);
+		    e->type == METRIC_COUNTER);
 		assert_int_equal(e->sentence[strlen(e->sentence) - 1], '.');
 		assert_null(strpbrk(e->sentence, "\\\"|\n"));
 	}
@@ -110,15 +110,15 @@ no_two_families_have_one_name_in_either_form(void **state)
 	size_t i, j;
 
 	(void)state;
-	for (i = 0; i < figures_catalogue_n; i++) {
-		const struct figure *a = &figures_catalogue[i];
+	for (i = 0; i < metrics_catalogue_n; i++) {
+		const struct metric *a = &metrics_catalogue[i];
 
 		for (j = 0; j < i; j++) {
-			const struct figure *b = &figures_catalogue[j];
+			const struct metric *b = &metrics_catalogue[j];
 			char one[128], other[128];
 
-			if (a->source != FIGURE_FAMILY ||
-			    b->source != FIGURE_FAMILY)
+			if (a->source != METRIC_FAMILY ||
+			    b->source != METRIC_FAMILY)
 				continue;
 			assert_string_not_equal(a->name, b->name);
 			name_of(one, a, EXPOSITION_OPEN);
@@ -139,17 +139,17 @@ every_family_has_its_head_once_and_its_samples_behind_it(void **state)
 	for (how = EXPOSITION_TEXT; how <= EXPOSITION_OPEN; how++) {
 		const char *all = text(f, (enum exposition)how);
 
-		for (i = 0; i < figures_catalogue_n; i++) {
-			const struct figure *e = &figures_catalogue[i];
+		for (i = 0; i < metrics_catalogue_n; i++) {
+			const struct metric *e = &metrics_catalogue[i];
 			char name[128], line[1024];
 			const char *at;
 
-			if (e->source != FIGURE_FAMILY)
+			if (e->source != METRIC_FAMILY)
 				continue;
 			name_of(name, e, (enum exposition)how);
 			(void)snprintf(line, sizeof(line),
 			    "# HELP %s %s\n# TYPE %s %s\n", name, e->sentence,
-			    name, figures_type_name(e->type));
+			    name, metrics_type_name(e->type));
 			at = strstr(all, line);
 			if (at == NULL)
 				fail_msg("not there: %s", line);
@@ -215,10 +215,10 @@ the_values_of_labels_are_escaped(void **state)
 {
 	struct fixture *f = *state;
 
-	metrics_inform(f->m, "sse_log_info", SPAN("a\"b\\c\nd"));
+	aggregate_inform(f->m, "sse_log_info", SPAN("a\"b\\c\nd"));
 	assert_non_null(strstr(text(f, EXPOSITION_TEXT),
 	    "\nsse_log_info{generation=\"a\\\"b\\\\c\\nd\"} 1\n"));
-	metrics_inform(f->m, "sse_log_info", SPAN_NONE);
+	aggregate_inform(f->m, "sse_log_info", SPAN_NONE);
 	assert_non_null(strstr(text(f, EXPOSITION_TEXT),
 	    "\nsse_log_info{generation=\"\"} 1\n"));
 }

@@ -30,18 +30,18 @@ teardown(void **state)
 	return 0;
 }
 
-static struct store_event
+static struct event
 text_event(struct span data)
 {
-	return (struct store_event){.id = 47,
+	return (struct event){.id = 47,
 	    .channel = SPAN("a"),
 	    .event = SPAN("message"),
-	    .kind = STORE_DATA_TEXT,
+	    .kind = EVENT_DATA_TEXT,
 	    .data = data};
 }
 
 static void
-assert_frame(struct buf *b, const struct store_event *e, struct span want)
+assert_frame(struct buf *b, const struct event *e, struct span want)
 {
 	buf_clear(b);
 	assert_status(frame_event(b, e), ST_OK);
@@ -74,7 +74,7 @@ every_line_end_begins_a_data_line(void **state)
 	size_t i;
 
 	for (i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
-		struct store_event e = text_event(row[i].data);
+		struct event e = text_event(row[i].data);
 
 		assert_frame(*state, &e, row[i].want);
 	}
@@ -98,7 +98,7 @@ what_is_no_utf8_goes_out_as_replacements(void **state)
 		SPAN("id: 47\ndata: \xf0\x9f\x98\x80" R "\n\n")},
 	    {SPAN("\xed\xa0\x80"), SPAN("id: 47\ndata: " R R R "\n\n")},
 	};
-	struct store_event e;
+	struct event e;
 	size_t i;
 
 	for (i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
@@ -130,7 +130,7 @@ characters_are_whole_wherever_they_stand(void **state)
 
 	memset(data, 'x', sizeof(data));
 	for (at = 0; at < sizeof(data) - 4; at++) {
-		struct store_event e = text_event(span_of(data, sizeof(data)));
+		struct event e = text_event(span_of(data, sizeof(data)));
 
 		memcpy(data + at, "\xf0\x9f\x98\x80", 4);
 		buf_clear(b);
@@ -150,7 +150,7 @@ line_ends_are_found_wherever_they_stand(void **state)
 
 	memset(data, 'x', sizeof(data));
 	for (at = 0; at < sizeof(data) - 1; at++) {
-		struct store_event e = text_event(span_of(data, sizeof(data)));
+		struct event e = text_event(span_of(data, sizeof(data)));
 		struct span got;
 
 		data[at] = '\r';
@@ -174,7 +174,7 @@ text_of_line_ends_alone_takes_no_longer_than_others(void **state)
 
 	assert_non_null(data);
 	for (i = 0; i < 3; i++) {
-		struct store_event e = text_event(span_of(data, len));
+		struct event e = text_event(span_of(data, len));
 
 		memset(data, ends[i], len);
 		buf_clear(*state);
@@ -188,7 +188,7 @@ text_of_line_ends_alone_takes_no_longer_than_others(void **state)
 static void
 an_events_name_is_left_out_where_it_says_nothing_or_lies(void **state)
 {
-	struct store_event e = text_event(SPAN("x"));
+	struct event e = text_event(SPAN("x"));
 	char longest[129];
 
 	memset(longest, 'n', sizeof(longest));
@@ -214,28 +214,28 @@ static void
 an_envelope_carries_data_as_it_was_meant(void **state)
 {
 	struct {
-		enum store_data kind;
+		enum event_data kind;
 		struct span data, want;
 	} row[] = {
-	    {STORE_DATA_TEXT, SPAN("{\"n\":1}"), SPAN("\"{\\\"n\\\":1}\"")},
-	    {STORE_DATA_JSON, SPAN("{\"n\":1.10}"), SPAN("{\"n\":1.10}")},
-	    {STORE_DATA_JSON, SPAN("12345678901234567890"),
+	    {EVENT_DATA_TEXT, SPAN("{\"n\":1}"), SPAN("\"{\\\"n\\\":1}\"")},
+	    {EVENT_DATA_JSON, SPAN("{\"n\":1.10}"), SPAN("{\"n\":1.10}")},
+	    {EVENT_DATA_JSON, SPAN("12345678901234567890"),
 		SPAN("12345678901234567890")},
-	    {STORE_DATA_UNKNOWN, SPAN(" {\"n\": 1}"), SPAN("{\"n\":1}")},
-	    {STORE_DATA_UNKNOWN, SPAN("12"), SPAN("\"12\"")},
-	    {STORE_DATA_UNKNOWN, SPAN("{oops"), SPAN("\"{oops\"")},
-	    {STORE_DATA_UNKNOWN, SPAN(""), SPAN("\"\"")},
+	    {EVENT_DATA_UNKNOWN, SPAN(" {\"n\": 1}"), SPAN("{\"n\":1}")},
+	    {EVENT_DATA_UNKNOWN, SPAN("12"), SPAN("\"12\"")},
+	    {EVENT_DATA_UNKNOWN, SPAN("{oops"), SPAN("\"{oops\"")},
+	    {EVENT_DATA_UNKNOWN, SPAN(""), SPAN("\"\"")},
 	    /* By SQL anything can be called JSON. */
-	    {STORE_DATA_JSON, SPAN("\"a\n\nid: 9\ndata: b\""),
+	    {EVENT_DATA_JSON, SPAN("\"a\n\nid: 9\ndata: b\""),
 		SPAN("\"\\\"a\\n\\nid: 9\\ndata: b\\\"\"")},
-	    {STORE_DATA_JSON, SPAN(""), SPAN("\"\"")},
-	    {STORE_DATA_JSON, SPAN("1}, {"), SPAN("\"1}, {\"")},
+	    {EVENT_DATA_JSON, SPAN(""), SPAN("\"\"")},
+	    {EVENT_DATA_JSON, SPAN("1}, {"), SPAN("\"1}, {\"")},
 	};
 	struct buf *b = *state;
 	size_t i;
 
 	for (i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
-		struct store_event e = text_event(row[i].data);
+		struct event e = text_event(row[i].data);
 		size_t head;
 
 		e.kind = row[i].kind;
@@ -324,7 +324,7 @@ control_frames_read_as_the_protocol_says(void **state)
 static void
 a_bound_that_fits_to_the_byte_is_enough(void **state)
 {
-	struct store_event e = text_event(SPAN("x"));
+	struct event e = text_event(SPAN("x"));
 	struct buf b;
 	size_t max;
 

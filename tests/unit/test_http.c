@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Response heads and problem bodies, and the Accept header: fcgi/http.h,
- * fcgi/accept.h. */
+/* Response heads and problem bodies, and the Accept header: http.h,
+ * accept.h. */
 #include "accept.h"
 #include "http.h"
 

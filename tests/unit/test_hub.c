@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The fan-out: every stream gets what it wants once, whatever the kernel
  * takes of each write. */
-#include "hubparts.h"
+#include "hub_private.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +45,7 @@ static void
 expect(struct buf *want, int64_t from, int64_t to, struct span data)
 {
 	for (; from <= to; from++) {
-		struct store_event e = rig_event(from, "a", data);
+		struct event e = rig_event(from, "a", data);
 
 		assert_status(frame_event(want, &e), ST_OK);
 	}
@@ -77,7 +77,7 @@ live_streams_get_what_they_want(void **state)
 {
 	struct rig r;
 	struct rig_client a, all, prefix, typed, cgi;
-	struct store_event e = rig_event(4, "a", SPAN("x"));
+	struct event e = rig_event(4, "a", SPAN("x"));
 
 	(void)state;
 	open_rig(&r, 0);
@@ -119,7 +119,7 @@ what_is_taken_together_goes_out_as_one_record(void **state)
 	open_rig(&r, 0);
 	join(&r, &c, "a");
 	for (id = 1; id <= 40; id++) {
-		struct store_event e = rig_event(id, "a", SPAN("x"));
+		struct event e = rig_event(id, "a", SPAN("x"));
 
 		assert_true(hub_take(r.hub, &e));
 	}
@@ -187,7 +187,7 @@ cut_after(int64_t budget, struct span data, bool cgi)
 	rig_turn(&r);
 	c.budget = budget;
 	for (id = 1; id <= 3; id++) {
-		struct store_event e = rig_event(id, "a", data);
+		struct event e = rig_event(id, "a", data);
 
 		(void)hub_take(r.hub, &e);
 	}
@@ -249,7 +249,7 @@ a_stream_blocked_between_two_records_loses_nothing(void **state)
 		join(&r, &c, "a");
 		c.budget = budget;
 		for (id = 1; id <= 4; id++) {
-			struct store_event e = rig_event(id, "a",
+			struct event e = rig_event(id, "a",
 			    span_of(big, 20000));
 
 			assert_true(hub_take(r.hub, &e));
@@ -344,9 +344,8 @@ an_event_too_large_for_the_ring_is_left_to_pages(void **state)
 	join(&r, &wants, "a");
 	join(&r, &other, "b");
 	{
-		struct store_event one = rig_event(1, "a", SPAN("x"));
-		struct store_event two = rig_event(2, "a",
-		    span_of(big, sizeof(big)));
+		struct event one = rig_event(1, "a", SPAN("x"));
+		struct event two = rig_event(2, "a", span_of(big, sizeof(big)));
 
 		assert_true(hub_take(r.hub, &one));
 		assert_false(hub_take(r.hub, &two));
@@ -374,7 +373,7 @@ events_that_left_the_ring_undispatched_come_by_page(void **state)
 	join(&r, &c, "a");
 	join(&r, &other, "b");
 	for (id = 1; id <= 1000; id++) {
-		struct store_event e = rig_event(id, id == 999 ? "b" : "a",
+		struct event e = rig_event(id, id == 999 ? "b" : "a",
 		    SPAN("x"));
 
 		(void)hub_take(r.hub, &e);
@@ -397,7 +396,7 @@ the_last_event_to_leave_the_ring_undispatched_is_not_missed(void **state)
 
 	(void)state;
 	for (n = 190; n < 240; n++) {
-		struct store_event e = rig_event(1, "b", SPAN("x"));
+		struct event e = rig_event(1, "b", SPAN("x"));
 
 		open_rig(&r, 65536);
 		join(&r, &c, "b");
@@ -449,7 +448,7 @@ a_search_through_the_ring_for_a_rare_channel_is_bounded(void **state)
 {
 	struct rig r;
 	struct rig_client c[RIG_CLIENTS];
-	struct store_event e = rig_event(1, "rare", SPAN("x"));
+	struct event e = rig_event(1, "rare", SPAN("x"));
 	int64_t id, i;
 
 	(void)state;
@@ -479,7 +478,7 @@ struct page_of_x {
 };
 
 static void
-fill_with_x(const void *page, int64_t cursor, struct run *run)
+fill_with_x(const void *page, int64_t cursor, struct chunk *chunk)
 {
 	const struct page_of_x *p = page;
 	int64_t id;
@@ -487,15 +486,15 @@ fill_with_x(const void *page, int64_t cursor, struct run *run)
 
 	buf_init(&text, 1u << 20);
 	for (id = cursor + 1; id <= p->to; id++) {
-		struct store_event e = rig_event(id, "a", SPAN("x"));
+		struct event e = rig_event(id, "a", SPAN("x"));
 
 		buf_clear(&text);
 		assert_status(frame_event(&text, &e), ST_OK);
-		if (!run_add(run, id, buf_span(&text), 0))
+		if (!chunk_add(chunk, id, buf_span(&text), 0))
 			break;
 	}
 	if (id > p->to)
-		run_scanned(run, p->scanned);
+		chunk_scanned(chunk, p->scanned);
 	buf_fini(&text);
 }
 
@@ -549,7 +548,7 @@ cut_and_left_behind(struct rig *r, struct rig_client *c, int64_t budget,
 	rig_turn(r);
 	c->budget = budget;
 	for (id = 1; id <= 3; id++) {
-		struct store_event e = rig_event(id, "a", SPAN("x"));
+		struct event e = rig_event(id, "a", SPAN("x"));
 
 		(void)hub_take(r->hub, &e);
 	}
@@ -593,7 +592,7 @@ a_page_before_the_event_under_way_moves_the_stream_on(void **state)
 	join(&r, &c, "a");
 	c.budget = 8 + 5;
 	{
-		struct store_event e = rig_event(101, "a", SPAN("x"));
+		struct event e = rig_event(101, "a", SPAN("x"));
 
 		(void)hub_take(r.hub, &e);
 		hub_dispatch(r.hub);
@@ -1169,7 +1168,7 @@ without_memory_for_a_frame_streams_read_it_from_a_page(void **state)
 {
 	struct rig r;
 	struct rig_client c;
-	struct store_event e = rig_event(1, "a", span_of(big, 5000));
+	struct event e = rig_event(1, "a", span_of(big, 5000));
 
 	(void)state;
 	open_rig(&r, 0);
@@ -1184,7 +1183,7 @@ without_memory_for_a_frame_streams_read_it_from_a_page(void **state)
 	rig_fini(&r);
 }
 
-/* ---- figures ------------------------------------------------------------- */
+/* ---- metrics ------------------------------------------------------------- */
 
 static void
 open_timed(struct rig *r)
@@ -1251,7 +1250,7 @@ timed_after(int64_t budget)
 	rig_join(&r, &late, &(struct rig_wish){.channels = "a"});
 	late.budget = budget;
 	for (id = 4; id <= 6; id++) {
-		struct store_event e = rig_event(id, "a", SPAN("x"));
+		struct event e = rig_event(id, "a", SPAN("x"));
 
 		(void)hub_take(r.hub, &e);
 	}
@@ -1341,7 +1340,7 @@ without_a_wake_the_rows_time_counts(void **state)
 {
 	struct rig r;
 	struct rig_client c;
-	struct store_event e = rig_event(1, "a", SPAN("x"));
+	struct event e = rig_event(1, "a", SPAN("x"));
 	const struct hist *took;
 
 	(void)state;
@@ -1527,7 +1526,7 @@ static void
 events_with_a_trace_are_told_of_when_asked_for(void **state)
 {
 	struct hub_options o = {.dispatched = on_traced};
-	struct store_event e = rig_event(1, "a", SPAN("abc"));
+	struct event e = rig_event(1, "a", SPAN("abc"));
 	struct store_bounds b = {.oldest = 1, .generation = "g"};
 	struct rig r;
 	struct rig_client a, all, other;

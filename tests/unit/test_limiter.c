@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How much one address may ask for: fcgi/limiter.h. */
+/* How much one address may ask for: limiter.h. */
 #include "limiter.h"
 
 #include <string.h>

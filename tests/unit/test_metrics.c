@@ -1,379 +1,537 @@
 /* SPDX-License-Identifier: MIT */
-/* Status rows to figures, as the text shows them. */
+/* The catalogue's rules, and metrics as JSON and back. */
 #include "metrics.h"
 
-#include <stdlib.h>
+#include <ctype.h>
 #include <string.h>
 
-#include "exposition.h"
 #include "fault.h"
-#include "scraped.h"
+#include "jsontext.h"
 #include "unit.h"
 
-/* A process seen age_ms ago, with a lease of ten seconds. */
-static struct statusdb_row
-row_of(const char *role, int64_t age_ms, const char *counters,
-    const char *gauges)
-{
-	return (struct statusdb_row){.name = span_str(role),
-	    .role = span_str(role),
-	    .pid = 42,
-	    .version = SPAN("0.1"),
-	    .started_ms = 1,
-	    .seen_ms = NOW - age_ms,
-	    .lease_ms = 10000,
-	    .counters = span_str(counters),
-	    .gauges = span_str(gauges)};
-}
+#define BOUND ((size_t)1 << 16)
 
-static void
-add_both(struct fixture *f, const char *role, int64_t age_ms,
-    const char *counters, const char *gauges)
-{
-	struct statusdb_row row = row_of(role, age_ms, counters, gauges);
+/* ---- helpers ------------------------------------------------------------ */
 
-	assert_status(metrics_add_row(f->m, &row), ST_OK);
-}
-
-static void
-add(struct fixture *f, const char *role, int64_t age_ms, const char *counters)
-{
-	add_both(f, role, age_ms, counters, "{}");
-}
-
-/* Is this line in the text?  Without a line break: does a line begin so? */
 static bool
-says(struct fixture *f, const char *line)
+is_reported(const struct metric *e)
 {
-	char want[256];
-	int n = snprintf(want, sizeof(want), "\n%s", line);
-	struct span s;
-
-	buf_clear(&f->out);
-	assert_status(buf_append(&f->out, SPAN("\n")), ST_OK);
-	assert_status(exposition_put(f->m, EXPOSITION_TEXT, &f->out), ST_OK);
-	s = buf_span(&f->out);
-	return memmem(s.p, s.len, want, (size_t)n) != NULL;
+	return e->source == METRIC_CELL || e->source == METRIC_HIST ||
+	    e->source == METRIC_HIDDEN;
 }
 
-#define assert_says(f, line)     assert_true(says((f), line "\n"))
-#define assert_silent(f, prefix) assert_false(says((f), prefix))
-
-static void
-no_process_gives_zero_counters_and_no_gauges(void **state)
+static enum status
+read_text(struct metrics *f, enum metrics_part part, const char *text,
+    unsigned *n_unknown)
 {
-	struct fixture *f = *state;
+	size_t at;
 
-	assert_says(f, "sse_process_up{role=\"pubd\"} 0");
-	assert_says(f, "sse_process_up{role=\"worker\"} 0");
-	assert_says(f, "sse_streams_opened_total 0");
-	assert_says(f, "sse_gaps_total{code=\"invalid\"} 0");
-	assert_silent(f, "sse_streams_open ");
-	assert_silent(f, "sse_log_head");
-	assert_silent(f, "sse_heartbeat_age_seconds");
-	assert_silent(f, "# HELP sse_heartbeat_age_seconds");
-	assert_int_equal(metrics_pubd(f->m).age_ms, -1);
-	assert_false(metrics_pubd(f->m).alive);
+	*n_unknown = 0;
+	assert_status(jsontext_check(span_str(text), &at), ST_OK);
+	return metrics_read(f, part, span_str(text), n_unknown);
 }
 
 static void
-counters_are_summed_over_the_living_the_dead_and_the_totals(void **state)
+assert_written(const struct metrics *f, enum metrics_part part,
+    const char *text)
 {
-	struct fixture *f = *state;
+	struct buf out;
 
-	add(f, "worker", 0, "{\"streams_opened\":1,\"gaps_ahead\":2}");
-	add(f, "worker", 99999, "{\"streams_opened\":10}");
-	add(f, STATUSDB_TOTALS, 0, "{\"streams_opened\":100,\"gaps_ahead\":5}");
-	assert_says(f, "sse_streams_opened_total 111");
-	assert_says(f, "sse_gaps_total{code=\"ahead\"} 7");
-	assert_says(f, "sse_process_up{role=\"worker\"} 1");
+	buf_init(&out, BOUND);
+	assert_status(metrics_write(f, part, &out), ST_OK);
+	assert_span(buf_span(&out), span_str(text));
+	buf_fini(&out);
+}
+
+/* Every cell has a value of its own. */
+static void
+fill(struct metrics *f)
+{
+	unsigned i;
+
+	for (i = 0; i < METRICS_N_CELLS; i++)
+		metrics_set(f, i, 1000 + i);
+}
+
+/* ---- the catalogue ------------------------------------------------------ */
+
+static bool
+ends_with(const char *s, const char *end)
+{
+	size_t n = strlen(s), m = strlen(end);
+
+	return n >= m && strcmp(s + n - m, end) == 0;
 }
 
 static void
-add_worker(struct fixture *f, int64_t age_ms, int64_t streams,
-    const char *gauges)
+families_are_named_as_prometheus_asks(void **state)
 {
-	struct statusdb_row row = row_of("worker", age_ms, "{}", gauges);
+	size_t i, k;
 
-	row.streams = streams;
-	row.started_ms = 2000 + streams;
-	assert_status(metrics_add_row(f->m, &row), ST_OK);
+	(void)state;
+	for (i = 0; i < metrics_catalogue_n; i++) {
+		const struct metric *e = &metrics_catalogue[i];
+		bool counter = e->type == METRIC_COUNTER;
+
+		if (e->source != METRIC_FAMILY)
+			continue;
+		assert_true(span_starts(span_str(e->name), SPAN("sse_")));
+		for (k = 0; e->name[k] != '\0'; k++)
+			assert_true(islower((unsigned char)e->name[k]) ||
+			    isdigit((unsigned char)e->name[k]) ||
+			    e->name[k] == '_');
+		assert_int_equal(ends_with(e->name, "_total"), counter);
+		assert_true(ends_with(e->sentence, "."));
+		assert_true(strlen(e->sentence) > 20);
+		assert_null(strpbrk(e->sentence, "\n\"\\"));
+		if (strcmp(e->unit, "seconds") == 0 ||
+		    strcmp(e->unit, "bytes") == 0 ||
+		    strcmp(e->unit, "ratio") == 0)
+			assert_non_null(strstr(e->name, e->unit));
+		if (e->label != NULL)
+			assert_true(islower((unsigned char)e->label[0]));
+	}
 }
 
 static void
-gauges_are_of_the_living_only(void **state)
+no_family_stands_twice(void **state)
 {
-	struct fixture *f = *state;
+	size_t i, k;
 
-	add_both(f, "pubd", 1500, "{}",
-	    "{\"log_bytes\":4096,\"connections\":3,\"rss_bytes\":7}");
-	add_worker(f, 10000, 4,
-	    "{\"ring_bytes\":7,\"fds_limit\":100,\"lag_events_max\":5,"
-	    "\"rss_bytes\":30}");
-	add_worker(f, 10001, 1000,
-	    "{\"ring_bytes\":1000,\"fds_limit\":1,\"lag_events_max\":50,"
-	    "\"rss_bytes\":1000}");
-	add_worker(f, 0, 3,
-	    "{\"ring_bytes\":5,\"fds_limit\":200,\"lag_events_max\":9,"
-	    "\"rss_bytes\":12}");
-	add_both(f, STATUSDB_TOTALS, 0, "{}", "{\"ring_bytes\":1000000}");
-	assert_says(f, "sse_streams_open 7");
-	assert_says(f, "sse_ring_bytes 12");
-	assert_says(f, "sse_fds_limit 100");
-	assert_says(f, "sse_lag_events_max 9");
-	assert_says(f, "sse_log_bytes 4096");
-	assert_says(f, "sse_publisher_connections 3");
-	assert_says(f, "sse_process_up{role=\"pubd\"} 1");
-	assert_says(f, "sse_process_up{role=\"worker\"} 2");
-	assert_says(f, "sse_process_start_time_seconds{role=\"worker\"} 2.004");
-	assert_silent(f, "sse_process_start_time_seconds{role=\"cgi\"}");
-	assert_says(f, "sse_resident_memory_bytes{role=\"pubd\"} 7");
-	assert_says(f, "sse_resident_memory_bytes{role=\"worker\"} 42");
-	assert_says(f, "sse_resident_memory_bytes{role=\"cgi\"} 0");
-	assert_says(f, "sse_heartbeat_age_seconds 1.500");
-	assert_true(metrics_pubd(f->m).alive);
+	(void)state;
+	for (i = 0; i < metrics_catalogue_n; i++)
+		for (k = 0; k < i; k++)
+			if (metrics_catalogue[i].source == METRIC_FAMILY &&
+			    metrics_catalogue[k].source == METRIC_FAMILY)
+				assert_string_not_equal(
+				    metrics_catalogue[i].name,
+				    metrics_catalogue[k].name);
+}
+
+/* What a series of this source may be of. */
+static void
+check_series(const struct metric *family, const struct metric *e)
+{
+	bool counter = family->type == METRIC_COUNTER;
+
+	if (e->source == METRIC_HIDDEN)
+		return;
+	assert_int_equal(e->source == METRIC_HIST,
+	    family->type == METRIC_HISTOGRAM);
+	if (e->source == METRIC_CELL)
+		assert_int_equal(e->part == METRICS_COUNTERS, counter);
+	/* The label's value stands in the table, or somebody tells it. */
+	if (e->source != METRIC_NAMED && e->source != METRIC_INFO)
+		assert_int_equal(e->value != NULL, family->label != NULL);
+	else
+		assert_non_null(family->label);
+	if (e->source == METRIC_HIST)
+		assert_int_equal(e->scale == HIST_TIME,
+		    strcmp(family->unit, "seconds") == 0);
+	assert_true(e->per > 0);
 }
 
 static void
-a_quotient_is_of_the_sums_and_absent_without_a_divisor(void **state)
+series_fit_their_family(void **state)
 {
-	struct fixture *f = *state;
+	const struct metric *family = NULL;
+	size_t i, n = 1;
 
-	add_worker(f, 0, 0, "{\"opened_60s\":3,\"asked_60s\":0}");
-	assert_silent(f, "sse_connection_success_ratio");
-	assert_silent(f, "# HELP sse_connection_success_ratio");
-	add_worker(f, 0, 0, "{\"opened_60s\":1,\"asked_60s\":4}");
-	add_worker(f, 0, 0, "{\"opened_60s\":2,\"asked_60s\":4}");
-	add_worker(f, 10001, 0, "{\"opened_60s\":9,\"asked_60s\":900}");
-	assert_says(f, "sse_connection_success_ratio 0.75");
+	(void)state;
+	for (i = 0; i < metrics_catalogue_n; i++) {
+		const struct metric *e = &metrics_catalogue[i];
+
+		if (e->source == METRIC_FAMILY) {
+			assert_true(n > 0); /* the one before has series */
+			family = e;
+			n = 0;
+			continue;
+		}
+		assert_non_null(family);
+		check_series(family, e);
+		n += e->source != METRIC_HIDDEN;
+	}
+	assert_true(n > 0);
+}
+
+/* No member may be read as two things, nor as a bucket of another. */
+static void
+members_are_unique_in_their_part(void **state)
+{
+	size_t i, k;
+
+	(void)state;
+	for (i = 0; i < metrics_catalogue_n; i++)
+		for (k = 0; k < metrics_catalogue_n; k++) {
+			const struct metric *a = &metrics_catalogue[i],
+					    *b = &metrics_catalogue[k];
+
+			if (i == k || !is_reported(a) || !is_reported(b) ||
+			    a->part != b->part)
+				continue;
+			assert_string_not_equal(a->member, b->member);
+		}
+	for (i = 0; i < metrics_catalogue_n; i++)
+		if (is_reported(&metrics_catalogue[i]))
+			assert_null(
+			    strpbrk(metrics_catalogue[i].member, ".:\"\\"));
 }
 
 static void
-what_is_reported_in_parts_is_shown_in_whole_units(void **state)
+every_cell_has_one_member(void **state)
 {
-	struct fixture *f = *state;
+	unsigned seen[METRICS_N_CELLS] = {0}, i, k;
+	size_t at;
 
-	add_both(f, "pubd", 0, "{\"retention_us\":1500000}",
-	    "{\"duplicates_5s\":1,\"fds_permille\":805}");
-	assert_says(f, "sse_retention_seconds_total 1.500000");
-	assert_says(f, "sse_duplicate_delivery_rate 0.2");
-	assert_says(f, "sse_fds_used_ratio 0.805");
+	(void)state;
+	for (at = 0; at < metrics_catalogue_n; at++) {
+		const struct metric *e = &metrics_catalogue[at];
+
+		if (is_reported(e))
+			for (k = 0;
+			     k < (e->source == METRIC_HIST ? HIST_CELLS : 1U);
+			     k++)
+				seen[e->cell + k]++;
+	}
+	for (i = 0; i < METRICS_N_CELLS; i++)
+		assert_int_equal(seen[i], 1);
 }
 
 static void
-histograms_add_up_and_are_there_from_the_start(void **state)
+types_have_the_names_of_the_exposition(void **state)
 {
-	struct fixture *f = *state;
+	(void)state;
+	assert_string_equal(metrics_type_name(METRIC_GAUGE), "gauge");
+	assert_string_equal(metrics_type_name(METRIC_COUNTER), "counter");
+	assert_string_equal(metrics_type_name(METRIC_HISTOGRAM), "histogram");
+}
 
-	assert_says(f, "sse_delivery_latency_seconds_bucket{le=\"+Inf\"} 0");
-	assert_says(f, "sse_delivery_latency_seconds_count 0");
-	add(f, "worker", 0,
-	    "{\"delivery.0\":1,\"delivery.2\":2,\"delivery.20\":1,"
-	    "\"delivery.sum\":1000}");
-	add(f, "worker", 99999, "{\"delivery.2\":4,\"delivery.sum\":500}");
-	assert_says(f, "sse_delivery_latency_seconds_bucket{le=\"5e-05\"} 1");
-	assert_says(f, "sse_delivery_latency_seconds_bucket{le=\"0.0001\"} 1");
-	assert_says(f, "sse_delivery_latency_seconds_bucket{le=\"0.00025\"} 7");
-	assert_says(f, "sse_delivery_latency_seconds_bucket{le=\"1.0\"} 7");
-	assert_says(f, "sse_delivery_latency_seconds_bucket{le=\"60.0\"} 7");
-	assert_says(f, "sse_delivery_latency_seconds_bucket{le=\"+Inf\"} 8");
-	assert_says(f, "sse_delivery_latency_seconds_sum 0.001500");
-	assert_says(f, "sse_delivery_latency_seconds_count 8");
-	assert_says(f, "sse_batch_events_bucket{le=\"524288.0\"} 0");
+/* ---- writing ------------------------------------------------------------ */
+
+static void
+what_was_never_set_is_not_written(void **state)
+{
+	struct metrics f = {{0}, {false}};
+
+	(void)state;
+	assert_written(&f, METRICS_COUNTERS, "{}");
+	assert_written(&f, METRICS_GAUGES, "{}");
 }
 
 static void
-channels_are_of_pubd_and_the_totals_and_add_up(void **state)
+members_are_written_in_the_order_of_the_catalogue(void **state)
 {
-	struct fixture *f = *state;
+	struct metrics f = {{0}, {false}};
 
-	assert_silent(f, "# HELP sse_channel_events_published_total");
-	add(f, "pubd", 0, "{\"channel:orders\":3,\"channel:a.b\":1}");
-	add(f, "pubd", 99999, "{\"channel:orders\":10}");
-	add(f, STATUSDB_TOTALS, 0, "{\"channel:orders\":100}");
-	add(f, "worker", 0, "{\"channel:orders\":1000,\"channel:forged\":1}");
-	add(f, "pubd", 0, "{\"channel:\\u0041\":5,\"channel:\":6}");
-	assert_says(f,
-	    "sse_channel_events_published_total{channel=\"orders\"} 113");
-	assert_says(f, "sse_channel_events_published_total{channel=\"a.b\"} 1");
-	assert_silent(f, "sse_channel_events_published_total{channel=\"forged");
-	assert_silent(f, "sse_channel_events_published_total{channel=\"\\");
-	assert_silent(f, "sse_channel_events_published_total{channel=\"\"");
+	(void)state;
+	metrics_set(&f, METRIC_SCRAPES, 3);
+	metrics_set(&f, METRIC_STREAMS_OPENED, 7);
+	metrics_set(&f, METRIC_FDS_USED, 12);
+	metrics_set(&f, METRIC_RSS, 4096);
+	assert_written(&f, METRICS_COUNTERS,
+	    "{\"streams_opened\":7,\"scrapes\":3}");
+	assert_written(&f, METRICS_GAUGES,
+	    "{\"rss_bytes\":4096,\"fds_used\":12}");
+}
+
+/* A gauge that is 0 says something; a counter that is 0 adds nothing. */
+static void
+only_gauges_are_written_when_0(void **state)
+{
+	struct metrics f = {{0}, {false}};
+
+	(void)state;
+	metrics_set(&f, METRIC_STREAMS_OPENED, 0);
+	metrics_set(&f, METRIC_LAGGING, 0);
+	assert_written(&f, METRICS_COUNTERS, "{}");
+	assert_written(&f, METRICS_GAUGES, "{\"lagging\":0}");
 }
 
 static void
-more_channels_than_the_bound_are_left_out(void **state)
+a_histogram_is_counters_of_its_buckets(void **state)
 {
-	struct fixture *f = *state;
-	struct buf counters;
-	int i;
+	struct metrics f = {{0}, {false}};
+	struct hist h = {.sum = 0}, again;
 
-	buf_init(&counters, 1 << 16);
-	assert_status(buf_append(&counters, SPAN("{\"events_published\":7")),
+	(void)state;
+	hist_add(&h, HIST_TIME, 10, 2);
+	hist_add(&h, HIST_TIME, 70000000, 1);
+	metrics_set_hist(&f, METRIC_WAKE, &h);
+	assert_written(&f, METRICS_COUNTERS,
+	    "{\"wake.0\":2,\"wake.20\":1,\"wake.sum\":70000020}");
+	assert_written(&f, METRICS_GAUGES, "{}");
+	metrics_get_hist(&f, METRIC_WAKE, &again);
+	assert_memory_equal(&h, &again, sizeof(h));
+}
+
+static void
+writing_appends_all_or_nothing(void **state)
+{
+	struct metrics f = {{0}, {false}};
+	struct buf out;
+	size_t max;
+	enum status st;
+
+	(void)state;
+	fill(&f);
+	for (max = 1; max < 200; max++) {
+		buf_init(&out, max);
+		assert_status(buf_append(&out, SPAN("x")), ST_OK);
+		st = metrics_write(&f, METRICS_GAUGES, &out);
+		assert_status(st, ST_FULL);
+		assert_span(buf_span(&out), SPAN("x"));
+		buf_fini(&out);
+	}
+	buf_init(&out, BOUND);
+	fault_alloc_at(1);
+	assert_status(metrics_write(&f, METRICS_GAUGES, &out), ST_NOMEM);
+	assert_true(fault_hit());
+	assert_int_equal(out.len, 0);
+	assert_status(buf_append(&out, SPAN("{")), ST_OK);
+	f = (struct metrics){{0}, {false}};
+	metrics_set(&f, METRIC_LAGGING, 1);
+	assert_status(metrics_write(&f, METRICS_GAUGES, &out), ST_OK);
+	assert_span(buf_span(&out), SPAN("{{\"lagging\":1}"));
+	buf_fini(&out);
+}
+
+/* ---- reading ------------------------------------------------------------ */
+
+static void
+what_is_written_reads_back(void **state)
+{
+	struct metrics f = {{0}, {false}}, again = {{0}, {false}};
+	unsigned unknown = 0;
+	struct buf out;
+	int part;
+
+	(void)state;
+	fill(&f);
+	f.cell[METRIC_BYTES_SENT] = INT64_MAX;
+	for (part = METRICS_COUNTERS; part <= METRICS_GAUGES; part++) {
+		size_t at;
+
+		buf_init(&out, BOUND);
+		assert_status(metrics_write(&f, (enum metrics_part)part, &out),
+		    ST_OK);
+		assert_status(jsontext_check(buf_span(&out), &at), ST_OK);
+		assert_status(metrics_read(&again, (enum metrics_part)part,
+				  buf_span(&out), &unknown),
+		    ST_OK);
+		buf_fini(&out);
+	}
+	assert_int_equal(unknown, 0);
+	assert_memory_equal(&f, &again, sizeof(f));
+}
+
+static void
+members_are_found_in_any_order(void **state)
+{
+	struct metrics f = {{0}, {false}};
+	unsigned unknown;
+
+	(void)state;
+	assert_status(read_text(&f, METRICS_COUNTERS,
+			  " { \"scrapes\" : 1, \"wake.sum\":5,\n\"wake.0\":2,"
+			  "\"streams_opened\":3,\"wake.20\":4 } ",
+			  &unknown),
 	    ST_OK);
-	for (i = 0; i < 1100; i++)
-		buf_addf(&counters, ",\"channel:c%d\":1", i);
-	assert_status(buf_append(&counters, span_of("}\0", 2)), ST_OK);
-	add(f, "pubd", 0, buf_span(&counters).p);
-	assert_says(f,
-	    "sse_channel_events_published_total{channel=\"c1023\"} 1");
-	assert_silent(f, "sse_channel_events_published_total{channel=\"c1024");
-	assert_says(f, "sse_events_published_total 7");
-	buf_fini(&counters);
+	assert_int_equal(unknown, 0);
+	assert_int_equal(f.cell[METRIC_SCRAPES], 1);
+	assert_int_equal(f.cell[METRIC_WAKE], 2);
+	assert_int_equal(f.cell[METRIC_WAKE + HIST_BOUNDS], 4);
+	assert_int_equal(f.cell[METRIC_WAKE_LAST], 5);
+	assert_int_equal(f.cell[METRIC_STREAMS_OPENED], 3);
+	assert_true(f.known[METRIC_SCRAPES]);
+	assert_false(f.known[METRIC_WRITES]);
 }
 
 static void
-sums_are_zero_when_pubd_knows_that_there_is_nobody(void **state)
+what_the_part_does_not_have_is_counted_and_left_out(void **state)
 {
-	struct fixture *f = *state;
-
-	add(f, "pubd", 0, "{}");
-	assert_says(f, "sse_streams_open 0");
-	assert_says(f, "sse_ring_bytes 0");
-	assert_silent(f, "sse_fds_limit");
-	assert_silent(f, "sse_log_bytes");
-}
-
-static void
-a_silent_pubd_is_told_with_its_age(void **state)
-{
-	struct fixture *f = *state;
-	struct metrics_pubd pubd;
-
-	add_both(f, "pubd", 60007, "{}", "{\"log_bytes\":4096}");
-	pubd = metrics_pubd(f->m);
-	assert_false(pubd.alive);
-	assert_int_equal(pubd.age_ms, 60007);
-	assert_int_equal(pubd.lease_ms, 10000);
-	assert_says(f, "sse_heartbeat_age_seconds 60.007");
-	assert_says(f, "sse_process_up{role=\"pubd\"} 0");
-	assert_silent(f, "sse_log_bytes");
-	add(f, "pubd", 3, "{}");
-	assert_true(metrics_pubd(f->m).alive);
-	assert_int_equal(metrics_pubd(f->m).age_ms, 3);
-	assert_says(f, "sse_heartbeat_age_seconds 0.003");
-}
-
-static void
-counters_that_are_no_numbers_count_as_none(void **state)
-{
-	static const char *const bad[] = {"", "nonsense", "[1]", "17", "null",
-	    "{\"streams_opened\":\"7\"}", "{\"streams_opened\":-7}",
-	    "{\"streams_opened\":null}", "{\"streams_opened\":1e99}",
-	    "{\"streams_opened\":9223372036854775808}",
-	    "{\"streams_opened\":{}}", "{\"streams_opened\":1", "\377"};
-	struct fixture *f = *state;
+	const char *const names[] = {"", "no_such", "streams_openedx",
+	    "streams_opene", "wake", "wake.", "wake.21", "wake.05", "wake.00",
+	    "wake.-1", "wake.sumx", "wake.99999999999999999999", "wakex0",
+	    "lagging", "channel:a", "sse_streams_opened_total",
+	    "streams_opened.0"};
+	struct metrics f = {{0}, {false}}, none = f;
+	char text[128];
+	unsigned unknown;
 	size_t i;
 
+	(void)state;
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		(void)snprintf(text, sizeof(text), "{\"%s\":1}", names[i]);
+		assert_status(read_text(&f, METRICS_COUNTERS, text, &unknown),
+		    ST_OK);
+		assert_int_equal(unknown, 1);
+	}
+	assert_memory_equal(&f, &none, sizeof(f));
+	assert_status(read_text(&f, METRICS_GAUGES,
+			  "{\"streams_opened\":1,\"lagging\":2}", &unknown),
+	    ST_OK);
+	assert_int_equal(unknown, 1);
+	assert_true(f.known[METRIC_LAGGING]);
+	assert_false(f.known[METRIC_STREAMS_OPENED]);
+}
+
+static void
+only_whole_numbers_are_values(void **state)
+{
+	const char *const bad[] = {"-1", "-0", "1.0", "1e3", "\"1\"", "null",
+	    "true", "[1]", "{}", "9223372036854775808",
+	    "99999999999999999999999"};
+	struct metrics f = {{0}, {false}};
+	char text[128];
+	unsigned unknown;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		(void)snprintf(text, sizeof(text), "{\"streams_opened\":%s}",
+		    bad[i]);
+		assert_status(read_text(&f, METRICS_COUNTERS, text, &unknown),
+		    ST_INVALID);
+		/* Not even of a member that nobody knows. */
+		(void)snprintf(text, sizeof(text), "{\"x\":%s}", bad[i]);
+		assert_status(read_text(&f, METRICS_COUNTERS, text, &unknown),
+		    ST_INVALID);
+	}
+	assert_false(f.known[METRIC_STREAMS_OPENED]);
+	assert_status(read_text(&f, METRICS_COUNTERS,
+			  "{\"streams_opened\":9223372036854775807}", &unknown),
+	    ST_OK);
+	assert_int_equal(f.cell[METRIC_STREAMS_OPENED], INT64_MAX);
+}
+
+static void
+only_an_object_is_a_part(void **state)
+{
+	const char *const bad[] = {"[]", "1", "\"{}\"", "null", "[{}]"};
+	struct metrics f = {{0}, {false}};
+	unsigned unknown = 0;
+	size_t i;
+
+	(void)state;
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		add_both(f, "worker", 0, bad[i], bad[i]);
-	assert_says(f, "sse_streams_opened_total 0");
-	assert_says(f, "sse_process_up{role=\"worker\"} 13");
+		assert_status(read_text(&f, METRICS_GAUGES, bad[i], &unknown),
+		    ST_INVALID);
+	assert_status(metrics_read(&f, METRICS_GAUGES, SPAN_NONE, &unknown),
+	    ST_INVALID);
+	assert_status(read_text(&f, METRICS_GAUGES, " {} ", &unknown), ST_OK);
+}
+
+/* A peer cannot make us search the catalogue as often as it likes. */
+static void
+members_are_bounded(void **state)
+{
+	struct metrics f = {{0}, {false}};
+	unsigned unknown = 0, i;
+	struct buf text;
+
+	(void)state;
+	buf_init(&text, BOUND);
+	assert_status(buf_append(&text, SPAN("{\"x\":1")), ST_OK);
+	for (i = 1; i < METRICS_MAX_MEMBERS; i++)
+		assert_status(buf_append(&text, SPAN(",\"x\":1")), ST_OK);
+	assert_status(buf_append(&text, SPAN("}")), ST_OK);
+	assert_status(
+	    metrics_read(&f, METRICS_COUNTERS, buf_span(&text), &unknown),
+	    ST_OK);
+	assert_int_equal(unknown, METRICS_MAX_MEMBERS);
+	buf_truncate(&text, text.len - 1);
+	assert_status(buf_append(&text, SPAN(",\"x\":1}")), ST_OK);
+	assert_status(
+	    metrics_read(&f, METRICS_COUNTERS, buf_span(&text), &unknown),
+	    ST_INVALID);
+	buf_fini(&text);
+}
+
+/* ---- what is possible --------------------------------------------------- */
+
+static const char *
+after(struct metrics *before, unsigned cell, uint64_t step, uint64_t ms)
+{
+	struct metrics now = *before;
+
+	now.cell[cell] += step;
+	return metrics_implausible(before, &now, ms);
 }
 
 static void
-a_sum_stops_at_the_largest_number(void **state)
+a_counter_grows_no_faster_than_machines_work(void **state)
 {
-	struct fixture *f = *state;
-	const char *most = "{\"bytes_sent\":9223372036854775807}";
+	struct metrics f = {{0}, {false}};
+	uint64_t most = (uint64_t)1 << 53;
 
-	add(f, "worker", 0, most);
-	add(f, "worker", 0, most);
-	assert_says(f, "sse_bytes_sent_total 9223372036854775807");
+	(void)state;
+	fill(&f);
+	assert_null(after(&f, METRIC_EVENTS_SENT, 7000000, 1000));
+	assert_null(after(&f, METRIC_EVENTS_SENT, 100000000, 1000));
+	assert_string_equal(after(&f, METRIC_EVENTS_SENT, 100000001, 1000),
+	    "events_sent");
+	assert_null(after(&f, METRIC_BYTES_SENT, 2000000000, 1000));
+	assert_string_equal(after(&f, METRIC_BYTES_SENT, most, 86402000),
+	    "bytes_sent");
+	assert_string_equal(after(&f, METRIC_EVENTS_SENT, most, 86402000),
+	    "events_sent");
+	assert_string_equal(after(&f, METRIC_RETENTION_TIME, most, 3000),
+	    "retention_us");
+	assert_null(after(&f, METRIC_RETENTION_TIME, 3000000, 3000));
+	/* Gauges are of the moment, and less is somebody else. */
+	assert_null(after(&f, METRIC_DISK_FREE, most, 1));
+	assert_null(after(&f, METRIC_EVENTS_SENT, (uint64_t)-5, 1));
 }
 
 static void
-what_is_told_is_said(void **state)
+a_histogram_grows_no_faster_and_its_sum_as_its_buckets_do(void **state)
 {
-	struct fixture *f = *state;
+	struct metrics f = {{0}, {false}}, g;
+	unsigned sum = METRIC_DELIVERY + HIST_BOUNDS + 1;
+	uint64_t most = (uint64_t)1 << 53;
 
-	metrics_tell(f->m, "sse_log_head", 46);
-	metrics_tell(f->m, "sse_store_up", 0);
-	assert_says(f, "sse_log_head 46");
-	assert_says(f, "sse_store_up 0");
-	assert_silent(f, "sse_log_oldest");
-}
-
-static void
-what_is_told_below_zero_is_zero(void **state)
-{
-	struct fixture *f = *state;
-
-	metrics_tell(f->m, "sse_log_events", -1);
-	assert_says(f, "sse_log_events 0");
-}
-
-static void
-a_pubd_from_before_the_clock_went_back_is_not_alive(void **state)
-{
-	struct fixture *f = *state;
-	struct statusdb_row row = row_of("pubd", -3600000, "{}", "{}");
-
-	assert_status(metrics_add_row(f->m, &row), ST_OK);
-	assert_false(metrics_pubd(f->m).alive);
-	assert_says(f, "sse_process_up{role=\"pubd\"} 0");
-	/* It lives: its next heartbeat, at most a second later, says so. */
-	row = row_of("pubd", -10, "{}", "{}");
-	assert_status(metrics_add_row(f->m, &row), ST_OK);
-	assert_true(metrics_pubd(f->m).alive);
-	assert_int_equal(metrics_pubd(f->m).age_ms, 10);
-}
-
-static void
-rows_that_lie_about_time_and_streams_do_no_harm(void **state)
-{
-	struct fixture *f = *state;
-	struct statusdb_row row = row_of("worker", 0, "{}", "{}");
-
-	row.started_ms = row.seen_ms = INT64_MIN;
-	row.streams = -5;
-	assert_status(metrics_add_row(f->m, &row), ST_OK);
-	row.seen_ms = row.lease_ms = row.streams = INT64_MAX;
-	assert_status(metrics_add_row(f->m, &row), ST_OK);
-	assert_status(metrics_add_row(f->m, &row), ST_OK);
-	assert_says(f, "sse_streams_open 9223372036854775807");
-	assert_says(f, "sse_process_start_time_seconds{role=\"worker\"} 0.000");
-}
-
-static void
-an_allocation_that_fails_is_told(void **state)
-{
-	struct fixture *f = *state;
-	const struct statusdb_row row = row_of("pubd", 0, "{\"channel:a\":1}",
-	    "{}");
-	struct metrics *m = NULL;
-
-	fault_alloc_at(1);
-	assert_status(metrics_new(&m, NOW), ST_NOMEM);
-	assert_true(fault_hit());
-	fault_alloc_at(1);
-	assert_status(metrics_add_row(f->m, &row), ST_NOMEM);
-	assert_true(fault_hit());
+	(void)state;
+	assert_string_equal(after(&f, METRIC_DELIVERY, 200000001, 2000),
+	    "delivery");
+	assert_string_equal(after(&f, sum, most, 2000), "delivery");
+	g = f;
+	/* A backlog of an hour that goes out in a second. */
+	g.cell[METRIC_DELIVERY + HIST_BOUNDS] = 5000000;
+	g.cell[sum] = UINT64_C(5000000) * 3600000000;
+	assert_null(metrics_implausible(&f, &g, 1000));
+	g.cell[METRIC_DELIVERY + HIST_BOUNDS] = 1;
+	assert_string_equal(metrics_implausible(&f, &g, 1000), "delivery");
+	assert_string_equal(after(&f, sum, most, 86402000), "delivery");
+	/* A clock set a year on makes an event late: believed soon. */
+	g.cell[sum] = UINT64_C(31536000000000);
+	assert_null(metrics_implausible(&f, &g, 600000));
 }
 
 int
 main(void)
 {
-#define TEST(f)                                                                \
-	cmocka_unit_test_setup_teardown(f, scraped_setup, scraped_teardown)
 	const struct CMUnitTest tests[] = {
-	    TEST(no_process_gives_zero_counters_and_no_gauges),
-	    TEST(counters_are_summed_over_the_living_the_dead_and_the_totals),
-	    TEST(gauges_are_of_the_living_only),
-	    TEST(a_pubd_from_before_the_clock_went_back_is_not_alive),
-	    TEST(a_quotient_is_of_the_sums_and_absent_without_a_divisor),
-	    TEST(what_is_reported_in_parts_is_shown_in_whole_units),
-	    TEST(histograms_add_up_and_are_there_from_the_start),
-	    TEST(channels_are_of_pubd_and_the_totals_and_add_up),
-	    TEST(more_channels_than_the_bound_are_left_out),
-	    TEST(sums_are_zero_when_pubd_knows_that_there_is_nobody),
-	    TEST(a_silent_pubd_is_told_with_its_age),
-	    TEST(counters_that_are_no_numbers_count_as_none),
-	    TEST(a_sum_stops_at_the_largest_number),
-	    TEST(what_is_told_is_said),
-	    TEST(what_is_told_below_zero_is_zero),
-	    TEST(rows_that_lie_about_time_and_streams_do_no_harm),
-	    TEST(an_allocation_that_fails_is_told),
+	    cmocka_unit_test(families_are_named_as_prometheus_asks),
+	    cmocka_unit_test(no_family_stands_twice),
+	    cmocka_unit_test(series_fit_their_family),
+	    cmocka_unit_test(members_are_unique_in_their_part),
+	    cmocka_unit_test(every_cell_has_one_member),
+	    cmocka_unit_test(types_have_the_names_of_the_exposition),
+	    cmocka_unit_test(what_was_never_set_is_not_written),
+	    cmocka_unit_test(members_are_written_in_the_order_of_the_catalogue),
+	    cmocka_unit_test(only_gauges_are_written_when_0),
+	    cmocka_unit_test(a_histogram_is_counters_of_its_buckets),
+	    cmocka_unit_test(writing_appends_all_or_nothing),
+	    cmocka_unit_test(what_is_written_reads_back),
+	    cmocka_unit_test(members_are_found_in_any_order),
+	    cmocka_unit_test(
+		what_the_part_does_not_have_is_counted_and_left_out),
+	    cmocka_unit_test(only_whole_numbers_are_values),
+	    cmocka_unit_test(only_an_object_is_a_part),
+	    cmocka_unit_test(members_are_bounded),
+	    cmocka_unit_test(a_counter_grows_no_faster_than_machines_work),
+	    cmocka_unit_test(
+		a_histogram_grows_no_faster_and_its_sum_as_its_buckets_do),
 	};
 
 	return RUN(tests);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The CGI variables of one request: fcgi/params.h. */
+/* The CGI variables of one request: params.h. */
 #include "params.h"
 
 #include <stdlib.h>

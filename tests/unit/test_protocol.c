@@ -65,7 +65,7 @@ parse(const char *line)
 	return parse_span(span_str(line));
 }
 
-static struct store_event
+static struct event
 event_of(const char *line)
 {
 	struct request r = parse(line);
@@ -96,7 +96,7 @@ want_error(const char *line, enum protocol_error code)
 static void
 an_event_has_channel_name_and_data(void **state)
 {
-	struct store_event e = event_of(
+	struct event e = event_of(
 	    "{\"channel\":\"orders\",\"event\":\"created\","
 	    "\"data\":{\"n\":1}}");
 
@@ -104,7 +104,7 @@ an_event_has_channel_name_and_data(void **state)
 	assert_span(e.channel, SPAN("orders"));
 	assert_span(e.event, SPAN("created"));
 	assert_span(e.data, SPAN("{\"n\":1}"));
-	assert_int_equal(e.kind, STORE_DATA_JSON);
+	assert_int_equal(e.kind, EVENT_DATA_JSON);
 	assert_null(e.key.p);
 	assert_null(e.trace.p);
 	assert_int_equal(e.id, 0);
@@ -113,14 +113,14 @@ an_event_has_channel_name_and_data(void **state)
 static void
 an_event_without_a_name_is_a_message(void **state)
 {
-	struct store_event e = event_of(
+	struct event e = event_of(
 	    "{\"channel\":\"orders\",\"data\":\"text\\nwith lines\","
 	    "\"key\":\"o-17\",\"ref\":\"a\"}");
 
 	(void)state;
 	assert_span(e.event, SPAN("message"));
 	assert_span(e.data, SPAN("text\nwith lines"));
-	assert_int_equal(e.kind, STORE_DATA_TEXT);
+	assert_int_equal(e.kind, EVENT_DATA_TEXT);
 	assert_span(e.key, SPAN("o-17"));
 }
 
@@ -137,7 +137,7 @@ a_trace_is_kept(void **state)
 static void
 a_trace_of_a_later_version_is_kept_as_version_00(void **state)
 {
-	struct store_event e;
+	struct event e;
 
 	(void)state;
 	e = event_of("{\"channel\":\"a\",\"data\":1,\"trace\":"
@@ -155,7 +155,7 @@ a_trace_of_a_later_version_is_kept_as_version_00(void **state)
 static void
 members_come_in_any_order_with_any_space(void **state)
 {
-	struct store_event e = event_of(
+	struct event e = event_of(
 	    " \t{ \"data\" : [ 1 , 2 ] ,\t\"x\":{\"channel\":\"no\"} , "
 	    "\"channel\" :\"c\" } \r");
 
@@ -167,19 +167,19 @@ members_come_in_any_order_with_any_space(void **state)
 static void
 of_members_named_alike_the_last_counts(void **state)
 {
-	struct store_event e = event_of(
+	struct event e = event_of(
 	    "{\"channel\":\"a\",\"data\":1,\"channel\":\"b\",\"data\":\"t\"}");
 
 	(void)state;
 	assert_span(e.channel, SPAN("b"));
 	assert_span(e.data, SPAN("t"));
-	assert_int_equal(e.kind, STORE_DATA_TEXT);
+	assert_int_equal(e.kind, EVENT_DATA_TEXT);
 }
 
 static void
 names_inside_other_values_are_not_ours(void **state)
 {
-	struct store_event e = event_of(
+	struct event e = event_of(
 	    "{\"s\":\"\\\"channel\\\":\\\"x\\\"\",\"o\":{\"data\":5},"
 	    "\"channel\":\"c\",\"data\":\"\\\\\",\"z\":\"}\"}");
 
@@ -216,13 +216,13 @@ data_is_kept_as_it_was_written(void **state)
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		const char *want = rows[i].stored == NULL ? rows[i].written
 							  : rows[i].stored;
-		struct store_event e;
+		struct event e;
 
 		(void)snprintf(line, sizeof(line),
 		    "{\"channel\":\"a\",\"data\":%s}", rows[i].written);
 		e = event_of(line);
 		assert_span(e.data, span_str(want));
-		assert_int_equal(e.kind, STORE_DATA_JSON);
+		assert_int_equal(e.kind, EVENT_DATA_JSON);
 	}
 }
 
@@ -254,20 +254,20 @@ a_string_goes_out_as_its_text(void **state)
 
 	(void)state;
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct store_event e;
+		struct event e;
 
 		(void)snprintf(line, sizeof(line),
 		    "{\"channel\":\"a\",\"data\":%s}", rows[i].written);
 		e = event_of(line);
 		assert_span(e.data, rows[i].text);
-		assert_int_equal(e.kind, STORE_DATA_TEXT);
+		assert_int_equal(e.kind, EVENT_DATA_TEXT);
 	}
 }
 
 static void
 member_names_may_be_escaped_and_unknown_ones_are_ignored(void **state)
 {
-	struct store_event e = event_of(
+	struct event e = event_of(
 	    "{\"ch\\u0061nnel\":\"a\",\"gr\\u00f6\\u00dfe\":1,\"d\\u0061ta\":"
 	    "2}");
 
@@ -279,7 +279,7 @@ member_names_may_be_escaped_and_unknown_ones_are_ignored(void **state)
 static void
 escapes_in_names_and_keys_are_decoded(void **state)
 {
-	struct store_event e = event_of(
+	struct event e = event_of(
 	    "{\"channel\":\"a\\u002eb\",\"event\":\"gr\\u00f6\\u00dfe\","
 	    "\"key\":\"k\\/1\",\"data\":\"\\t\"}");
 
@@ -621,20 +621,20 @@ a_report_is_a_row_of_the_status_table(void **state)
 	assert_int_equal(r.report->row.head, 4);
 	assert_int_equal(r.report->row.streams, 5);
 	assert_span(r.report->row.counters, SPAN("{\"events_sent\":1}"));
-	assert_span(r.report->row.gauges, SPAN("{\"rss_bytes\":2}"));
+	assert_span(r.report->row.pubd_metrics, SPAN("{\"rss_bytes\":2}"));
 	assert_int_equal(r.report->row.error_ms, 8);
 	assert_span(r.report->row.error, SPAN("a \"b\"\xef\xbf\xbd"));
 	assert_int_equal(r.report->n_unknown, 0);
 	r = parse(REPORT "}");
 	assert_int_equal(r.kind, REQUEST_REPORT);
 	assert_span(r.report->row.counters, SPAN("{}"));
-	assert_span(r.report->row.gauges, SPAN("{}"));
+	assert_span(r.report->row.pubd_metrics, SPAN("{}"));
 	assert_int_equal(r.report->row.error_ms, 0);
 	assert_null(r.report->row.error.p);
 }
 
 static void
-only_the_catalogues_figures_are_kept_of_a_report(void **state)
+only_the_catalogues_metrics_are_kept_of_a_report(void **state)
 {
 	struct request r = parse(
 	    REPORT ",\"counters\":{ \"x\":1, \"events_sent\" : 2,"
@@ -757,7 +757,7 @@ want_answer(const struct request *r, const char *text)
 }
 
 static void
-answers_are_as_the_manual_shows_them(void **state)
+metrics_http_are_as_the_manual_shows_them(void **state)
 {
 	struct request r = parse("{\"channel\":\"orders\",\"data\":1}");
 
@@ -904,12 +904,12 @@ main(void)
 	    TEST(a_watch_may_ask_for_times),
 	    TEST(a_watch_is_woken_unless_it_says_no),
 	    TEST(a_report_is_a_row_of_the_status_table),
-	    TEST(only_the_catalogues_figures_are_kept_of_a_report),
+	    TEST(only_the_catalogues_metrics_are_kept_of_a_report),
 	    TEST(a_long_error_is_cut_between_characters),
 	    TEST(a_report_that_lacks_something_is_refused),
 	    TEST(a_worker_tells_of_a_dispatch),
 	    TEST(an_error_names_the_channel_when_that_was_valid),
-	    TEST(answers_are_as_the_manual_shows_them),
+	    TEST(metrics_http_are_as_the_manual_shows_them),
 	    TEST(an_array_is_answered_with_its_ids),
 	    TEST(an_error_is_answered_with_code_and_sentence),
 	    TEST(reports_and_spans_have_no_answer),

@@ -227,7 +227,7 @@ tracing_lasts_until_pubd_is_gone(void **state)
 	assert_false(pubd_link_connected(f->link));
 }
 
-/* Its figures are missing then, its events are not late. */
+/* Its metrics are missing then, its events are not late. */
 static void
 who_may_not_watch_as_a_worker_listens_as_anybody_may(void **state)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Form-urlencoded text: fcgi/query.h. */
+/* Form-urlencoded text: query.h. */
 #include "query.h"
 
 #include <stdlib.h>

@@ -3,7 +3,7 @@
  * hears of what is not. */
 #include "replay.h"
 
-#include "hubparts.h"
+#include "hub_private.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -73,7 +73,7 @@ stand_at_head(struct fixture *f)
 }
 
 static enum status
-take_into_hub(void *arg, const struct store_event *e)
+take_into_hub(void *arg, const struct event *e)
 {
 	if (!hub_take(arg, e))
 		hub_dispatch(arg);
@@ -119,7 +119,7 @@ settle(struct fixture *f)
 static void
 want_event(struct fixture *f, int64_t id, const char *channel, struct span data)
 {
-	struct store_event e = rig_event(id, channel, data);
+	struct event e = rig_event(id, channel, data);
 
 	assert_status(frame_event(&f->want, &e), ST_OK);
 }

@@ -959,7 +959,7 @@ no_memory_is_told_and_the_next_request_is_served(void **state)
 	want_channels(f, "a");
 }
 
-/* ---- for the figures ----------------------------------------------------- */
+/* ---- for the metrics ----------------------------------------------------- */
 
 static void
 the_web_server_in_front_is_known_by_its_name(void **state)

@@ -35,20 +35,20 @@ teardown(void **state)
 	return r == NULL ? 0 : -1;
 }
 
-static struct store_event
+static struct event
 event(int64_t id, size_t data_bytes)
 {
-	return (struct store_event){.id = id,
+	return (struct event){.id = id,
 	    .channel = SPAN("chan"),
 	    .event = SPAN("message"),
-	    .kind = STORE_DATA_TEXT,
+	    .kind = EVENT_DATA_TEXT,
 	    .data = span_of(big, data_bytes)};
 }
 
 static enum status
 push(struct ring *r, int64_t id, size_t data_bytes, bool envelope)
 {
-	struct store_event e = event(id, data_bytes);
+	struct event e = event(id, data_bytes);
 
 	return ring_push(r, &e, envelope, 0);
 }
@@ -64,7 +64,7 @@ check(struct ring *r, size_t (*bytes_of)(int64_t id))
 
 	buf_init(&want, 4 * SMALL);
 	for (n = ring_first(r); n < ring_end(r); n++) {
-		struct store_event ev = event(id + 1, bytes_of(id + 1));
+		struct event ev = event(id + 1, bytes_of(id + 1));
 
 		id++;
 		ring_get(r, n, &e);
@@ -152,7 +152,7 @@ every_alignment_of_the_edge_is_sound(void **state)
 	for (bytes = 300; bytes < 420; bytes++) {
 		ring_reset(r, 0);
 		for (id = 1; id <= 700; id++) {
-			struct store_event e = event(id, bytes);
+			struct event e = event(id, bytes);
 			struct ring_entry first;
 
 			assert_status(ring_push(r, &e, false, 0), ST_OK);
@@ -176,7 +176,7 @@ no_text_takes_a_byte_of_another(void **state)
 
 	/* Enough for each fit at the wrap, to the byte, to come up. */
 	for (id = 1; id <= 200000; id++) {
-		struct store_event e;
+		struct event e;
 		struct ring_entry first;
 
 		random = random * 1664525u + 1013904223u;
@@ -260,7 +260,7 @@ static void
 names_of_any_length_are_kept_apart(void **state)
 {
 	struct ring *r = *state;
-	struct store_event e = event(1, 1);
+	struct event e = event(1, 1);
 	struct ring_entry got;
 	size_t len;
 

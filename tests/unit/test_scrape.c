@@ -33,15 +33,15 @@ make_log(void **state)
 
 /* A row of pubd that was seen age_ms ago, with these gauges. */
 static void
-put_gauges(void **state, int64_t age_ms, struct span gauges)
+put_gauges(void **state, int64_t age_ms, struct span pubd_metrics)
 {
-	const struct statusdb_row row = {.name = SPAN("pubd-1-1"),
+	const struct status_row row = {.name = SPAN("pubd-1-1"),
 	    .role = SPAN("pubd"),
 	    .version = SPAN("0.1"),
 	    .seen_ms = NOW - age_ms,
 	    .lease_ms = 10000,
 	    .counters = SPAN("{\"events_published\":3}"),
-	    .gauges = gauges,
+	    .pubd_metrics = pubd_metrics,
 	    .error_ms = 7,
 	    .error = SPAN("it was so")};
 	struct statusdb *db;

@@ -53,10 +53,10 @@ teardown(void **state)
 	return rc;
 }
 
-static struct statusdb_row
+static struct status_row
 row_of(const char *name, int64_t seen_ms, const char *counters)
 {
-	return (struct statusdb_row){
+	return (struct status_row){
 	    .name = span_str(name),
 	    .role = SPAN("worker"),
 	    .pid = 12,
@@ -68,14 +68,14 @@ row_of(const char *name, int64_t seen_ms, const char *counters)
 	    .cursor = 45,
 	    .streams = 7,
 	    .counters = span_str(counters),
-	    .gauges = SPAN("{}"),
+	    .pubd_metrics = SPAN("{}"),
 	};
 }
 
 static void
 put(struct fixture *f, const char *name, int64_t seen_ms, const char *counters)
 {
-	struct statusdb_row row = row_of(name, seen_ms, counters);
+	struct status_row row = row_of(name, seen_ms, counters);
 
 	assert_status(statusdb_put(f->db, &row, 1), ST_OK);
 }
@@ -84,13 +84,13 @@ put(struct fixture *f, const char *name, int64_t seen_ms, const char *counters)
 struct census {
 	char names[256];
 	struct json_parser *parser;
-	int64_t sent, lost;       /* sums of these two counters */
-	struct statusdb_row last; /* numbers only */
-	char gauges[64];          /* of the last */
+	int64_t sent, lost;     /* sums of these two counters */
+	struct status_row last; /* numbers only */
+	char pubd_metrics[64];  /* of the last */
 };
 
 static void
-take_row(void *arg, const struct statusdb_row *row)
+take_row(void *arg, const struct status_row *row)
 {
 	struct census *c = arg;
 	struct json *root = NULL;
@@ -108,8 +108,8 @@ take_row(void *arg, const struct statusdb_row *row)
 	if (span_eq(row->name, SPAN(STATUSDB_TOTALS)))
 		return;
 	c->last = *row;
-	(void)snprintf(c->gauges, sizeof(c->gauges), "%.*s",
-	    (int)row->gauges.len, row->gauges.p);
+	(void)snprintf(c->pubd_metrics, sizeof(c->pubd_metrics), "%.*s",
+	    (int)row->pubd_metrics.len, row->pubd_metrics.p);
 }
 
 static struct census
@@ -149,7 +149,7 @@ a_row_comes_back_as_it_was_put(void **state)
 }
 
 static void
-check_text(void *arg, const struct statusdb_row *row)
+check_text(void *arg, const struct status_row *row)
 {
 	if (span_eq(row->name, SPAN(STATUSDB_TOTALS))) {
 		assert_span(row->role, SPAN(STATUSDB_TOTALS));
@@ -158,7 +158,7 @@ check_text(void *arg, const struct statusdb_row *row)
 	assert_span(row->role, SPAN("cgi"));
 	assert_span(row->version, SPAN("9.8.7"));
 	assert_span(row->counters, SPAN("{\"sent\":5}"));
-	assert_span(row->gauges, SPAN("{\"rss_bytes\":6}"));
+	assert_span(row->pubd_metrics, SPAN("{\"rss_bytes\":6}"));
 	*(bool *)arg = true;
 }
 
@@ -166,12 +166,12 @@ static void
 text_comes_back_as_it_was_put(void **state)
 {
 	struct fixture *f = *state;
-	struct statusdb_row row = row_of("w", 2000, "{\"sent\":5}");
+	struct status_row row = row_of("w", 2000, "{\"sent\":5}");
 	bool seen = false;
 
 	row.role = SPAN("cgi");
 	row.version = SPAN("9.8.7");
-	row.gauges = SPAN("{\"rss_bytes\":6}");
+	row.pubd_metrics = SPAN("{\"rss_bytes\":6}");
 	assert_status(statusdb_put(f->db, &row, 1), ST_OK);
 	assert_status(statusdb_each(f->db, check_text, &seen), ST_OK);
 	assert_true(seen);
@@ -181,7 +181,7 @@ static void
 a_row_is_replaced_by_the_next_of_its_name(void **state)
 {
 	struct fixture *f = *state;
-	struct statusdb_row rows[2] = {row_of("a", 1, "{\"sent\":1}"),
+	struct status_row rows[2] = {row_of("a", 1, "{\"sent\":1}"),
 	    row_of("b", 1, "{\"sent\":10}")};
 
 	assert_status(statusdb_put(f->db, rows, 2), ST_OK);
@@ -190,10 +190,10 @@ a_row_is_replaced_by_the_next_of_its_name(void **state)
 	assert_names(f, "a b totals ");
 	assert_int_equal(taken(f->db).sent, 13);
 	rows[1].streams = 99;
-	rows[1].gauges = SPAN("{\"rss_bytes\":6}");
+	rows[1].pubd_metrics = SPAN("{\"rss_bytes\":6}");
 	assert_status(statusdb_put(f->db, rows, 2), ST_OK);
 	assert_int_equal(taken(f->db).last.streams, 99);
-	assert_string_equal(taken(f->db).gauges, "{\"rss_bytes\":6}");
+	assert_string_equal(taken(f->db).pubd_metrics, "{\"rss_bytes\":6}");
 	assert_status(statusdb_put(f->db, rows, 0), ST_OK);
 }
 
@@ -202,7 +202,7 @@ counters_and_gauges_must_be_objects(void **state)
 {
 	struct fixture *f = *state;
 	const char *const bad[] = {"", "{", "[1]", "1", "null", "\"a\""};
-	struct statusdb_row rows[2];
+	struct status_row rows[2];
 	size_t i;
 
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -211,7 +211,7 @@ counters_and_gauges_must_be_objects(void **state)
 		assert_status(statusdb_put(f->db, rows, 2), ST_CONSTRAINT);
 		assert_names(f, "totals "); /* all or none */
 		rows[1] = row_of("b", 1, "{}");
-		rows[1].gauges = span_str(bad[i]);
+		rows[1].pubd_metrics = span_str(bad[i]);
 		assert_status(statusdb_put(f->db, rows, 2), ST_CONSTRAINT);
 		assert_names(f, "totals ");
 	}
@@ -237,7 +237,7 @@ a_row_from_before_the_clock_went_back_joins_the_totals(void **state)
 static void
 the_age_of_a_row_is_its_distance_from_now(void **state)
 {
-	struct statusdb_row row = {.seen_ms = 1000, .lease_ms = 500};
+	struct status_row row = {.seen_ms = 1000, .lease_ms = 500};
 
 	(void)state;
 	assert_int_equal(statusdb_age_ms(&row, 1300), 300);
@@ -440,12 +440,12 @@ the_log_as_it_was_last_known_is_kept(void **state)
 }
 
 static void
-gauges_are_not_added_up(void **state)
+pubd_metrics_are_not_added_up(void **state)
 {
 	struct fixture *f = *state;
-	struct statusdb_row row = row_of("a", 1, "{\"lost\":1}");
+	struct status_row row = row_of("a", 1, "{\"lost\":1}");
 
-	row.gauges = SPAN("{\"sent\":7}");
+	row.pubd_metrics = SPAN("{\"sent\":7}");
 	assert_status(statusdb_put(f->db, &row, 1), ST_OK);
 	assert_status(statusdb_remove(f->db, SPAN("a"), 2000), ST_OK);
 	assert_int_equal(taken(f->db).sent, 0);
@@ -540,7 +540,7 @@ errors_of(struct statusdb *db)
 static void
 put_error(struct fixture *f, const char *name, int64_t ts_ms, const char *text)
 {
-	struct statusdb_row row = row_of(name, 1000, "{}");
+	struct status_row row = row_of(name, 1000, "{}");
 
 	row.error_ms = ts_ms;
 	row.error = span_str(text);
@@ -795,7 +795,7 @@ a_replaced_file_is_noticed(void **state)
 {
 	struct fixture *f = *state;
 	struct errmsg err = {""};
-	struct statusdb_row row = row_of("a", 1, "{}");
+	struct status_row row = row_of("a", 1, "{}");
 	struct statusdb *r = NULL;
 	struct census c = {.names = ""};
 	struct errors e = {"", 0};
@@ -814,7 +814,7 @@ static void
 a_second_writer_is_busy_at_once(void **state)
 {
 	struct fixture *f = *state;
-	struct statusdb_row row = row_of("a", 1, "{}");
+	struct status_row row = row_of("a", 1, "{}");
 	struct errmsg err = {""};
 	struct db *raw = NULL;
 
@@ -858,7 +858,7 @@ struct found {
 };
 
 static void
-keep(void *arg, const struct statusdb_row *row)
+keep(void *arg, const struct status_row *row)
 {
 	struct found *found = arg;
 
@@ -928,7 +928,7 @@ main(void)
 	    T(a_goodbye_is_remembered_from_when_it_was_said),
 	    T(a_process_that_outlives_a_long_absence_of_pubd_counts_once),
 	    T(the_log_as_it_was_last_known_is_kept),
-	    T(gauges_are_not_added_up),
+	    T(pubd_metrics_are_not_added_up),
 	    T(only_numbers_are_added_up),
 	    T(counters_are_exact),
 	    T(nonsense_of_one_process_stops_no_other),

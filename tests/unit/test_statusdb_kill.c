@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "figures.h"
+#include "metrics.h"
 #include "statusdb.h"
 #include "tmpdir.h"
 #include "unit.h"
@@ -64,13 +64,13 @@ static const struct step {
 static enum status
 take_step(struct statusdb *db, const struct step *s)
 {
-	const struct statusdb_row row = {.name = span_str(s->put),
+	const struct status_row row = {.name = span_str(s->put),
 	    .role = SPAN("worker"),
 	    .version = SPAN("0"),
 	    .seen_ms = 1000,
 	    .lease_ms = LEASE_MS,
 	    .counters = span_str(s->counters),
-	    .gauges = SPAN("{}")};
+	    .pubd_metrics = SPAN("{}")};
 
 	if (s->put != NULL)
 		return statusdb_put(db, &row, 1);
@@ -97,16 +97,16 @@ live(const char *log, volatile size_t *done)
 }
 
 static void
-add_row(void *arg, const struct statusdb_row *row)
+add_row(void *arg, const struct status_row *row)
 {
-	struct figures f = {.cell = {0}};
+	struct metrics f = {.cell = {0}};
 	uint64_t *sent = arg;
 	unsigned n_unknown = 0;
 
 	assert_status(
-	    figures_read(&f, FIGURES_COUNTERS, row->counters, &n_unknown),
+	    metrics_read(&f, METRICS_COUNTERS, row->counters, &n_unknown),
 	    ST_OK);
-	*sent += f.cell[FIG_EVENTS_SENT];
+	*sent += f.cell[METRIC_EVENTS_SENT];
 }
 
 /* What a reader counts; nothing, before the table is there. */

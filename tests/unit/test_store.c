@@ -71,10 +71,10 @@ teardown(void **state)
 
 /* ---- appending, told in few words --------------------------------------- */
 
-static struct store_event
+static struct event
 event_of(const char *channel, const char *key, const char *data)
 {
-	return (struct store_event){
+	return (struct event){
 	    .channel = span_str(channel),
 	    .event = SPAN("message"),
 	    .key = span_str(key),
@@ -86,7 +86,7 @@ event_of(const char *channel, const char *key, const char *data)
 static int64_t
 append(struct fixture *f, const char *channel, const char *data)
 {
-	struct store_event e = event_of(channel, NULL, data);
+	struct event e = event_of(channel, NULL, data);
 
 	assert_status(store_append(f->w, &e), ST_OK);
 	return e.id;
@@ -96,7 +96,7 @@ append(struct fixture *f, const char *channel, const char *data)
 static int64_t
 publish(struct fixture *f, const char *channel, int64_t ts_ms)
 {
-	struct store_event e = event_of(channel, NULL, "x");
+	struct event e = event_of(channel, NULL, "x");
 
 	e.ts_ms = ts_ms;
 	assert_status(store_begin(f->w), ST_OK);
@@ -147,7 +147,7 @@ struct listing {
 };
 
 static enum status
-list_event(void *arg, const struct store_event *e)
+list_event(void *arg, const struct event *e)
 {
 	struct listing *l = arg;
 	size_t n = strlen(l->text);
@@ -477,7 +477,7 @@ static void
 a_key_gives_the_first_id_again(void **state)
 {
 	struct fixture *f = *state;
-	struct store_event e = event_of("a", "k", "1");
+	struct event e = event_of("a", "k", "1");
 
 	assert_status(store_begin(f->w), ST_OK);
 	assert_status(store_append(f->w, &e), ST_OK);
@@ -503,7 +503,7 @@ static void
 a_key_that_was_undone_is_free(void **state)
 {
 	struct fixture *f = *state;
-	struct store_event e = event_of("a", "k", "1");
+	struct event e = event_of("a", "k", "1");
 
 	assert_status(store_begin(f->w), ST_OK);
 	assert_status(store_group_begin(f->w), ST_OK);
@@ -521,7 +521,7 @@ a_key_is_free_again_when_its_event_was_trimmed(void **state)
 {
 	struct fixture *f = *state;
 	const struct store_retain keep_one = {.max_events = 1, .max_rows = 100};
-	struct store_event e = event_of("a", "k", "1");
+	struct event e = event_of("a", "k", "1");
 	bool more;
 	int n;
 
@@ -541,13 +541,13 @@ a_key_is_free_again_when_its_event_was_trimmed(void **state)
 /* ---- what is stored ----------------------------------------------------- */
 
 struct copy {
-	struct store_event e;
+	struct event e;
 	char data[4096];
 	int n;
 };
 
 static enum status
-copy_event(void *arg, const struct store_event *e)
+copy_event(void *arg, const struct event *e)
 {
 	struct copy *c = arg;
 
@@ -570,14 +570,14 @@ an_event_comes_back_as_it_was_given(void **state)
 	struct fixture *f = *state;
 	struct copy c = {.n = 0};
 	struct store_page p = {.max_rows = 10, .take = copy_event, .arg = &c};
-	struct store_event e = {
+	struct event e = {
 	    .channel = SPAN("a"),
 	    .event = SPAN("created"),
 	    .key = SPAN("k\xc3\xa9y"),
 	    .trace = SPAN(
 		"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
 	    .ts_ms = 1234567890123,
-	    .kind = STORE_DATA_TEXT,
+	    .kind = EVENT_DATA_TEXT,
 	    .data = SPAN("a\0b\nc"),
 	};
 
@@ -592,12 +592,12 @@ an_event_comes_back_as_it_was_given(void **state)
 }
 
 static enum status
-list_kind(void *arg, const struct store_event *e)
+list_kind(void *arg, const struct event *e)
 {
 	char *text = arg;
 
-	text[strlen(text)] = e->kind == STORE_DATA_TEXT ? 't'
-	    : e->kind == STORE_DATA_JSON                ? 'j'
+	text[strlen(text)] = e->kind == EVENT_DATA_TEXT ? 't'
+	    : e->kind == EVENT_DATA_JSON                ? 'j'
 							: '?';
 	return ST_OK;
 }
@@ -606,15 +606,15 @@ static void
 what_the_data_is_comes_back(void **state)
 {
 	struct fixture *f = *state;
-	static const enum store_data kinds[] = {STORE_DATA_JSON,
-	    STORE_DATA_UNKNOWN, STORE_DATA_TEXT, STORE_DATA_JSON};
+	static const enum event_data kinds[] = {EVENT_DATA_JSON,
+	    EVENT_DATA_UNKNOWN, EVENT_DATA_TEXT, EVENT_DATA_JSON};
 	char text[16] = "";
 	struct store_page p = {.max_rows = 10, .take = list_kind, .arg = text};
 	size_t i;
 
 	assert_status(store_begin(f->w), ST_OK);
 	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		struct store_event e = event_of("a", NULL, "1");
+		struct event e = event_of("a", NULL, "1");
 
 		e.kind = kinds[i];
 		assert_status(store_append(f->w, &e), ST_OK);
@@ -626,7 +626,7 @@ what_the_data_is_comes_back(void **state)
 }
 
 static enum status
-check_large(void *arg, const struct store_event *e)
+check_large(void *arg, const struct event *e)
 {
 	struct span *expected = arg;
 
@@ -645,7 +645,7 @@ a_large_event_comes_back_whole(void **state)
 	struct store_page p = {.max_rows = 10,
 	    .take = check_large,
 	    .arg = &data};
-	struct store_event e = event_of("a", NULL, "");
+	struct event e = event_of("a", NULL, "");
 	size_t i;
 
 	assert_non_null(bytes);
@@ -664,7 +664,7 @@ static void
 a_bad_channel_is_a_constraint_and_the_rest_goes_on(void **state)
 {
 	struct fixture *f = *state;
-	struct store_event e = event_of("not a channel", NULL, "x");
+	struct event e = event_of("not a channel", NULL, "x");
 
 	assert_status(store_begin(f->w), ST_OK);
 	assert_int_equal(append(f, "a", "1"), 1);
@@ -786,7 +786,7 @@ static void
 a_write_lock_lost_to_memory_is_rolled_back(void **state)
 {
 	struct fixture *f = *state;
-	struct store_event e = event_of("new", NULL, "x");
+	struct event e = event_of("new", NULL, "x");
 
 	assert_status(store_begin(f->w), ST_OK);
 	(void)append(f, "a", "1");
@@ -1164,7 +1164,7 @@ note_id(char *text, int64_t id)
 }
 
 static enum store_verdict
-want_a(void *arg, const struct store_event *e)
+want_a(void *arg, const struct event *e)
 {
 	struct visit *v = arg;
 
@@ -1177,7 +1177,7 @@ want_a(void *arg, const struct store_event *e)
 }
 
 static enum status
-take_all(void *arg, const struct store_event *e)
+take_all(void *arg, const struct event *e)
 {
 	struct visit *v = arg;
 

@@ -59,7 +59,7 @@ static void
 append_one(struct fixture *f)
 {
 	struct store_options o = {.path = f->path};
-	struct store_event e = {.channel = SPAN("a"), .event = SPAN("message")};
+	struct event e = {.channel = SPAN("a"), .event = SPAN("message")};
 	struct store_writer *w = NULL;
 
 	assert_status(store_writer_open(&w, &o, &f->err), ST_OK);

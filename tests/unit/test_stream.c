@@ -162,7 +162,7 @@ a_peer_that_is_gone_is_told_apart(void **state)
 	assert_true(stream_at_border(&f->s));
 }
 
-static struct run run;
+static struct chunk chunk;
 
 /* Two frames, "abc" and "defg", from where the stream stands. */
 static void
@@ -170,12 +170,12 @@ fill(struct stream *s)
 {
 	bool exact = s->rec_left > 0;
 
-	run_begin(&run, &s->place, exact ? s->rec_left : RUN_CONTENT_BYTES,
-	    exact);
-	if (s->place.cursor < 1 && !run_add(&run, 1, SPAN("abc"), 0))
+	chunk_begin(&chunk, &s->place,
+	    exact ? s->rec_left : CHUNK_CONTENT_BYTES, exact);
+	if (s->place.cursor < 1 && !chunk_add(&chunk, 1, SPAN("abc"), 0))
 		return;
 	if (s->place.cursor < 2)
-		(void)run_add(&run, 2, SPAN("defg"), 0);
+		(void)chunk_add(&chunk, 2, SPAN("defg"), 0);
 }
 
 static void
@@ -187,17 +187,18 @@ a_run_is_continued_inside_the_record_that_was_promised(void **state)
 	for (cut = 0; cut < 15; cut++) {
 		for (again = 1; again < 15; again++) {
 			f->len = 0;
-			f->s.place = (struct run_place){.cursor = 0};
+			f->s.place = (struct chunk_place){.cursor = 0};
 			f->n.n_events = 0;
 			budget = cut;
 			fill(&f->s);
-			assert_status(stream_send_run(&f->s, &run, &f->n),
+			assert_status(stream_send_chunk(&f->s, &chunk, &f->n),
 			    ST_AGAIN);
 			assert_true(stream_at_border(&f->s) == (cut == 0));
 			do {
 				budget = again;
 				fill(&f->s);
-			} while (stream_send_run(&f->s, &run, &f->n) != ST_OK);
+			} while (
+			    stream_send_chunk(&f->s, &chunk, &f->n) != ST_OK);
 			assert_span(received(f),
 			    SPAN("\1\6\1\2\0\7\0\0abcdefg"));
 			assert_true(stream_at_border(&f->s));
@@ -217,10 +218,10 @@ fill_colours(struct stream *s, int64_t head)
 	bool exact = s->rec_left > 0;
 	int64_t id;
 
-	run_begin(&run, &s->place, exact ? s->rec_left : RUN_CONTENT_BYTES,
-	    exact);
+	chunk_begin(&chunk, &s->place,
+	    exact ? s->rec_left : CHUNK_CONTENT_BYTES, exact);
 	for (id = s->place.cursor + 1; id <= head; id++)
-		if (!run_add(&run, id, frames[id - 7], 0))
+		if (!chunk_add(&chunk, id, frames[id - 7], 0))
 			return;
 }
 
@@ -238,7 +239,7 @@ write_colours(struct fixture *f, int64_t head, int64_t takes, enum status want)
 {
 	fill_colours(&f->s, head);
 	budget = takes;
-	assert_status(stream_send_run(&f->s, &run, &f->n), want);
+	assert_status(stream_send_chunk(&f->s, &chunk, &f->n), want);
 	budget = -1;
 }
 
@@ -247,15 +248,15 @@ the_example_of_a_write_that_was_cut_is_true(void **state)
 {
 	struct fixture *f = *state;
 
-	f->s.place = (struct run_place){.cursor = 6};
+	f->s.place = (struct chunk_place){.cursor = 6};
 	write_colours(f, 9, 40, ST_AGAIN);
-	assert_int_equal(run.len, 56);
+	assert_int_equal(chunk.len, 56);
 	ASSERT_PLACE(&f->s, 7, 8, 15, 24);
 	write_colours(f, 10, 2, ST_AGAIN);
-	assert_int_equal(run.len, 24);
+	assert_int_equal(chunk.len, 24);
 	ASSERT_PLACE(&f->s, 7, 8, 17, 22);
 	write_colours(f, 10, 22, ST_OK);
-	assert_int_equal(run.len, 22);
+	assert_int_equal(chunk.len, 22);
 	ASSERT_PLACE(&f->s, 9, 0, 0, 0);
 	assert_true(stream_at_border(&f->s));
 	assert_span(received(f),
@@ -268,7 +269,7 @@ a_header_that_was_cut_has_promised_its_record(void **state)
 {
 	struct fixture *f = *state;
 
-	f->s.place = (struct run_place){.cursor = 6};
+	f->s.place = (struct chunk_place){.cursor = 6};
 	write_colours(f, 9, 0, ST_AGAIN); /* nothing was promised */
 	ASSERT_PLACE(&f->s, 6, 0, 0, 0);
 	assert_true(stream_at_border(&f->s));
@@ -284,13 +285,13 @@ a_header_that_was_cut_has_promised_its_record(void **state)
 static void
 an_event_larger_than_a_chunk_is_half_out_between_two_records(void **state)
 {
-	static char text[RUN_CONTENT_BYTES + 10];
+	static char text[CHUNK_CONTENT_BYTES + 10];
 	struct fixture *f = *state;
 
-	f->s.place = (struct run_place){.cursor = 6};
-	run_begin(&run, &f->s.place, RUN_CONTENT_BYTES, false);
-	assert_false(run_add(&run, 7, span_of(text, sizeof(text)), 0));
-	assert_status(stream_send_run(&f->s, &run, &f->n), ST_OK);
+	f->s.place = (struct chunk_place){.cursor = 6};
+	chunk_begin(&chunk, &f->s.place, CHUNK_CONTENT_BYTES, false);
+	assert_false(chunk_add(&chunk, 7, span_of(text, sizeof(text)), 0));
+	assert_status(stream_send_chunk(&f->s, &chunk, &f->n), ST_OK);
 	ASSERT_PLACE(&f->s, 6, 7, 32768, 0);
 	assert_false(stream_at_border(&f->s));
 }
@@ -300,9 +301,9 @@ an_empty_run_moves_the_place_and_sends_nothing(void **state)
 {
 	struct fixture *f = *state;
 
-	run_begin(&run, &f->s.place, RUN_CONTENT_BYTES, false);
-	run_scanned(&run, 9);
-	assert_status(stream_send_run(&f->s, &run, &f->n), ST_OK);
+	chunk_begin(&chunk, &f->s.place, CHUNK_CONTENT_BYTES, false);
+	chunk_scanned(&chunk, 9);
+	assert_status(stream_send_chunk(&f->s, &chunk, &f->n), ST_OK);
 	assert_int_equal(f->s.place.cursor, 9);
 	assert_int_equal(f->n.n_writes, 0);
 }
@@ -313,17 +314,17 @@ an_empty_run_moves_the_place_and_sends_nothing(void **state)
 
 #define LONG_AGO_US (-3600000000) /* before the machine was started */
 
-static struct run events;
+static struct chunk events;
 
 /* Events 1 to 5 of 3 bytes, committed in two goes, from a place on. */
 static void
-put_events(const struct run_place *p)
+put_events(const struct chunk_place *p)
 {
 	int64_t id;
 
-	run_begin(&events, p, RUN_CONTENT_BYTES, false);
+	chunk_begin(&events, p, CHUNK_CONTENT_BYTES, false);
 	for (id = p->cursor + 1; id <= 5; id++)
-		assert_true(run_add(&events, id, SPAN("abc"),
+		assert_true(chunk_add(&events, id, SPAN("abc"),
 		    id <= 3 ? LONG_AGO_US : INT64_MAX));
 }
 
@@ -335,11 +336,11 @@ send_cut(struct fixture *f, int64_t n)
 
 	budget = n;
 	put_events(&f->s.place);
-	st = stream_send_run(&f->s, &events, &f->n);
+	st = stream_send_chunk(&f->s, &events, &f->n);
 	budget = -1;
 	while (st == ST_AGAIN) {
 		put_events(&f->s.place);
-		st = stream_send_run(&f->s, &events, &f->n);
+		st = stream_send_chunk(&f->s, &events, &f->n);
 	}
 	assert_status(st, ST_OK);
 }

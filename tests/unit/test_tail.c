@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "fault.h"
-#include "hubparts.h"
+#include "hub_private.h"
 #include "log.h"
 #include "replay.h"
 #include "rig/rig.h"
@@ -166,7 +166,7 @@ static void
 want_events(struct fixture *f, int64_t from, int64_t to)
 {
 	for (; from <= to; from++) {
-		struct store_event e = rig_event(from, "a", SPAN("x"));
+		struct event e = rig_event(from, "a", SPAN("x"));
 
 		assert_status(frame_event(&f->want, &e), ST_OK);
 	}
@@ -316,7 +316,7 @@ static void
 an_event_larger_than_the_ring_comes_in_its_place(void **state)
 {
 	struct fixture *f = *state;
-	struct store_event e;
+	struct event e;
 	char *data = malloc(3u << 20);
 
 	assert_non_null(data);
@@ -575,7 +575,7 @@ pages_of_the_old_log_are_not_given_for_the_new_one(void **state)
 	settle(f);
 	want_gap(f, GAP_GENERATION, 3000, &b, 0);
 	for (id = 1; id <= 3000; id++) {
-		struct store_event e = rig_event(id, "a", SPAN("new"));
+		struct event e = rig_event(id, "a", SPAN("new"));
 
 		assert_status(frame_event(&f->want, &e), ST_OK);
 	}

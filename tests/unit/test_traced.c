@@ -12,10 +12,10 @@
 
 static struct traced_set set;
 
-static struct store_event
+static struct event
 event(int64_t id)
 {
-	return (struct store_event){
+	return (struct event){
 	    .id = id,
 	    .channel = SPAN("orders"),
 	    .event = SPAN("say \"it\""),
@@ -27,7 +27,7 @@ event(int64_t id)
 static void
 an_event_is_kept_and_told_in_one_line(void **state)
 {
-	struct store_event e = event(7);
+	struct event e = event(7);
 	struct buf line;
 
 	(void)state;
@@ -46,7 +46,7 @@ an_event_is_kept_and_told_in_one_line(void **state)
 static void
 what_is_longer_than_its_rule_is_cut(void **state)
 {
-	struct store_event e = event(1);
+	struct event e = event(1);
 	char name[300];
 
 	(void)state;
@@ -67,7 +67,7 @@ what_has_no_room_is_counted(void **state)
 	(void)state;
 	memset(&set, 0, sizeof(set));
 	for (id = 1; id <= TRACED_MAX + 3; id++) {
-		struct store_event e = event(id);
+		struct event e = event(id);
 
 		traced_add(&set, &e, 0, 0);
 	}
@@ -79,7 +79,7 @@ what_has_no_room_is_counted(void **state)
 static void
 without_memory_there_is_no_line(void **state)
 {
-	struct store_event e = event(1);
+	struct event e = event(1);
 	struct buf line;
 	size_t max;
 

@@ -19,7 +19,7 @@
 struct fixture {
 	struct values v;
 	struct buf line;
-	struct figures figures;
+	struct metrics metrics;
 	char long_name[NAME_MAX_BYTES];
 };
 
@@ -133,10 +133,10 @@ small_report(struct fixture *f)
 	    .head = 4,
 	    .cursor = 3,
 	    .streams = 5,
-	    .figures = &f->figures};
+	    .metrics = &f->metrics};
 }
 
-static struct statusdb_row
+static struct status_row
 report_through(struct fixture *f, const struct wire_report *r)
 {
 	struct wire_reported got;
@@ -163,10 +163,10 @@ a_report_comes_through(void **state)
 {
 	struct fixture *f = *state;
 	struct wire_report r = small_report(f);
-	struct statusdb_row row;
+	struct status_row row;
 
-	figures_set(&f->figures, FIG_EVENTS_SENT, 1);
-	figures_set(&f->figures, FIG_RSS, 2);
+	metrics_set(&f->metrics, METRIC_EVENTS_SENT, 1);
+	metrics_set(&f->metrics, METRIC_RSS, 2);
 	row = report_through(f, &r);
 	assert_span(buf_span(&f->line),
 	    SPAN("{\"op\":\"report\",\"name\":\"worker-7-9\","
@@ -190,13 +190,13 @@ a_report_comes_through_with_every_field_at_its_bound(void **state)
 {
 	struct fixture *f = *state;
 	struct wire_report r = small_report(f);
-	struct figures got = {.cell = {0}};
+	struct metrics got = {.cell = {0}};
 	char error[WIRE_MAX_ERROR];
 	unsigned i, n_unknown = 0;
-	struct statusdb_row row;
+	struct status_row row;
 
-	for (i = 0; i < FIGURES_N_CELLS; i++)
-		figures_set(&f->figures, i, WIRE_MAX_FIGURE);
+	for (i = 0; i < METRICS_N_CELLS; i++)
+		metrics_set(&f->metrics, i, WIRE_MAX_METRIC);
 	memset(error, '"', sizeof(error));
 	r.role = SPAN("metrics");
 	r.version = span_of(f->long_name, sizeof(f->long_name));
@@ -205,27 +205,28 @@ a_report_comes_through_with_every_field_at_its_bound(void **state)
 	r.error = span_of(error, sizeof(error));
 	row = report_through(f, &r);
 	assert_span(row.error, r.error);
-	assert_true(row.counters.len <= WIRE_MAX_FIGURES);
-	assert_true(row.gauges.len <= WIRE_MAX_FIGURES);
+	assert_true(row.counters.len <= WIRE_MAX_METRICS);
+	assert_true(row.pubd_metrics.len <= WIRE_MAX_METRICS);
 	assert_status(
-	    figures_read(&got, FIGURES_COUNTERS, row.counters, &n_unknown),
+	    metrics_read(&got, METRICS_COUNTERS, row.counters, &n_unknown),
 	    ST_OK);
 	assert_status(
-	    figures_read(&got, FIGURES_GAUGES, row.gauges, &n_unknown), ST_OK);
+	    metrics_read(&got, METRICS_GAUGES, row.pubd_metrics, &n_unknown),
+	    ST_OK);
 	assert_int_equal(n_unknown, 0);
-	for (i = 0; i < FIGURES_N_CELLS; i++)
-		assert_int_equal(got.cell[i], WIRE_MAX_FIGURE);
+	for (i = 0; i < METRICS_N_CELLS; i++)
+		assert_int_equal(got.cell[i], WIRE_MAX_METRIC);
 }
 
 static void
-a_figure_beyond_its_bound_is_refused(void **state)
+a_metric_beyond_its_bound_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct wire_report r = small_report(f);
 	struct wire_reported got;
 	struct errmsg why;
 
-	figures_set(&f->figures, FIG_EVENTS_SENT, WIRE_MAX_FIGURE + 1);
+	metrics_set(&f->metrics, METRIC_EVENTS_SENT, WIRE_MAX_METRIC + 1);
 	assert_status(wire_put_report(&f->line, &r), ST_OK);
 	assert_status(wire_get_report(&f->v, written(f), &got, &why),
 	    ST_INVALID);
@@ -346,7 +347,7 @@ news_of_a_head_come_through(void **state)
 }
 
 static void
-answers_come_through(void **state)
+metrics_http_come_through(void **state)
 {
 	struct fixture *f = *state;
 	struct wire_answer a = WIRE_ANSWER_NONE;
@@ -445,11 +446,11 @@ main(void)
 	    TEST(pubd_itself_does_not_report),
 	    TEST(a_report_comes_through),
 	    TEST(a_report_comes_through_with_every_field_at_its_bound),
-	    TEST(a_figure_beyond_its_bound_is_refused),
+	    TEST(a_metric_beyond_its_bound_is_refused),
 	    TEST(a_report_without_room_leaves_the_buffer_as_it_was),
 	    TEST(a_span_comes_through_with_every_field_at_its_bound),
 	    TEST(news_of_a_head_come_through),
-	    TEST(answers_come_through),
+	    TEST(metrics_http_come_through),
 	    TEST(failures_come_through),
 	    TEST(what_is_malformed_in_an_answer_is_not_there),
 	    TEST(an_answer_without_memory_is_told),

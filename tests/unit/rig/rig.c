@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "hubparts.h"
+#include "hub_private.h"
 #include "log.h"
 
 #define DEFAULT_RING (1u << 20)
@@ -283,14 +283,14 @@ rig_settle(struct rig *r, int max)
 	rig_turn(r);
 }
 
-struct store_event
+struct event
 rig_event(int64_t id, const char *channel, struct span data)
 {
-	return (struct store_event){
+	return (struct event){
 	    .id = id,
 	    .channel = span_str(channel),
 	    .event = SPAN("message"),
-	    .kind = STORE_DATA_TEXT,
+	    .kind = EVENT_DATA_TEXT,
 	    .data = data,
 	};
 }
@@ -298,7 +298,7 @@ rig_event(int64_t id, const char *channel, struct span data)
 void
 rig_push(struct rig *r, int64_t id, const char *channel, struct span data)
 {
-	struct store_event e = rig_event(id, channel, data);
+	struct event e = rig_event(id, channel, data);
 
 	(void)hub_take(r->hub, &e);
 	hub_dispatch(r->hub);

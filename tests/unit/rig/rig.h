@@ -74,7 +74,7 @@ void rig_turn(struct rig *r);
 /* Turns until nothing is left to serve (at most `max`); all clients read. */
 void rig_settle(struct rig *r, int max);
 
-struct store_event rig_event(int64_t id, const char *channel, struct span data);
+struct event rig_event(int64_t id, const char *channel, struct span data);
 
 /* Takes and dispatches one event. */
 void rig_push(struct rig *r, int64_t id, const char *channel, struct span data);

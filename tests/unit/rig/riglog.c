@@ -69,10 +69,10 @@ rig_log_add(struct rig_log *l, const char *channel, struct span data, int n)
 {
 	must(store_begin(l->w), "begin");
 	while (n-- > 0) {
-		struct store_event e = {
+		struct event e = {
 		    .channel = span_str(channel),
 		    .event = SPAN("message"),
-		    .kind = STORE_DATA_TEXT,
+		    .kind = EVENT_DATA_TEXT,
 		    .data = data,
 		    .ts_ms = 1000,
 		};
