@@ -287,7 +287,7 @@ new_hub(struct worker *w, bool cgi)
 }
 
 static enum status
-new_intake(struct worker *w, int listener)
+new_acceptor(struct worker *w, int listener)
 {
 	struct acceptor_options o = {
 	    .listener = listener,
@@ -357,7 +357,7 @@ set_up(struct worker *w, int listener, struct errmsg *err)
 	if (st == ST_OK && w->conf->metrics == CONF_ON)
 		st = timer_set(w->loop, &w->report, loop_now_us(w->loop));
 	if (st == ST_OK && listener >= 0)
-		st = new_intake(w, listener);
+		st = new_acceptor(w, listener);
 	return st;
 }
 

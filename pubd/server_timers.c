@@ -61,7 +61,7 @@ server_take_metrics(struct server *s)
 }
 
 static void
-on_beat(struct timer *t, uint64_t now_us)
+on_status_due(struct timer *t, uint64_t now_us)
 {
 	struct server *s = OWNER_OF(t, struct server, status_writer_timer);
 
@@ -95,7 +95,7 @@ server_start_timers(struct server *s)
 	uint64_t now_us = clock_mono_us();
 
 	s->look.fn = on_look;
-	s->status_writer_timer.fn = on_beat;
+	s->status_writer_timer.fn = on_status_due;
 	s->watchdog.fn = on_watchdog;
 	arm(s, &s->look, now_us + LOOK_US);
 	arm(s, &s->status_writer_timer, now_us);

@@ -250,7 +250,7 @@ hub_take(struct hub *h, const struct event *e)
  * counts only where the write was cut.
  */
 static void
-write_run(struct hub *h, struct sub *sub, int64_t from)
+write_chunk(struct hub *h, struct sub *sub, int64_t from)
 {
 	struct stream_counters *out = &h->counters.out;
 	struct stream *s, *next;
@@ -316,7 +316,7 @@ dispatch_sub(struct hub *h, struct sub *sub)
 			sub_falls_behind(h, sub, from);
 			return;
 		}
-		write_run(h, sub, from);
+		write_chunk(h, sub, from);
 		from = h->chunk.scanned_id;
 	}
 }

@@ -187,7 +187,7 @@ replay_read_page(struct replay *r, const struct sub *sub, struct store_page *sp)
 
 /* Takes from a page what follows the cursor; for hub_send_page. */
 static void
-fill_run(const void *page, int64_t cursor, struct chunk *chunk)
+fill_chunk(const void *page, int64_t cursor, struct chunk *chunk)
 {
 	const struct page *p = page;
 	size_t lo = 0, hi = p->n, at;
@@ -285,7 +285,7 @@ serve_by_read(struct replay *r, struct stream *s)
 	if (st == ST_OK && r->too_large != 0)
 		st = pass_too_large(r, s);
 	else if (st == ST_OK)
-		hub_send_page(r->hub, s, fill_run, r->filling);
+		hub_send_page(r->hub, s, fill_chunk, r->filling);
 	if (st != ST_OK)
 		hub_later(r->hub, s); /* the others' pages may be sound */
 	return st;
@@ -307,7 +307,7 @@ serve_paging(struct replay *r, bool *more)
 			break;
 		p = find_page(r, s->sub, s->place.cursor);
 		if (p != NULL) {
-			hub_send_page(r->hub, s, fill_run, p);
+			hub_send_page(r->hub, s, fill_chunk, p);
 			continue;
 		}
 		if (n_reads++ == READS_A_TURN)

@@ -19,7 +19,7 @@
 struct beacons {
 	struct limiter *limiter;
 	uint64_t random;
-	struct beacon_tally worker_metrics;
+	struct beacon_counters worker_metrics;
 };
 
 /* One request under way. */
@@ -107,7 +107,7 @@ judge_beacon(struct beacon_reading *r)
 }
 
 static void
-count_beacon(struct beacon_tally *t, const struct beacon *b)
+count_beacon(struct beacon_counters *t, const struct beacon *b)
 {
 	size_t i;
 
@@ -186,7 +186,7 @@ answer_result(const struct beacon_reading *r, enum beacon_result result,
 static enum status
 answer_post(struct beacon_reading *r, struct span origin, struct buf *out)
 {
-	struct beacon_tally *t = &r->b->worker_metrics;
+	struct beacon_counters *t = &r->b->worker_metrics;
 	enum beacon_result result = judge_beacon(r);
 	enum status st = answer_result(r, result, origin, out);
 
@@ -227,8 +227,8 @@ beacons_answer(struct beacons *b, const struct params *p, const struct conf *c,
 
 /* ---- what was counted --------------------------------------------------- */
 
-const struct beacon_tally *
-beacons_tally(const struct beacons *b)
+const struct beacon_counters *
+beacons_counters(const struct beacons *b)
 {
 	return &b->worker_metrics;
 }
@@ -245,7 +245,7 @@ static const enum metric_cell transport_cells[BEACON_FALLBACKS] = {
 void
 beacons_report(const struct beacons *b, struct metrics *f)
 {
-	const struct beacon_tally *t = &b->worker_metrics;
+	const struct beacon_counters *t = &b->worker_metrics;
 	unsigned i;
 
 	for (i = 0; i < BEACON_RESULTS; i++)

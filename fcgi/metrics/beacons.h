@@ -46,7 +46,7 @@ enum beacon_result {
 	    BEACON_RESULTS
 };
 
-struct beacon_tally {
+struct beacon_counters {
 	uint64_t n[BEACON_RESULTS];
 	uint64_t reconnects, gaps, duplicates, missing, buffered;
 	uint64_t fallback[BEACON_FALLBACKS];
@@ -74,7 +74,7 @@ void beacons_free(struct beacons **b);
 MUST_USE enum status beacons_answer(struct beacons *b, const struct params *p,
     const struct conf *c, uint64_t now_us, struct buf *out);
 
-const struct beacon_tally *beacons_tally(const struct beacons *b);
+const struct beacon_counters *beacons_counters(const struct beacons *b);
 
 /* Sets the cells of the catalogue that are about beacons. */
 void beacons_report(const struct beacons *b, struct metrics *f);

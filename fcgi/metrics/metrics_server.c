@@ -37,7 +37,7 @@ struct metrics_server {
 	struct loop *loop;
 	struct reply_set *replies;
 	struct acceptor *acceptor; /* NULL: plain CGI */
-	struct statusstreams *streams;
+	struct status_streams *streams;
 	struct own_metrics *self; /* NULL: it tells nobody of itself */
 	struct answers answers;
 	struct watch signals;
@@ -51,7 +51,7 @@ static bool
 metrics_open_stream(struct metrics_server *ms, int fd, uint16_t request_id,
     struct buf *out, enum status *st)
 {
-	*st = statusstreams_open(ms->streams, fd, request_id);
+	*st = status_streams_open(ms->streams, fd, request_id);
 	if (*st == ST_OK)
 		return true;
 	if (*st == ST_FULL)
@@ -144,7 +144,7 @@ metrics_begin_end(struct metrics_server *ms)
 	ms->end_us = loop_now_us(ms->loop) + FINISH_US;
 	if (ms->acceptor != NULL)
 		acceptor_stop(ms->acceptor);
-	statusstreams_drain(ms->streams);
+	status_streams_drain(ms->streams);
 }
 
 static void
@@ -174,7 +174,7 @@ metrics_turn(struct metrics_server *ms)
 	/* 2. Responses, */
 	reply_set_reap(ms->replies);
 	/* 3. streams */
-	statusstreams_reap(ms->streams);
+	status_streams_reap(ms->streams);
 	/* 4. and connections that have ended. */
 	if (ms->acceptor != NULL)
 		acceptor_reap(ms->acceptor);
@@ -190,7 +190,7 @@ metrics_is_over(const struct metrics_server *ms)
 	if (ms->end_us != 0 && loop_now_us(ms->loop) >= ms->end_us)
 		return true;
 	return reply_set_count(ms->replies) == 0 &&
-	    statusstreams_count(ms->streams) == 0;
+	    status_streams_count(ms->streams) == 0;
 }
 
 enum status
@@ -244,7 +244,7 @@ metrics_set_up(struct metrics_server *ms, int listener)
 	if (st == ST_OK)
 		st = reply_set_new(&ms->replies, ms->loop);
 	if (st == ST_OK)
-		st = statusstreams_new(&ms->streams, ms->loop, &streams);
+		st = status_streams_new(&ms->streams, ms->loop, &streams);
 	if (st == ST_OK && listener >= 0)
 		st = metrics_set_up_fastcgi(ms, listener);
 	return st;
@@ -288,7 +288,7 @@ metrics_server_free(struct metrics_server **msp)
 	own_metrics_free(&ms->self);
 	acceptor_free(&ms->acceptor);
 	beacons_free(&ms->answers.beacons);
-	statusstreams_free(&ms->streams);
+	status_streams_free(&ms->streams);
 	reply_set_free(&ms->replies);
 	signals_unwatch(ms->loop, &ms->signals);
 	loop_free(&ms->loop);

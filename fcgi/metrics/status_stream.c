@@ -22,7 +22,7 @@
 
 struct status_stream {
 	struct watch watch;
-	struct statusstreams *set;
+	struct status_streams *set;
 	struct status_stream *next;
 	struct buf out;
 	uint64_t moved_us; /* when it last took something */
@@ -30,7 +30,7 @@ struct status_stream {
 	bool ending, dead;
 };
 
-struct statusstreams {
+struct status_streams {
 	struct loop *loop;
 	struct status_stream_options options;
 	struct timer timer;
@@ -46,16 +46,16 @@ struct statusstreams {
 static void on_status_tick(struct timer *t, uint64_t now_us);
 
 static uint64_t
-interval_us(const struct statusstreams *ss)
+interval_us(const struct status_streams *ss)
 {
 	return (uint64_t)ss->options.interval_ms * 1000;
 }
 
 enum status
-statusstreams_new(struct statusstreams **out, struct loop *l,
+status_streams_new(struct status_streams **out, struct loop *l,
     const struct status_stream_options *o)
 {
-	struct statusstreams *ss = calloc(1, sizeof(*ss));
+	struct status_streams *ss = calloc(1, sizeof(*ss));
 
 	if (ss == NULL)
 		return ST_NOMEM;
@@ -91,7 +91,7 @@ status_stream_release(struct status_stream *s)
 }
 
 void
-statusstreams_free(struct statusstreams **ss)
+status_streams_free(struct status_streams **ss)
 {
 	struct status_stream *s, *next;
 
@@ -109,13 +109,13 @@ statusstreams_free(struct statusstreams **ss)
 }
 
 size_t
-statusstreams_count(const struct statusstreams *ss)
+status_streams_count(const struct status_streams *ss)
 {
 	return ss->n_live;
 }
 
 void
-statusstreams_reap(struct statusstreams *ss)
+status_streams_reap(struct status_streams *ss)
 {
 	struct status_stream **at = &ss->first, *s;
 
@@ -207,7 +207,7 @@ on_peer(struct watch *w, uint32_t events)
 
 /* Looks at the metrics unless that was just done. */
 static enum status
-statusstreams_look(struct statusstreams *ss, uint64_t now_us)
+status_streams_look(struct status_streams *ss, uint64_t now_us)
 {
 	enum status st;
 
@@ -242,8 +242,8 @@ status_stream_tick(struct status_stream *s, uint64_t now_us)
 static void
 on_status_tick(struct timer *t, uint64_t now_us)
 {
-	struct statusstreams *ss = OWNER_OF(t, struct statusstreams, timer);
-	enum status st = statusstreams_look(ss, now_us);
+	struct status_streams *ss = OWNER_OF(t, struct status_streams, timer);
+	enum status st = status_streams_look(ss, now_us);
 	struct status_stream *s;
 
 	status_ignore(timer_set(ss->loop, t, now_us + interval_us(ss)));
@@ -258,7 +258,7 @@ on_status_tick(struct timer *t, uint64_t now_us)
 static enum status
 put_opening(struct status_stream *s)
 {
-	struct statusstreams *ss = s->set;
+	struct status_streams *ss = s->set;
 	struct frame_open open = ss->open;
 	char id[17];
 	struct buf text;
@@ -285,9 +285,9 @@ put_opening(struct status_stream *s)
 static enum status
 status_stream_start(struct status_stream *s, int fd)
 {
-	struct statusstreams *ss = s->set;
+	struct status_streams *ss = s->set;
 	uint64_t now_us = loop_now_us(ss->loop);
-	enum status st = statusstreams_look(ss, now_us);
+	enum status st = status_streams_look(ss, now_us);
 
 	if (st == ST_OK)
 		st = put_opening(s);
@@ -304,7 +304,7 @@ status_stream_start(struct status_stream *s, int fd)
 }
 
 enum status
-statusstreams_open(struct statusstreams *ss, int fd, uint16_t request_id)
+status_streams_open(struct status_streams *ss, int fd, uint16_t request_id)
 {
 	struct status_stream *s;
 	enum status st;
@@ -335,7 +335,7 @@ statusstreams_open(struct statusstreams *ss, int fd, uint16_t request_id)
 }
 
 void
-statusstreams_drain(struct statusstreams *ss)
+status_streams_drain(struct status_streams *ss)
 {
 	struct status_stream *s;
 	struct buf text;

@@ -21,7 +21,7 @@
 
 #define STATUS_STREAM_MAX 16 /* at once in a process */
 
-struct statusstreams;
+struct status_streams;
 
 struct status_stream_options {
 	int64_t interval_ms; /* from one look to the next */
@@ -36,9 +36,9 @@ struct status_stream_options {
 	void *arg;
 };
 
-MUST_USE enum status statusstreams_new(struct statusstreams **out,
+MUST_USE enum status status_streams_new(struct status_streams **out,
     struct loop *l, const struct status_stream_options *o);
-void statusstreams_free(struct statusstreams **ss);
+void status_streams_free(struct status_streams **ss);
 
 /*
  * Begins a stream on fd, which it takes on ST_OK only.
@@ -48,15 +48,15 @@ void statusstreams_free(struct statusstreams **ss);
  *             ST_FULL   there are STATUS_STREAM_MAX, or they are ending
  *             ST_NOMEM  or what look() said
  */
-MUST_USE enum status statusstreams_open(struct statusstreams *ss, int fd,
+MUST_USE enum status status_streams_open(struct status_streams *ss, int fd,
     uint16_t request_id);
 
-size_t statusstreams_count(const struct statusstreams *ss);
+size_t status_streams_count(const struct status_streams *ss);
 
 /* Says control.close to all; they are gone when they have taken it. */
-void statusstreams_drain(struct statusstreams *ss);
+void status_streams_drain(struct status_streams *ss);
 
 /* Frees streams that ended in this turn; after loop_turn(). */
-void statusstreams_reap(struct statusstreams *ss);
+void status_streams_reap(struct status_streams *ss);
 
 #endif

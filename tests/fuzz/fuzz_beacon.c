@@ -71,7 +71,7 @@ count(struct span text, enum status parsed)
 {
 	static struct beacons *beacons;
 	static struct conf conf;
-	struct beacon_tally before;
+	struct beacon_counters before;
 	struct params p;
 	struct buf out;
 	enum beacon_result want = parsed == ST_OK ? BEACON_ACCEPTED
@@ -91,15 +91,15 @@ count(struct span text, enum status parsed)
 	MUST(params_add(&p, SPAN("CONTENT_TYPE=text/plain")) == ST_OK);
 	MUST(params_add(&p, SPAN("HTTP_SEC_FETCH_SITE=same-origin")) == ST_OK);
 	MUST(params_add_body(&p, text) == ST_OK);
-	before = *beacons_tally(beacons);
+	before = *beacons_counters(beacons);
 	MUST(beacons_answer(beacons, &p, &conf, 1, &out) == ST_OK);
 	before.n[want]++;
 	if (want == BEACON_ACCEPTED)
-		MUST(memcmp(before.n, beacons_tally(beacons)->n,
+		MUST(memcmp(before.n, beacons_counters(beacons)->n,
 			 sizeof(before.n)) == 0);
 	else
-		MUST(memcmp(&before, beacons_tally(beacons), sizeof(before)) ==
-		    0);
+		MUST(memcmp(&before, beacons_counters(beacons),
+			 sizeof(before)) == 0);
 	params_fini(&p);
 	buf_fini(&out);
 }

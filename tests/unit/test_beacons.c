@@ -98,14 +98,14 @@ said(struct fixture *f, const char *text)
 static uint64_t
 n_counted(struct fixture *f, enum beacon_result result)
 {
-	return beacons_tally(f->b)->n[result];
+	return beacons_counters(f->b)->n[result];
 }
 
 static void
 a_beacon_is_counted(void **state)
 {
 	struct fixture *f = *state;
-	const struct beacon_tally *t = beacons_tally(f->b);
+	const struct beacon_counters *t = beacons_counters(f->b);
 
 	assert_int_equal(post(f, NULL,
 			     "{\"first_event_ms\":20,\"lag_ms\":[1,2,70000],"
@@ -276,14 +276,14 @@ static void
 a_malformed_one_changes_a_counter_and_nothing_else(void **state)
 {
 	struct fixture *f = *state;
-	struct beacon_tally want = {.n = {[BEACON_MALFORMED] = 3}};
+	struct beacon_counters want = {.n = {[BEACON_MALFORMED] = 3}};
 
 	assert_int_equal(post(f, NULL, ""), 400);
 	assert_int_equal(post(f, NULL, "{\"gaps\":1,\"missing\":1e9}"), 400);
 	assert_int_equal(
 	    post(f, NULL, "{\"lag_ms\":[5],\"buffered\":\"<b>secret\"}"), 400);
 	assert_false(said(f, "secret"));
-	assert_memory_equal(beacons_tally(f->b), &want, sizeof(want));
+	assert_memory_equal(beacons_counters(f->b), &want, sizeof(want));
 }
 
 static void
@@ -318,7 +318,7 @@ a_share_of_them_is_left_out(void **state)
 	assert_in_range(n_counted(f, BEACON_ACCEPTED), 850, 1150);
 	assert_int_equal(n_counted(f, BEACON_SAMPLED),
 	    4000 - n_counted(f, BEACON_ACCEPTED));
-	assert_int_equal(beacons_tally(f->b)->gaps,
+	assert_int_equal(beacons_counters(f->b)->gaps,
 	    n_counted(f, BEACON_ACCEPTED));
 	before = n_counted(f, BEACON_ACCEPTED);
 	f->conf.beacon_sample = 0;
@@ -326,7 +326,7 @@ a_share_of_them_is_left_out(void **state)
 		assert_int_equal(post(f, NULL, "{\"gaps\":1}"), 204);
 	assert_int_equal(n_counted(f, BEACON_ACCEPTED), before);
 	assert_int_equal(n_counted(f, BEACON_SAMPLED), 5000 - before);
-	assert_int_equal(beacons_tally(f->b)->gaps, before);
+	assert_int_equal(beacons_counters(f->b)->gaps, before);
 	f->conf.beacon_sample = 100;
 	for (i = 0; i < 1000; i++)
 		assert_int_equal(post(f, NULL, "{\"gaps\":1}"), 204);

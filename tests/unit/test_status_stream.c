@@ -20,7 +20,7 @@
 
 struct fixture {
 	struct loop *loop;
-	struct statusstreams *ss;
+	struct status_streams *ss;
 	int n_looks;
 	size_t size; /* of what a look gives */
 	enum status look_is;
@@ -57,7 +57,7 @@ setup(void **state)
 
 	(void)signal(SIGPIPE, SIG_IGN);
 	assert_status(loop_new(&f->loop), ST_OK);
-	assert_status(statusstreams_new(&f->ss, f->loop, &o), ST_OK);
+	assert_status(status_streams_new(&f->ss, f->loop, &o), ST_OK);
 	*state = f;
 	return 0;
 }
@@ -67,7 +67,7 @@ teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	statusstreams_free(&f->ss);
+	status_streams_free(&f->ss);
 	loop_free(&f->loop);
 	free(f);
 	return 0;
@@ -81,7 +81,7 @@ open_stream(struct fixture *f, uint16_t request_id)
 
 	assert_int_equal(
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-	assert_status(statusstreams_open(f->ss, fds[0], request_id), ST_OK);
+	assert_status(status_streams_open(f->ss, fds[0], request_id), ST_OK);
 	return fds[1];
 }
 
@@ -89,7 +89,7 @@ static void
 turn(struct fixture *f)
 {
 	assert_status(loop_turn(f->loop, 2000000), ST_OK);
-	statusstreams_reap(f->ss);
+	status_streams_reap(f->ss);
 }
 
 /* The content of records of STDOUT, with '\0' behind. */
@@ -178,7 +178,7 @@ nobody_looks_when_the_last_has_left(void **state)
 	int fd = open_stream(f, 1);
 
 	(void)close(fd);
-	while (statusstreams_count(f->ss) > 0)
+	while (status_streams_count(f->ss) > 0)
 		turn(f);
 	assert_status(loop_turn(f->loop, INTERVAL_MS * 2000), ST_OK);
 	assert_int_equal(f->n_looks, 1);
@@ -192,12 +192,12 @@ plain_cgi_gets_the_bytes_bare(void **state)
 	int fds[2];
 
 	assert_int_equal(pipe(fds), 0);
-	assert_status(statusstreams_open(f->ss, fds[1], 0), ST_OK);
+	assert_status(status_streams_open(f->ss, fds[1], 0), ST_OK);
 	assert_true((fcntl(fds[1], F_GETFL) & O_NONBLOCK) != 0);
 	assert_true(read(fds[0], text, sizeof(text)) > 16);
 	assert_int_equal(strncmp(text, "Status: 200 OK\r\n", 16), 0);
 	(void)close(fds[0]);
-	while (statusstreams_count(f->ss) > 0)
+	while (status_streams_count(f->ss) > 0)
 		turn(f);
 }
 
@@ -210,7 +210,7 @@ past_the_most_the_descriptor_stays_the_caller_s(void **state)
 	for (i = 0; i < STATUS_STREAM_MAX; i++)
 		fd[i] = open_stream(f, 1);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, extra), 0);
-	assert_status(statusstreams_open(f->ss, extra[0], 1), ST_FULL);
+	assert_status(status_streams_open(f->ss, extra[0], 1), ST_FULL);
 	assert_int_equal(close(extra[0]), 0);
 	(void)close(extra[1]);
 	for (i = 0; i < STATUS_STREAM_MAX; i++)
@@ -259,9 +259,9 @@ told_to_end_they_say_so_and_close(void **state)
 	ssize_t n;
 
 	(void)take(fd, raw);
-	statusstreams_drain(f->ss);
-	statusstreams_reap(f->ss);
-	assert_int_equal(statusstreams_count(f->ss), 0);
+	status_streams_drain(f->ss);
+	status_streams_reap(f->ss);
+	assert_int_equal(status_streams_count(f->ss), 0);
 	n = read(fd, raw, sizeof(raw) - 1);
 	assert_true(n > RECORD_END_BYTES);
 	raw[n] = '\0';
@@ -272,7 +272,7 @@ told_to_end_they_say_so_and_close(void **state)
 	assert_int_equal(read(fd, raw, 1), 0);
 	(void)close(fd);
 	fd = socket(AF_UNIX, SOCK_STREAM, 0);
-	assert_status(statusstreams_open(f->ss, fd, 1), ST_FULL);
+	assert_status(status_streams_open(f->ss, fd, 1), ST_FULL);
 	(void)close(fd);
 }
 
@@ -286,7 +286,7 @@ a_look_that_fails_is_told_or_leaves_a_second_out(void **state)
 	f->look_is = ST_NOMEM;
 	assert_int_equal(
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-	assert_status(statusstreams_open(f->ss, fds[0], 1), ST_NOMEM);
+	assert_status(status_streams_open(f->ss, fds[0], 1), ST_NOMEM);
 	assert_int_equal(close(fds[0]), 0);
 	(void)close(fds[1]);
 	f->look_is = ST_OK;
@@ -301,7 +301,7 @@ a_look_that_fails_is_told_or_leaves_a_second_out(void **state)
 		turn(f);
 	turn(f);
 	assert_true(take(fd, text) > 0);
-	assert_int_equal(statusstreams_count(f->ss), 1);
+	assert_int_equal(status_streams_count(f->ss), 1);
 	(void)close(fd);
 }
 
@@ -318,7 +318,7 @@ an_allocation_that_fails_leaves_the_descriptor(void **state)
 		    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds),
 		    0);
 		fault_alloc_at(++n);
-		st = statusstreams_open(f->ss, fds[0], 1);
+		st = status_streams_open(f->ss, fds[0], 1);
 		if (st != ST_OK) {
 			assert_status(st, ST_NOMEM);
 			assert_int_equal(close(fds[0]), 0);
