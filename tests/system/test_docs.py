@@ -401,3 +401,30 @@ def test_the_commands_of_the_readme_publish(make_stack):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split()[0] == "1"
     assert newest(st) == ("log", "message", "3")
+
+
+# ------------------------------------------------- names of files and functions
+
+def source_text():
+    """All files that names may come from, and what is in them."""
+    names = [str(p.relative_to(ROOT)) for top in
+             ("lib", "fcgi", "pubd", "sql", "apache", "lighttpd", "tests")
+             for p in (ROOT / top).rglob("*") if p.is_file()]
+    return names, "\n".join(
+        (ROOT / n).read_text(errors="replace") for n in names
+        if n.endswith((".c", ".h", ".def", ".sql", ".py", ".conf")))
+
+
+def test_what_the_architecture_names_is_there():
+    names, text = source_text()
+    foreign = {"foo_private.h", "uthash.h", "sqlite3.h", "json.h",
+               "fcgiapp.h", "curl.h"}
+    files = foreign | {n.rsplit("/", 1)[-1] for n in names} | {
+        n.rsplit("/", 1)[-1].removesuffix(".c") for n in names}
+    said = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
+    for code in re.findall(r"`([^`\n]+)`", said):
+        for file in re.findall(r"[\w/]+\.(?:[ch]|def|py)\b", code):
+            assert file.rsplit("/", 1)[-1] in files, file
+            assert "/" not in file or file in names, file
+        if re.fullmatch(r"\w+_\w+", code):
+            assert code in files or code in text, code
