@@ -106,7 +106,7 @@ log_stored(struct after_commit *t, const struct event *e)
 }
 
 void
-after_commit_stored(struct after_commit *t, const struct request *r)
+after_commit_stored(struct after_commit *t, const struct protocol_request *r)
 {
 	size_t i, n_duplicates = 0;
 

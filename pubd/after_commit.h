@@ -13,7 +13,7 @@
 
 struct status_writer;
 struct exporter;
-struct request;
+struct protocol_request;
 struct wire_span;
 
 struct after_commit {
@@ -30,7 +30,8 @@ void after_commit_commit(struct after_commit *t, uint64_t begin_us,
     uint64_t end_us, int64_t real_ms);
 
 /* A publish or an array of it is being answered. */
-void after_commit_stored(struct after_commit *t, const struct request *r);
+void after_commit_stored(struct after_commit *t,
+    const struct protocol_request *r);
 
 /* A worker tells what it did with an event. */
 void after_commit_dispatched(struct after_commit *t, const struct wire_span *s);

@@ -60,13 +60,13 @@ event_bytes(const struct event *e)
 }
 
 static size_t
-request_bytes(const struct request *r)
+request_bytes(const struct protocol_request *r)
 {
 	size_t i, n = sizeof(struct batch_op) + r->ref.len;
 
-	if (r->kind == REQUEST_ERROR)
+	if (r->op == OP_ERROR)
 		return n + r->failure.message.len + r->failure.channel.len;
-	n += r->n_events * sizeof(struct request_event);
+	n += r->n_events * sizeof(struct protocol_event);
 	for (i = 0; i < r->n_events; i++)
 		n += event_bytes(&r->events[i].e);
 	return n;
@@ -105,7 +105,7 @@ move_span(struct span *s, char *p)
 }
 
 static enum status
-copy_failure(struct batch *b, struct request_failure *f)
+copy_failure(struct batch *b, struct protocol_failure *f)
 {
 	enum status st = arena_copy(&b->arena, f->message, &f->message);
 
@@ -115,9 +115,9 @@ copy_failure(struct batch *b, struct request_failure *f)
 }
 
 static enum status
-copy_events(struct batch *b, struct request *r)
+copy_events(struct batch *b, struct protocol_request *r)
 {
-	struct request_event *events;
+	struct protocol_event *events;
 	size_t i;
 	char *p;
 
@@ -142,10 +142,10 @@ copy_events(struct batch *b, struct request *r)
 }
 
 enum status
-batch_add(struct batch *b, void *waiter, const struct request *r)
+batch_add(struct batch *b, void *waiter, const struct protocol_request *r)
 {
 	size_t n_bytes = request_bytes(r);
-	size_t n_events = r->kind == REQUEST_ERROR ? 0 : r->n_events;
+	size_t n_events = r->op == OP_ERROR ? 0 : r->n_events;
 	struct batch_op op = {waiter, *r};
 	enum status st;
 
@@ -156,7 +156,7 @@ batch_add(struct batch *b, void *waiter, const struct request *r)
 	st = reserve_op(b);
 	if (st == ST_OK)
 		st = arena_copy(&b->arena, r->ref, &op.request.ref);
-	if (st == ST_OK && r->kind == REQUEST_ERROR)
+	if (st == ST_OK && r->op == OP_ERROR)
 		st = copy_failure(b, &op.request.failure);
 	if (st == ST_OK && n_events > 0) {
 		st = copy_events(b, &op.request);

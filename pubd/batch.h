@@ -28,7 +28,7 @@ struct batch_limits {
 /* One request that waits, and for whom. */
 struct batch_op {
 	void *waiter; /* echoed */
-	struct request request;
+	struct protocol_request request;
 };
 
 MUST_USE enum status batch_new(struct batch **out,
@@ -44,7 +44,7 @@ void batch_free(struct batch **b);
  *          ST_NOMEM  the batch is unchanged, but for its memory
  */
 MUST_USE enum status batch_add(struct batch *b, void *waiter,
-    const struct request *r);
+    const struct protocol_request *r);
 
 /* The requests that wait, oldest first; op i, i < batch_count. */
 size_t batch_count(const struct batch *b);

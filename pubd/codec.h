@@ -30,7 +30,7 @@
 
 struct buf;
 struct protocol;
-struct request;
+struct protocol_request;
 struct store_bounds;
 
 /* What a codec remembers of one connection; all zero at its beginning. */
@@ -77,22 +77,22 @@ struct codec {
 	    *dropped)(struct codec_place *at, const struct codec_piece *piece);
 
 	/*
-	 * A unit's text as a request; what is wrong with it becomes a
-	 * REQUEST_ERROR.  Valid as protocol_parse says.
+	 * Parses a unit's text into a request, as protocol_parse does;
+	 * the request is valid for as long.
 	 */
-	void (
-	    *parse)(struct protocol *p, struct span text, struct request *out);
+	void (*parse)(struct protocol *p, struct span text,
+	    struct protocol_request *out);
 
 	/*
 	 * Appends the answer to a request that has had its fate, with its
-	 * framing; nothing when its kind has no answer.
+	 * framing; nothing for one that has no answer.
 	 *
 	 * b        what ping and watch tell
 	 * Returns  ST_OK, ST_FULL or ST_NOMEM; on failure part of it may be
 	 *          there
 	 */
-	MUST_USE enum status (*answer)(struct buf *out, const struct request *r,
-	    const struct store_bounds *b);
+	MUST_USE enum status (*answer)(struct buf *out,
+	    const struct protocol_request *r, const struct store_bounds *b);
 
 	/* Appends what tells a watcher of a new head, as protocol_head. */
 	MUST_USE enum status (

@@ -27,9 +27,9 @@ struct transaction {
 /* ---- failures ---------------------------------------------------------- */
 
 static bool
-stores(const struct request *r)
+stores(const struct protocol_request *r)
 {
-	return r->kind == REQUEST_PUBLISH || r->kind == REQUEST_ARRAY;
+	return r->op == OP_PUBLISH || r->op == OP_ARRAY;
 }
 
 static void
@@ -38,7 +38,7 @@ fail_all(struct batch *b, enum protocol_error code, const struct errmsg *why)
 	size_t i;
 
 	for (i = 0; i < batch_count(b); i++) {
-		struct request *r = &batch_at(b, i)->request;
+		struct protocol_request *r = &batch_at(b, i)->request;
 
 		if (stores(r))
 			protocol_fail(r, code, span_str(why->text));
@@ -97,7 +97,7 @@ fail_storage(struct batch *b, enum status st, struct errmsg *why)
  * UNTESTED: the rules of both are the same.
  */
 static void
-fail_constraint(struct request *r, int64_t index)
+fail_constraint(struct protocol_request *r, int64_t index)
 {
 	protocol_fail(r, PROTOCOL_BAD_REQUEST,
 	    SPAN("the log's schema refuses this event"));
@@ -106,7 +106,7 @@ fail_constraint(struct request *r, int64_t index)
 
 /* ST_OK: stored or a duplicate. */
 static enum status
-append_event(struct transaction *tx, struct request_event *ev)
+append_event(struct transaction *tx, struct protocol_event *ev)
 {
 	enum status st;
 
@@ -125,7 +125,7 @@ append_event(struct transaction *tx, struct request_event *ev)
 }
 
 static enum status
-append_one(struct transaction *tx, struct request *r)
+append_one(struct transaction *tx, struct protocol_request *r)
 {
 	enum status st = append_event(tx, &r->events[0]);
 
@@ -136,7 +136,7 @@ append_one(struct transaction *tx, struct request *r)
 }
 
 static enum status
-append_array(struct transaction *tx, struct request *r)
+append_array(struct transaction *tx, struct protocol_request *r)
 {
 	int64_t head = tx->head;
 	size_t i = 0, n_stored = tx->n_stored;
@@ -164,11 +164,11 @@ append_all(struct transaction *tx)
 	enum status st = ST_OK;
 
 	for (i = 0; st == ST_OK && i < n; i++) {
-		struct request *r = &batch_at(tx->batch, i)->request;
+		struct protocol_request *r = &batch_at(tx->batch, i)->request;
 
-		if (r->kind == REQUEST_PUBLISH)
+		if (r->op == OP_PUBLISH)
 			st = append_one(tx, r);
-		else if (r->kind == REQUEST_ARRAY)
+		else if (r->op == OP_ARRAY)
 			st = append_array(tx, r);
 	}
 	return st;

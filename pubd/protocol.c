@@ -23,7 +23,7 @@
 struct protocol {
 	struct protocol_limits limits;
 	struct values values;
-	struct request_event *events;
+	struct protocol_event *events;
 	size_t cap_events;
 	struct wire_reported report;
 	struct wire_span span;
@@ -88,9 +88,10 @@ protocol_limit(struct protocol *p, struct protocol_limits limits)
 /* ---- failures ---------------------------------------------------------- */
 
 void
-protocol_fail(struct request *r, enum protocol_error code, struct span message)
+protocol_fail(struct protocol_request *r, enum protocol_error code,
+    struct span message)
 {
-	r->kind = REQUEST_ERROR;
+	r->op = OP_ERROR;
 	r->failure.code = code;
 	r->failure.index = -1;
 	r->failure.retry_ms = 0;
@@ -102,14 +103,15 @@ protocol_fail(struct request *r, enum protocol_error code, struct span message)
 
 /* Fails with the sentence that errmsg_set put into p->message. */
 static enum status
-protocol_refuse(struct protocol *p, struct request *r, enum protocol_error code)
+protocol_refuse(struct protocol *p, struct protocol_request *r,
+    enum protocol_error code)
 {
 	protocol_fail(r, code, span_str(p->message.text));
 	return ST_INVALID;
 }
 
 static enum status
-refuse_memory(struct protocol *p, struct request *r)
+refuse_memory(struct protocol *p, struct protocol_request *r)
 {
 	errmsg_set(&p->message, "pubd is out of memory: send it again later");
 	return protocol_refuse(p, r, PROTOCOL_UNAVAILABLE);
@@ -118,7 +120,7 @@ refuse_memory(struct protocol *p, struct request *r)
 /* ---- the members of an event ------------------------------------------- */
 
 static enum status
-take_channel(struct protocol *p, struct span raw, struct request *r,
+take_channel(struct protocol *p, struct span raw, struct protocol_request *r,
     struct span *channel)
 {
 	enum status st;
@@ -150,7 +152,7 @@ take_channel(struct protocol *p, struct span raw, struct request *r,
 }
 
 static enum status
-take_name(struct protocol *p, struct span raw, struct request *r,
+take_name(struct protocol *p, struct span raw, struct protocol_request *r,
     struct span *name)
 {
 	enum status st;
@@ -171,7 +173,7 @@ take_name(struct protocol *p, struct span raw, struct request *r,
 }
 
 static enum status
-take_key(struct protocol *p, struct span raw, struct request *r,
+take_key(struct protocol *p, struct span raw, struct protocol_request *r,
     struct span *key)
 {
 	enum status st;
@@ -216,7 +218,7 @@ normal_trace(struct protocol *p, size_t before, struct span *trace)
 }
 
 static enum status
-take_trace(struct protocol *p, struct span raw, struct request *r,
+take_trace(struct protocol *p, struct span raw, struct protocol_request *r,
     struct span *trace)
 {
 	size_t before = p->values.scratch.len;
@@ -240,7 +242,7 @@ take_trace(struct protocol *p, struct span raw, struct request *r,
 }
 
 static enum status
-take_data(struct protocol *p, struct span raw, struct request *r,
+take_data(struct protocol *p, struct span raw, struct protocol_request *r,
     struct event *e)
 {
 	enum status st;
@@ -272,8 +274,8 @@ take_data(struct protocol *p, struct span raw, struct request *r,
 }
 
 static enum status
-take_event(struct protocol *p, const struct fields *f, struct request *r,
-    struct request_event *ev)
+take_event(struct protocol *p, const struct fields *f,
+    struct protocol_request *r, struct protocol_event *ev)
 {
 	struct event *e = &ev->e;
 	enum status st;
@@ -352,7 +354,7 @@ read_fields(struct protocol *p, struct span object, struct fields *f)
 }
 
 static enum status
-take_ref(struct protocol *p, struct span raw, struct request *r)
+take_ref(struct protocol *p, struct span raw, struct protocol_request *r)
 {
 	if (raw.p == NULL)
 		return ST_OK;
@@ -375,12 +377,12 @@ take_ref(struct protocol *p, struct span raw, struct request *r)
 /* ---- lines ------------------------------------------------------------- */
 
 static enum status
-protocol_take_watch(struct span line, struct request *r)
+protocol_take_watch(struct span line, struct protocol_request *r)
 {
 	struct wire_watch w;
 
 	wire_get_watch(line, &w);
-	r->kind = REQUEST_WATCH;
+	r->op = OP_WATCH;
 	r->ours = wire_role_ok(w.role);
 	r->timing = w.timing;
 	r->wake = w.wake;
@@ -389,43 +391,45 @@ protocol_take_watch(struct span line, struct request *r)
 
 /* What st says of a line between us and a worker. */
 static enum status
-protocol_take_told(struct protocol *p, enum status st, struct request *r,
-    enum request_kind kind)
+protocol_take_told(struct protocol *p, enum status st,
+    struct protocol_request *r, enum protocol_op op)
 {
 	if (st == ST_NOMEM)
 		return refuse_memory(p, r);
 	if (st != ST_OK)
 		return protocol_refuse(p, r, PROTOCOL_BAD_REQUEST);
-	r->kind = kind;
+	r->op = op;
 	return ST_OK;
 }
 
 static enum status
-protocol_take_report(struct protocol *p, struct span line, struct request *r)
+protocol_take_report(struct protocol *p, struct span line,
+    struct protocol_request *r)
 {
 	enum status st = wire_get_report(&p->values, line, &p->report,
 	    &p->message);
 
 	r->report = &p->report;
 	r->of_report = st == ST_INVALID;
-	return protocol_take_told(p, st, r, REQUEST_REPORT);
+	return protocol_take_told(p, st, r, OP_REPORT);
 }
 
 static enum status
-protocol_take_span(struct protocol *p, struct span line, struct request *r)
+protocol_take_span(struct protocol *p, struct span line,
+    struct protocol_request *r)
 {
 	enum status st = wire_get_span(&p->values, line, &p->span, &p->message);
 
 	r->span = &p->span;
-	return protocol_take_told(p, st, r, REQUEST_SPAN);
+	return protocol_take_told(p, st, r, OP_SPAN);
 }
 
 static enum status
 protocol_take_op(struct protocol *p, struct span line, struct span raw,
-    struct request *r)
+    struct protocol_request *r)
 {
 	if (span_eq(raw, SPAN("\"ping\""))) {
-		r->kind = REQUEST_PING;
+		r->op = OP_PING;
 		return ST_OK;
 	}
 	if (span_eq(raw, SPAN("\"watch\"")))
@@ -435,7 +439,7 @@ protocol_take_op(struct protocol *p, struct span line, struct span raw,
 	if (span_eq(raw, SPAN("\"span\"")))
 		return protocol_take_span(p, line, r);
 	if (span_eq(raw, SPAN("\"reset_counters\""))) {
-		r->kind = REQUEST_RESET;
+		r->op = OP_RESET;
 		return ST_OK;
 	}
 	errmsg_set(&p->message,
@@ -446,7 +450,7 @@ protocol_take_op(struct protocol *p, struct span line, struct span raw,
 }
 
 static enum status
-parse_object(struct protocol *p, struct span line, struct request *r)
+parse_object(struct protocol *p, struct span line, struct protocol_request *r)
 {
 	struct fields f;
 
@@ -455,7 +459,7 @@ parse_object(struct protocol *p, struct span line, struct request *r)
 		return ST_INVALID;
 	if (f.op.p != NULL)
 		return protocol_take_op(p, line, f.op, r);
-	r->kind = REQUEST_PUBLISH;
+	r->op = OP_PUBLISH;
 	r->events = p->events;
 	r->n_events = 1;
 	return take_event(p, &f, r, &p->events[0]);
@@ -465,7 +469,7 @@ static enum status
 grow_events(struct protocol *p)
 {
 	size_t cap = p->cap_events * 2;
-	struct request_event *events = realloc(p->events,
+	struct protocol_event *events = realloc(p->events,
 	    cap * sizeof(events[0]));
 
 	if (events == NULL)
@@ -478,7 +482,7 @@ grow_events(struct protocol *p)
 static void
 shrink_events(struct protocol *p)
 {
-	struct request_event *events;
+	struct protocol_event *events;
 
 	if (p->cap_events <= EVENTS_KEEP)
 		return;
@@ -490,7 +494,7 @@ shrink_events(struct protocol *p)
 }
 
 static enum status
-parse_element(struct protocol *p, struct span text, struct request *r)
+parse_element(struct protocol *p, struct span text, struct protocol_request *r)
 {
 	struct fields f;
 	enum status st = ST_OK;
@@ -523,11 +527,11 @@ parse_element(struct protocol *p, struct span text, struct request *r)
 }
 
 static enum status
-parse_array(struct protocol *p, struct span line, struct request *r)
+parse_array(struct protocol *p, struct span line, struct protocol_request *r)
 {
 	struct span rest = line, element;
 
-	r->kind = REQUEST_ARRAY;
+	r->op = OP_ARRAY;
 	while (jsontext_element(&rest, &element) == ST_OK) {
 		if (parse_element(p, element, r) != ST_OK) {
 			r->failure.index = (int64_t)r->n_events;
@@ -555,7 +559,7 @@ protocol_trim(struct span s)
 }
 
 static enum status
-check_line(struct protocol *p, struct span line, struct request *r)
+check_line(struct protocol *p, struct span line, struct protocol_request *r)
 {
 	size_t at;
 	enum status st = jsontext_check(line, &at);
@@ -586,9 +590,9 @@ check_line(struct protocol *p, struct span line, struct request *r)
 }
 
 void
-protocol_parse(struct protocol *p, struct span line, struct request *r)
+protocol_parse(struct protocol *p, struct span line, struct protocol_request *r)
 {
-	*r = (struct request){.kind = REQUEST_ERROR, .failure.index = -1};
+	*r = (struct protocol_request){.op = OP_ERROR, .failure.index = -1};
 	shrink_events(p);
 	if (check_line(p, line, r) != ST_OK)
 		return;
@@ -630,14 +634,15 @@ put_line(struct buf *out, const struct wire_answer *a)
 }
 
 static enum status
-put_answer(struct buf *out, const struct request *r, struct wire_answer *a)
+put_answer(struct buf *out, const struct protocol_request *r,
+    struct wire_answer *a)
 {
 	a->ref = r->ref;
 	return put_line(out, a);
 }
 
 static enum status
-answer_one(struct buf *out, const struct request *r)
+answer_one(struct buf *out, const struct protocol_request *r)
 {
 	struct wire_answer a = WIRE_ANSWER_NONE;
 
@@ -648,7 +653,7 @@ answer_one(struct buf *out, const struct request *r)
 }
 
 static void
-add_duplicates(struct buf *out, const struct request *r)
+add_duplicates(struct buf *out, const struct protocol_request *r)
 {
 	bool any = false;
 	size_t i;
@@ -665,7 +670,7 @@ add_duplicates(struct buf *out, const struct request *r)
 }
 
 static enum status
-answer_array(struct buf *out, const struct request *r)
+answer_array(struct buf *out, const struct protocol_request *r)
 {
 	size_t i, start = out->len;
 
@@ -686,7 +691,7 @@ answer_array(struct buf *out, const struct request *r)
 }
 
 static enum status
-answer_error(struct buf *out, const struct request *r)
+answer_error(struct buf *out, const struct protocol_request *r)
 {
 	struct wire_answer a = WIRE_ANSWER_NONE;
 
@@ -700,14 +705,14 @@ answer_error(struct buf *out, const struct request *r)
 }
 
 static enum status
-answer_head(struct buf *out, const struct request *r,
+answer_head(struct buf *out, const struct protocol_request *r,
     const struct store_bounds *b)
 {
 	struct wire_answer a = WIRE_ANSWER_NONE;
 
 	a.ok = WIRE_OK;
 	a.head = b->head;
-	if (r->kind == REQUEST_PING) {
+	if (r->op == OP_PING) {
 		a.oldest = b->oldest;
 		a.generation = span_str(b->generation);
 	}
@@ -717,7 +722,7 @@ answer_head(struct buf *out, const struct request *r,
 }
 
 static enum status
-answer_done(struct buf *out, const struct request *r)
+answer_done(struct buf *out, const struct protocol_request *r)
 {
 	struct wire_answer a = WIRE_ANSWER_NONE;
 
@@ -726,23 +731,23 @@ answer_done(struct buf *out, const struct request *r)
 }
 
 enum status
-protocol_answer(struct buf *out, const struct request *r,
+protocol_answer(struct buf *out, const struct protocol_request *r,
     const struct store_bounds *b)
 {
-	switch (r->kind) {
-	case REQUEST_PUBLISH:
+	switch (r->op) {
+	case OP_PUBLISH:
 		return answer_one(out, r);
-	case REQUEST_ARRAY:
+	case OP_ARRAY:
 		return answer_array(out, r);
-	case REQUEST_PING:
-	case REQUEST_WATCH:
+	case OP_PING:
+	case OP_WATCH:
 		return answer_head(out, r, b);
-	case REQUEST_ERROR:
+	case OP_ERROR:
 		return answer_error(out, r);
-	case REQUEST_RESET:
+	case OP_RESET:
 		return answer_done(out, r);
-	case REQUEST_REPORT:
-	case REQUEST_SPAN:
+	case OP_REPORT:
+	case OP_SPAN:
 		break;
 	}
 	return ST_OK;

@@ -62,23 +62,24 @@ enum protocol_error {
 /* As it stands in an answer; static storage. */
 const char *protocol_error_name(enum protocol_error e);
 
-enum request_kind {
-	REQUEST_PUBLISH, /* one event */
-	REQUEST_ARRAY,   /* n_events events, all or none */
-	REQUEST_PING,
-	REQUEST_WATCH,
-	REQUEST_REPORT, /* has no answer */
-	REQUEST_SPAN,   /* nor has this */
-	REQUEST_RESET,
-	REQUEST_ERROR
+/* What a line asks for; its "op", where it has one. */
+enum protocol_op {
+	OP_PUBLISH, /* one event */
+	OP_ARRAY,   /* n_events events, all or none */
+	OP_PING,
+	OP_WATCH,
+	OP_REPORT, /* has no answer */
+	OP_SPAN,   /* nor has this */
+	OP_RESET,
+	OP_ERROR /* it failed, or was never valid: `failure` says why */
 };
 
-struct request_event {
+struct protocol_event {
 	struct event e; /* ts_ms, id and prev are filled in later */
 	bool duplicate; /* fate: its key was there, as e.id */
 };
 
-struct request_failure {
+struct protocol_failure {
 	enum protocol_error code;
 	int64_t index;    /* which element of an array; -1: no one */
 	int64_t retry_ms; /* when it may work; 0: nobody knows */
@@ -86,8 +87,8 @@ struct request_failure {
 	struct span channel; /* of the event, when that was valid */
 };
 
-struct request {
-	enum request_kind kind;
+struct protocol_request {
+	enum protocol_op op;
 	bool of_report;   /* an ERROR: of a line that was to be a report */
 	bool ours;        /* WATCH: in the role of a process of ours */
 	bool wake;        /* WATCH: it wants to be told of commits */
@@ -95,9 +96,9 @@ struct request {
 	bool traces;      /* WATCH: filled in later: it should send spans */
 	uint64_t read_us; /* filled in later: when the line was read */
 	struct span ref;  /* JSON text to be echoed, or none */
-	struct request_event *events; /* of PUBLISH and ARRAY */
+	struct protocol_event *events; /* of PUBLISH and ARRAY */
 	size_t n_events;
-	struct request_failure failure; /* of ERROR */
+	struct protocol_failure failure; /* of ERROR */
 	/* Of REPORT and SPAN; in memory of the protocol. */
 	struct wire_reported *report;
 	struct wire_span *span;
@@ -115,14 +116,15 @@ void protocol_free(struct protocol **p);
 void protocol_limit(struct protocol *p, struct protocol_limits limits);
 
 /*
- * Parses one line (without its newline).  What is wrong with it becomes a
- * request of kind REQUEST_ERROR.  The spans point into the line and into
- * memory of p, until the next call.
+ * Parses one line (without its newline).  A line that is wrong becomes an
+ * OP_ERROR that says why.  The spans point into the line and into memory of
+ * p, and are valid until the next call.
  */
-void protocol_parse(struct protocol *p, struct span line, struct request *out);
+void protocol_parse(struct protocol *p, struct span line,
+    struct protocol_request *out);
 
 /* Makes of a request one that failed; its ref stays. */
-void protocol_fail(struct request *r, enum protocol_error code,
+void protocol_fail(struct protocol_request *r, enum protocol_error code,
     struct span message);
 
 /*
@@ -131,8 +133,8 @@ void protocol_fail(struct request *r, enum protocol_error code,
  * b        what ping and watch tell
  * Returns  ST_OK, ST_FULL or ST_NOMEM; on failure part of it may be there
  */
-MUST_USE enum status protocol_answer(struct buf *out, const struct request *r,
-    const struct store_bounds *b);
+MUST_USE enum status protocol_answer(struct buf *out,
+    const struct protocol_request *r, const struct store_bounds *b);
 
 /*
  * Appends the line that tells a watcher of a new head.

@@ -20,15 +20,16 @@ static const enum metric_cell error_cells[PROTOCOL_N_ERRORS] = {
 };
 
 static bool
-publishes(const struct request *r)
+publishes(const struct protocol_request *r)
 {
-	return r->kind == REQUEST_PUBLISH || r->kind == REQUEST_ARRAY;
+	return r->op == OP_PUBLISH || r->op == OP_ARRAY;
 }
 
 /* ---- what is counted and logged ----------------------------------------- */
 
 static void
-note_error(struct requests *rq, const struct conn *c, const struct request *r)
+note_error(struct requests *rq, const struct conn *c,
+    const struct protocol_request *r)
 {
 	enum protocol_error code = r->failure.code;
 
@@ -86,7 +87,7 @@ requests_gauges(const struct requests *rq, struct metrics *f)
 /* ---- answers ------------------------------------------------------------ */
 
 static void
-look_up(struct requests *rq, struct request *r)
+look_up(struct requests *rq, struct protocol_request *r)
 {
 	if (log_writer_bounds(rq->log_writer, rq->now_us) != ST_OK)
 		protocol_fail(r, PROTOCOL_UNAVAILABLE,
@@ -99,7 +100,7 @@ look_up(struct requests *rq, struct request *r)
 
 /* The news that the answer tells are those that the watcher knows. */
 static void
-begin_watch(struct requests *rq, struct conn *c, struct request *r)
+begin_watch(struct requests *rq, struct conn *c, struct protocol_request *r)
 {
 	const struct watchers_news news = {
 	    .head = log_writer_seen(rq->log_writer)->head,
@@ -127,7 +128,8 @@ begin_watch(struct requests *rq, struct conn *c, struct request *r)
 }
 
 static void
-reset_counters(struct requests *rq, const struct conn *c, struct request *r)
+reset_counters(struct requests *rq, const struct conn *c,
+    struct protocol_request *r)
 {
 	if (status_writer_reset(rq->status_writer, rq->now_us, rq->now_ms) !=
 	    ST_OK) {
@@ -142,19 +144,20 @@ reset_counters(struct requests *rq, const struct conn *c, struct request *r)
 
 /* What is done only now, when its turn among the answers has come. */
 static void
-carry_out(struct requests *rq, struct conn *c, struct request *r)
+carry_out(struct requests *rq, struct conn *c, struct protocol_request *r)
 {
-	if (r->kind == REQUEST_PING)
+	if (r->op == OP_PING)
 		look_up(rq, r);
-	else if (r->kind == REQUEST_WATCH)
+	else if (r->op == OP_WATCH)
 		begin_watch(rq, c, r);
-	else if (r->kind == REQUEST_RESET)
+	else if (r->op == OP_RESET)
 		reset_counters(rq, c, r);
 }
 
 /* Who has published is given up later than others. */
 static void
-note_stored(struct requests *rq, struct conn *c, const struct request *r)
+note_stored(struct requests *rq, struct conn *c,
+    const struct protocol_request *r)
 {
 	after_commit_stored(rq->after_commit, r);
 	conn_stand(c, PEER_KNOWN);
@@ -162,7 +165,8 @@ note_stored(struct requests *rq, struct conn *c, const struct request *r)
 
 /* Appends the answer to the connection's output. */
 static enum status
-requests_answer_one(struct requests *rq, struct conn *c, struct request *r)
+requests_answer_one(struct requests *rq, struct conn *c,
+    struct protocol_request *r)
 {
 	struct buf *out = conn_out(c);
 	size_t before = out->len;
@@ -170,7 +174,7 @@ requests_answer_one(struct requests *rq, struct conn *c, struct request *r)
 
 	if (!c->dead && !c->deaf)
 		carry_out(rq, c, r);
-	if (r->kind == REQUEST_ERROR)
+	if (r->op == OP_ERROR)
 		note_error(rq, c, r);
 	else if (publishes(r))
 		note_stored(rq, c, r);
@@ -191,7 +195,7 @@ requests_answer_one(struct requests *rq, struct conn *c, struct request *r)
 /* ---- lines of workers ---------------------------------------------------- */
 
 static enum status
-fail_report(struct request *r, struct span message)
+fail_report(struct protocol_request *r, struct span message)
 {
 	protocol_fail(r, PROTOCOL_BAD_REQUEST, message);
 	r->of_report = true;
@@ -203,13 +207,13 @@ fail_report(struct request *r, struct span message)
  * them.
  */
 static void
-check_rights(struct requests *rq, const struct conn *c, struct request *r,
-    struct errmsg *why)
+check_rights(struct requests *rq, const struct conn *c,
+    struct protocol_request *r, struct errmsg *why)
 {
-	bool reports = r->kind == REQUEST_REPORT || r->kind == REQUEST_SPAN ||
-	    (r->kind == REQUEST_WATCH && r->ours);
+	bool reports = r->op == OP_REPORT || r->op == OP_SPAN ||
+	    (r->op == OP_WATCH && r->ours);
 
-	if (r->kind == REQUEST_RESET && !trust_owns(&rq->trust, c->peer_uid)) {
+	if (r->op == OP_RESET && !trust_owns(&rq->trust, c->peer_uid)) {
 		protocol_fail(r, PROTOCOL_FORBIDDEN,
 		    SPAN("reset_counters: only root and the owner of the log "
 			 "may: run `walcast reset-counters` as one of them"));
@@ -219,7 +223,7 @@ check_rights(struct requests *rq, const struct conn *c, struct request *r,
 		    "is the user of workers, add it to report_users in "
 		    "walcast.conf and reload pubd",
 		    (long long)c->peer_uid);
-		r->of_report = r->kind == REQUEST_REPORT;
+		r->of_report = r->op == OP_REPORT;
 		protocol_fail(r, PROTOCOL_FORBIDDEN, span_str(why->text));
 		status_writer_add(rq->status_writer, METRIC_REPORTS_FORBIDDEN,
 		    1);
@@ -230,7 +234,7 @@ check_rights(struct requests *rq, const struct conn *c, struct request *r,
 
 static void
 tell_implausible(struct requests *rq, const struct conn *c,
-    const struct request *r, const char *member)
+    const struct protocol_request *r, const char *member)
 {
 	status_writer_add(rq->status_writer, METRIC_REPORTS_IMPLAUSIBLE, 1);
 	if (log_gate(&rq->gate, rq->now_us))
@@ -241,7 +245,7 @@ tell_implausible(struct requests *rq, const struct conn *c,
 }
 
 static enum status
-take_report(struct requests *rq, struct conn *c, struct request *r,
+take_report(struct requests *rq, struct conn *c, struct protocol_request *r,
     struct errmsg *why)
 {
 	const char *member = NULL;
@@ -277,7 +281,7 @@ take_report(struct requests *rq, struct conn *c, struct request *r,
 }
 
 static enum status
-take_span(struct requests *rq, struct conn *c, struct request *r)
+take_span(struct requests *rq, struct conn *c, struct protocol_request *r)
 {
 	if (c->watcher != NULL) {
 		after_commit_dispatched(rq->after_commit, r->span);
@@ -296,7 +300,7 @@ take_span(struct requests *rq, struct conn *c, struct request *r)
  * which *why must outlive.  Returns how many tokens were taken.
  */
 static size_t
-pay(struct requests *rq, const struct conn *c, struct request *r,
+pay(struct requests *rq, const struct conn *c, struct protocol_request *r,
     struct errmsg *why)
 {
 	struct span channel = r->events[0].e.channel;
@@ -330,7 +334,7 @@ pay(struct requests *rq, const struct conn *c, struct request *r,
 
 /* Puts it into the batch, or answers it when nothing is before it. */
 static enum status
-requests_enter(struct requests *rq, struct conn *c, struct request *r)
+requests_enter(struct requests *rq, struct conn *c, struct protocol_request *r)
 {
 	enum status st;
 
@@ -354,12 +358,12 @@ requests_enter(struct requests *rq, struct conn *c, struct request *r)
 
 /* Of the work for a request, for its user's turn. */
 static int64_t
-cost_of(const struct request *r, size_t n_bytes)
+cost_of(const struct protocol_request *r, size_t n_bytes)
 {
 	if (publishes(r))
 		return (int64_t)(n_bytes / BYTES_PER_COST + r->n_events);
 	return (int64_t)(n_bytes / BYTES_PER_COST_WASTE) +
-	    (r->kind == REQUEST_REPORT ? CONN_COST_REPORT : CONN_COST_ANSWER);
+	    (r->op == OP_REPORT ? CONN_COST_REPORT : CONN_COST_ANSWER);
 }
 
 enum status
@@ -367,7 +371,7 @@ requests_line(void *arg, struct conn *c, struct span line)
 {
 	struct requests *rq = arg;
 	struct errmsg why;
-	struct request r;
+	struct protocol_request r;
 	size_t paid = 0;
 	enum status st;
 
@@ -375,9 +379,9 @@ requests_line(void *arg, struct conn *c, struct span line)
 	r.read_us = c->read_us;
 	c->set->cost = cost_of(&r, line.len);
 	check_rights(rq, c, &r, &why);
-	if (r.kind == REQUEST_REPORT && take_report(rq, c, &r, &why) == ST_OK)
+	if (r.op == OP_REPORT && take_report(rq, c, &r, &why) == ST_OK)
 		return ST_OK;
-	if (r.kind == REQUEST_SPAN && take_span(rq, c, &r) == ST_OK)
+	if (r.op == OP_SPAN && take_span(rq, c, &r) == ST_OK)
 		return ST_OK;
 	if (publishes(&r))
 		paid = pay(rq, c, &r, &why);
@@ -391,7 +395,7 @@ enum status
 requests_refuse(void *arg, struct conn *c, enum status why)
 {
 	struct requests *rq = arg;
-	struct request r = {.kind = REQUEST_ERROR};
+	struct protocol_request r = {.op = OP_ERROR};
 	struct errmsg text;
 
 	if (why == ST_TOOLARGE) {

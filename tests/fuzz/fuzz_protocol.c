@@ -67,7 +67,7 @@ agree_event(const struct json *object, const struct event *e)
 
 /* json-c ends names at U+0000, which nothing here does. */
 static void
-agree(const struct request *r, struct span line)
+agree(const struct protocol_request *r, struct span line)
 {
 	static struct json_parser *parser;
 	struct json *root;
@@ -79,11 +79,11 @@ agree(const struct request *r, struct span line)
 	if (parser == NULL)
 		MUST(json_parser_new(&parser) == ST_OK);
 	MUST(json_parse(parser, line, &root, &err) == ST_OK);
-	if (r->kind == REQUEST_PUBLISH)
+	if (r->op == OP_PUBLISH)
 		agree_event(root, &r->events[0].e);
-	for (i = 0; r->kind == REQUEST_ARRAY && i < r->n_events; i++)
+	for (i = 0; r->op == OP_ARRAY && i < r->n_events; i++)
 		agree_event(json_at(root, i), &r->events[i].e);
-	MUST(r->kind == REQUEST_PUBLISH || json_count(root) == r->n_events);
+	MUST(r->op == OP_PUBLISH || json_count(root) == r->n_events);
 	json_free(&root);
 }
 
@@ -111,7 +111,7 @@ parse_again(const struct event *e)
 	static struct protocol *p;
 	static struct buf line;
 	const struct event *got;
-	struct request r;
+	struct protocol_request r;
 
 	if (p == NULL) {
 		MUST(protocol_new(&p, (struct protocol_limits){MAX_DATA}) ==
@@ -130,7 +130,7 @@ parse_again(const struct event *e)
 		jsontext_add_quoted(&line, e->data);
 	put(&line, SPAN("}"));
 	protocol_parse(p, buf_span(&line), &r);
-	MUST(r.kind == REQUEST_PUBLISH && r.n_events == 1);
+	MUST(r.op == OP_PUBLISH && r.n_events == 1);
 	got = &r.events[0].e;
 	MUST(got->kind == e->kind && span_eq(got->data, e->data));
 	MUST(span_eq(got->channel, e->channel));
@@ -183,40 +183,39 @@ check_span(const struct wire_span *s)
 }
 
 static void
-check_request(const struct request *r, struct span line)
+check_request(const struct protocol_request *r, struct span line)
 {
 	size_t i, at;
 
 	MUST(r->ref.len <= PROTOCOL_MAX_REF);
 	if (r->ref.len > 0)
 		MUST(jsontext_check(r->ref, &at) == ST_OK);
-	if (r->kind == REQUEST_PUBLISH)
+	if (r->op == OP_PUBLISH)
 		MUST(r->n_events == 1);
-	if (r->kind == REQUEST_ARRAY)
+	if (r->op == OP_ARRAY)
 		MUST(r->n_events >= 1 && r->n_events <= PROTOCOL_MAX_EVENTS);
-	if (r->kind == REQUEST_PUBLISH || r->kind == REQUEST_ARRAY) {
+	if (r->op == OP_PUBLISH || r->op == OP_ARRAY) {
 		for (i = 0; i < r->n_events; i++)
 			check_event(&r->events[i].e);
 		agree(r, line);
 		parse_again(&r->events[0].e);
 	}
-	if (r->kind == REQUEST_REPORT)
+	if (r->op == OP_REPORT)
 		check_report(&r->report->row);
-	if (r->kind == REQUEST_SPAN)
+	if (r->op == OP_SPAN)
 		check_span(r->span);
-	if (r->kind == REQUEST_ERROR)
+	if (r->op == OP_ERROR)
 		MUST((r->failure.channel.len == 0 ||
 			 name_channel_ok(r->failure.channel)) &&
 		    r->failure.code != PROTOCOL_NONE &&
 		    r->failure.code != PROTOCOL_UNAVAILABLE &&
 		    r->failure.message.len > 0);
 	if (jsontext_check(line, &at) != ST_OK)
-		MUST(r->kind == REQUEST_ERROR &&
-		    r->failure.code == PROTOCOL_BAD_JSON);
+		MUST(r->op == OP_ERROR && r->failure.code == PROTOCOL_BAD_JSON);
 }
 
 static void
-check_answer(const struct request *r, struct buf *out)
+check_answer(const struct protocol_request *r, struct buf *out)
 {
 	const struct store_bounds b = {.head = 7,
 	    .oldest = 1,
@@ -227,7 +226,7 @@ check_answer(const struct request *r, struct buf *out)
 	buf_clear(out);
 	MUST(protocol_answer(out, r, &b) == ST_OK);
 	s = buf_span(out);
-	if (r->kind == REQUEST_REPORT || r->kind == REQUEST_SPAN) {
+	if (r->op == OP_REPORT || r->op == OP_SPAN) {
 		MUST(s.len == 0);
 		return;
 	}
@@ -253,7 +252,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	buf_init(&out, 1 << 24);
 	rest = span_of(exact, size);
 	while (span_cut(&rest, '\n', &line)) {
-		struct request r;
+		struct protocol_request r;
 
 		protocol_parse(p, line, &r);
 		check_request(&r, line);

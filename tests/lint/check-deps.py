@@ -7,8 +7,8 @@
 - no module depends on itself by a circle;
 - a third-party header is included by the one file that wraps it;
 - a header compiles alone; a private one stays in its room;
-- no static function and no structure has its name in two source files, so
-  that a backtrace reads by itself.
+- no static function, structure or enumeration has its name in two files, so
+  that a backtrace and a search need no explanation.
 
 Prints what breaks a rule; exit status 1.
 """
@@ -190,20 +190,20 @@ def check_clock(sources):
                 s.path)
 
 
-def private_names(text):
-    """Static functions and structures that a source file defines."""
+def defined_names(text):
+    """Static functions, structures and enumerations that a file defines."""
     yield from re.findall(r"^static[^\n;=(]*\n(\w+)\([^;{]*?\)\n\{", text,
                           re.M)
-    yield from re.findall(r"^(struct \w+) \{", text, re.M)
+    yield from re.findall(r"^(?:static )?((?:struct|enum|union) \w+) \{", text,
+                          re.M)
 
 
 def check_names(sources):
     """A name stands in one file."""
     where = collections.defaultdict(list)
     for s in sources:
-        if s.name.endswith(".c"):
-            for name in private_names(s.text):
-                where[name].append(str(s.path))
+        for name in defined_names(s.text):
+            where[name].append(str(s.path))
     for name, files in sorted(where.items()):
         if len(files) > 1 and name not in SHARED_NAMES:
             say("%s is defined in %s: give it its module's prefix", name,

@@ -40,20 +40,20 @@ teardown(void **state)
 /* An event whose spans die with the caller's frame. */
 struct sample {
 	char text[64];
-	struct request_event event;
-	struct request r;
+	struct protocol_event event;
+	struct protocol_request r;
 };
 
-static struct request *
+static struct protocol_request *
 publish(struct sample *s, const char *data)
 {
 	(void)snprintf(s->text, sizeof(s->text), "%s", data);
-	s->event = (struct request_event){.e = {.channel = SPAN("orders"),
-					      .event = SPAN("message"),
-					      .key = SPAN_NONE,
-					      .kind = EVENT_DATA_TEXT,
-					      .data = span_str(s->text)}};
-	s->r = (struct request){.kind = REQUEST_PUBLISH,
+	s->event = (struct protocol_event){.e = {.channel = SPAN("orders"),
+					       .event = SPAN("message"),
+					       .key = SPAN_NONE,
+					       .kind = EVENT_DATA_TEXT,
+					       .data = span_str(s->text)}};
+	s->r = (struct protocol_request){.op = OP_PUBLISH,
 	    .ref = span_str(s->text),
 	    .events = &s->event,
 	    .n_events = 1};
@@ -70,17 +70,17 @@ add(struct batch *b, size_t waiter, const char *data)
 }
 
 /* A request of n events with `bytes` of data each. */
-static struct request
-many(struct request_event *events, size_t n, const char *data, size_t bytes)
+static struct protocol_request
+many(struct protocol_event *events, size_t n, const char *data, size_t bytes)
 {
 	size_t i;
 
 	for (i = 0; i < n; i++)
-		events[i] = (struct request_event){
+		events[i] = (struct protocol_event){
 		    .e = {.channel = SPAN("c"),
 			.event = SPAN("e"),
 			.data = span_of(data, bytes)}};
-	return (struct request){.kind = REQUEST_ARRAY,
+	return (struct protocol_request){.op = OP_ARRAY,
 	    .events = events,
 	    .n_events = n};
 }
@@ -144,7 +144,7 @@ batch_keeps_errors_with_their_message(void **state)
 {
 	struct batch *b = *state;
 	char text[] = "why", channel[] = "orders";
-	struct request r = {.kind = REQUEST_ERROR, .n_events = 7};
+	struct protocol_request r = {.op = OP_ERROR, .n_events = 7};
 
 	protocol_fail(&r, PROTOCOL_BAD_JSON, span_str(text));
 	r.failure.channel = span_str(channel);
@@ -159,9 +159,10 @@ batch_keeps_errors_with_their_message(void **state)
 static void
 batch_refuses_events_past_its_bound(void **state)
 {
-	static struct request_event events[PROTOCOL_MAX_EVENTS];
+	static struct protocol_event events[PROTOCOL_MAX_EVENTS];
 	struct batch *b = *state;
-	struct request r = many(events, PROTOCOL_MAX_EVENTS - 1, "", 0);
+	struct protocol_request r = many(events, PROTOCOL_MAX_EVENTS - 1, "",
+	    0);
 	struct sample s;
 	size_t bytes;
 
@@ -180,8 +181,8 @@ batch_refuses_bytes_past_its_bound(void **state)
 {
 	struct batch *b = *state;
 	static char data[2500000];
-	struct request_event e[1];
-	struct request r = many(e, 1, data, sizeof(data));
+	struct protocol_event e[1];
+	struct protocol_request r = many(e, 1, data, sizeof(data));
 
 	assert_status(batch_add(b, NULL, &r), ST_OK);
 	assert_status(batch_add(b, NULL, &r), ST_FULL);
@@ -192,10 +193,10 @@ batch_refuses_bytes_past_its_bound(void **state)
 static void
 batch_takes_any_request_when_it_is_empty(void **state)
 {
-	static struct request_event events[PROTOCOL_MAX_EVENTS];
+	static struct protocol_event events[PROTOCOL_MAX_EVENTS];
 	static char data[4096];
 	struct batch *b = *state;
-	struct request r = many(events, PROTOCOL_MAX_EVENTS, data,
+	struct protocol_request r = many(events, PROTOCOL_MAX_EVENTS, data,
 	    sizeof(data));
 
 	/* 40 MB where 4 MB is the bound. */

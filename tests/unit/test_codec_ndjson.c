@@ -178,7 +178,7 @@ static void
 metrics_http_and_news_are_lines(void **state)
 {
 	const struct store_bounds b = {.head = 7};
-	struct request r;
+	struct protocol_request r;
 	struct protocol *p;
 	struct buf out;
 
@@ -186,7 +186,7 @@ metrics_http_and_news_are_lines(void **state)
 	buf_init(&out, 4096);
 	assert_status(protocol_new(&p, (struct protocol_limits){64}), ST_OK);
 	codec_ndjson.parse(p, SPAN("{\"op\":\"watch\"}"), &r);
-	assert_int_equal(r.kind, REQUEST_WATCH);
+	assert_int_equal(r.op, OP_WATCH);
 	assert_status(codec_ndjson.answer(&out, &r, &b), ST_OK);
 	assert_status(codec_ndjson.head(&out, 8, 0), ST_OK);
 	assert_span(buf_span(&out),

@@ -46,10 +46,10 @@ free_line(void **state)
 	return teardown(state);
 }
 
-static struct request
+static struct protocol_request
 parse_span(struct span line)
 {
-	struct request r;
+	struct protocol_request r;
 
 	free(line_copy);
 	line_copy = malloc(line.len > 0 ? line.len : 1);
@@ -59,7 +59,7 @@ parse_span(struct span line)
 	return r;
 }
 
-static struct request
+static struct protocol_request
 parse(const char *line)
 {
 	return parse_span(span_str(line));
@@ -68,12 +68,12 @@ parse(const char *line)
 static struct event
 event_of(const char *line)
 {
-	struct request r = parse(line);
+	struct protocol_request r = parse(line);
 
-	if (r.kind == REQUEST_ERROR)
+	if (r.op == OP_ERROR)
 		print_error("%s: %.*s\n", line, (int)r.failure.message.len,
 		    r.failure.message.p);
-	assert_int_equal(r.kind, REQUEST_PUBLISH);
+	assert_int_equal(r.op, OP_PUBLISH);
 	assert_int_equal(r.n_events, 1);
 	return r.events[0].e;
 }
@@ -81,11 +81,11 @@ event_of(const char *line)
 static void
 want_error(const char *line, enum protocol_error code)
 {
-	struct request r = parse(line);
+	struct protocol_request r = parse(line);
 
-	if (r.kind != REQUEST_ERROR || r.failure.code != code)
+	if (r.op != OP_ERROR || r.failure.code != code)
 		print_error("%s\n", line);
-	assert_int_equal(r.kind, REQUEST_ERROR);
+	assert_int_equal(r.op, OP_ERROR);
 	assert_string_equal(protocol_error_name(r.failure.code),
 	    protocol_error_name(code));
 	assert_true(r.failure.message.len > 10);
@@ -292,11 +292,11 @@ escapes_in_names_and_keys_are_decoded(void **state)
 	assert_span(e.data, SPAN("\t"));
 }
 
-static struct request
+static struct protocol_request
 parse_data_of(size_t n, const char *before, const char *after)
 {
 	struct buf b;
-	struct request r;
+	struct protocol_request r;
 
 	buf_init(&b, 1 << 20);
 	assert_status(buf_append(&b, span_str(before)), ST_OK);
@@ -312,25 +312,25 @@ parse_data_of(size_t n, const char *before, const char *after)
 static void
 the_bound_on_data_counts_what_is_stored(void **state)
 {
-	struct request r;
+	struct protocol_request r;
 
 	(void)state;
 	r = parse_data_of(DATA_MAX, "{\"channel\":\"a\",\"data\":\"", "\"}");
-	assert_int_equal(r.kind, REQUEST_PUBLISH);
+	assert_int_equal(r.op, OP_PUBLISH);
 	r = parse_data_of(DATA_MAX + 1, "{\"channel\":\"a\",\"data\":\"",
 	    "\"}");
 	assert_int_equal(r.failure.code, PROTOCOL_TOO_LARGE);
 	/* Brackets and quotes are stored, the space is not. */
 	r = parse_data_of(DATA_MAX - 4, "{\"channel\":\"a\",\"data\":[ \"",
 	    "\" ]}");
-	assert_int_equal(r.kind, REQUEST_PUBLISH);
+	assert_int_equal(r.op, OP_PUBLISH);
 	r = parse_data_of(DATA_MAX - 3, "{\"channel\":\"a\",\"data\":[ \"",
 	    "\" ]}");
 	assert_int_equal(r.failure.code, PROTOCOL_TOO_LARGE);
 	/* Six bytes written, one stored. */
 	r = parse_data_of(DATA_MAX - 1, "{\"channel\":\"a\",\"data\":\"\\u0041",
 	    "\"}");
-	assert_int_equal(r.kind, REQUEST_PUBLISH);
+	assert_int_equal(r.op, OP_PUBLISH);
 }
 
 /* ---- what is refused ---------------------------------------------------- */
@@ -360,7 +360,7 @@ what_is_not_json_is_bad_json(void **state)
 static void
 a_bad_json_message_names_the_byte(void **state)
 {
-	struct request r = parse("{\"channel\":x}");
+	struct protocol_request r = parse("{\"channel\":x}");
 
 	(void)state;
 	assert_non_null(
@@ -465,7 +465,7 @@ a_ref_is_kept_as_it_was_written(void **state)
 	memset(ref, 'r', sizeof(ref));
 	(void)snprintf(line, sizeof(line),
 	    "{\"op\":\"ping\",\"ref\":\"%.254s\"}", ref);
-	assert_int_equal(parse(line).kind, REQUEST_PING);
+	assert_int_equal(parse(line).op, OP_PING);
 	(void)snprintf(line, sizeof(line),
 	    "{\"op\":\"ping\",\"ref\":\"%.255s\"}", ref);
 	want_error(line, PROTOCOL_BAD_REQUEST);
@@ -476,12 +476,12 @@ a_ref_is_kept_as_it_was_written(void **state)
 static void
 an_array_is_all_its_events(void **state)
 {
-	struct request r = parse(
+	struct protocol_request r = parse(
 	    "[{\"channel\":\"a\",\"data\":1,\"key\":\"k\"} , "
 	    "{\"channel\":\"b\",\"event\":\"e\",\"data\":\"\\n2\"}]");
 
 	(void)state;
-	assert_int_equal(r.kind, REQUEST_ARRAY);
+	assert_int_equal(r.op, OP_ARRAY);
 	assert_int_equal(r.n_events, 2);
 	assert_span(r.events[0].e.key, SPAN("k"));
 	assert_span(r.events[1].e.event, SPAN("e"));
@@ -519,7 +519,7 @@ an_array_holds_ten_thousand_events_and_no_more(void **state)
 {
 	static const char one[] = "{\"channel\":\"a\",\"data\":1},";
 	struct buf b;
-	struct request r;
+	struct protocol_request r;
 	int i;
 
 	(void)state;
@@ -530,13 +530,13 @@ an_array_holds_ten_thousand_events_and_no_more(void **state)
 	buf_truncate(&b, b.len - 1);
 	assert_status(buf_append(&b, SPAN("]")), ST_OK);
 	r = parse_span(buf_span(&b));
-	assert_int_equal(r.kind, REQUEST_ARRAY);
+	assert_int_equal(r.op, OP_ARRAY);
 	assert_int_equal(r.n_events, PROTOCOL_MAX_EVENTS);
 	assert_span(r.events[9999].e.channel, SPAN("a"));
 	buf_truncate(&b, b.len - 1);
 	assert_status(buf_append(&b, SPAN(",{}]")), ST_OK);
 	r = parse_span(buf_span(&b));
-	assert_int_equal(r.kind, REQUEST_ERROR);
+	assert_int_equal(r.op, OP_ERROR);
 	assert_int_equal(r.failure.code, PROTOCOL_TOO_LARGE);
 	assert_int_equal(r.failure.index, PROTOCOL_MAX_EVENTS);
 	buf_fini(&b);
@@ -548,11 +548,10 @@ static void
 operations_are_told_apart(void **state)
 {
 	(void)state;
-	assert_int_equal(parse("{\"op\":\"ping\"}").kind, REQUEST_PING);
-	assert_int_equal(parse("{\"op\":\"watch\",\"role\":\"worker\"}").kind,
-	    REQUEST_WATCH);
-	assert_int_equal(parse("{\"op\":\"reset_counters\"}").kind,
-	    REQUEST_RESET);
+	assert_int_equal(parse("{\"op\":\"ping\"}").op, OP_PING);
+	assert_int_equal(parse("{\"op\":\"watch\",\"role\":\"worker\"}").op,
+	    OP_WATCH);
+	assert_int_equal(parse("{\"op\":\"reset_counters\"}").op, OP_RESET);
 }
 
 static void
@@ -604,14 +603,14 @@ a_watch_is_woken_unless_it_says_no(void **state)
 static void
 a_report_is_a_row_of_the_status_table(void **state)
 {
-	struct request r = parse(
+	struct protocol_request r = parse(
 	    REPORT ",\"pid\":7,\"started_ms\":9,\"cursor\":3,\"head\":4,"
 		   "\"streams\":5,\"counters\":{\"events_sent\":1},"
 		   "\"gauges\":{\"rss_bytes\":2},"
 		   "\"error_ms\":8,\"error\":\"a \\\"b\\\"\\u0000\"}");
 
 	(void)state;
-	assert_int_equal(r.kind, REQUEST_REPORT);
+	assert_int_equal(r.op, OP_REPORT);
 	assert_span(r.report->row.name, SPAN("worker-7-9"));
 	assert_span(r.report->row.role, SPAN("worker"));
 	assert_span(r.report->row.version, SPAN("1"));
@@ -626,7 +625,7 @@ a_report_is_a_row_of_the_status_table(void **state)
 	assert_span(r.report->row.error, SPAN("a \"b\"\xef\xbf\xbd"));
 	assert_int_equal(r.report->n_unknown, 0);
 	r = parse(REPORT "}");
-	assert_int_equal(r.kind, REQUEST_REPORT);
+	assert_int_equal(r.op, OP_REPORT);
 	assert_span(r.report->row.counters, SPAN("{}"));
 	assert_span(r.report->row.pubd_metrics, SPAN("{}"));
 	assert_int_equal(r.report->row.error_ms, 0);
@@ -636,13 +635,13 @@ a_report_is_a_row_of_the_status_table(void **state)
 static void
 only_the_catalogues_metrics_are_kept_of_a_report(void **state)
 {
-	struct request r = parse(
+	struct protocol_request r = parse(
 	    REPORT ",\"counters\":{ \"x\":1, \"events_sent\" : 2,"
 		   "\"delivery.3\":4,\"delivery.sum\":5,\"delivery.21\":6,"
 		   "\"rss_bytes\":7,\"events_sent\":3,\"channel:a\":8}}");
 
 	(void)state;
-	assert_int_equal(r.kind, REQUEST_REPORT);
+	assert_int_equal(r.op, OP_REPORT);
 	assert_span(r.report->row.counters,
 	    SPAN("{\"events_sent\":3,\"delivery.3\":4,\"delivery.sum\":5}"));
 	assert_int_equal(r.report->n_unknown, 4);
@@ -652,7 +651,7 @@ static void
 a_long_error_is_cut_between_characters(void **state)
 {
 	char line[1024], text[400];
-	struct request r;
+	struct protocol_request r;
 	size_t i;
 
 	(void)state;
@@ -661,7 +660,7 @@ a_long_error_is_cut_between_characters(void **state)
 	(void)snprintf(line, sizeof(line),
 	    "%s,\"error_ms\":1,\"error\":\"%s\"}", REPORT, text);
 	r = parse(line);
-	assert_int_equal(r.kind, REQUEST_REPORT);
+	assert_int_equal(r.op, OP_REPORT);
 	assert_span(r.report->row.error, span_of(text, 254));
 	text[WIRE_MAX_ERROR - 1] = 'x';
 	text[WIRE_MAX_ERROR] = '\0';
@@ -709,10 +708,10 @@ a_report_that_lacks_something_is_refused(void **state)
 static void
 a_worker_tells_of_a_dispatch(void **state)
 {
-	struct request r = parse(TOLD_SPAN ",\"name\":\"dispatch\"}");
+	struct protocol_request r = parse(TOLD_SPAN ",\"name\":\"dispatch\"}");
 
 	(void)state;
-	assert_int_equal(r.kind, REQUEST_SPAN);
+	assert_int_equal(r.op, OP_SPAN);
 	assert_span(r.span->trace, SPAN(TRACE));
 	assert_int_equal(r.span->start_us, 1);
 	assert_int_equal(r.span->end_us, 2);
@@ -743,7 +742,7 @@ an_error_names_the_channel_when_that_was_valid(void **state)
 /* ---- answers ------------------------------------------------------------ */
 
 static void
-want_answer(const struct request *r, const char *text)
+want_answer(const struct protocol_request *r, const char *text)
 {
 	const struct store_bounds bounds = {.head = 46,
 	    .oldest = 1,
@@ -759,7 +758,8 @@ want_answer(const struct request *r, const char *text)
 static void
 metrics_http_are_as_the_manual_shows_them(void **state)
 {
-	struct request r = parse("{\"channel\":\"orders\",\"data\":1}");
+	struct protocol_request r = parse(
+	    "{\"channel\":\"orders\",\"data\":1}");
 
 	(void)state;
 	r.events[0].e.id = 43;
@@ -784,7 +784,7 @@ metrics_http_are_as_the_manual_shows_them(void **state)
 static void
 an_array_is_answered_with_its_ids(void **state)
 {
-	struct request r = parse(
+	struct protocol_request r = parse(
 	    "[{\"channel\":\"a\",\"data\":1},{\"channel\":\"b\",\"data\":2},"
 	    "{\"channel\":\"b\",\"data\":3}]");
 
@@ -801,7 +801,8 @@ an_array_is_answered_with_its_ids(void **state)
 static void
 an_error_is_answered_with_code_and_sentence(void **state)
 {
-	struct request r = parse("{\"channel\":\"!\",\"data\":1,\"ref\":5}");
+	struct protocol_request r = parse(
+	    "{\"channel\":\"!\",\"data\":1,\"ref\":5}");
 
 	(void)state;
 	r.failure.message = SPAN("a \"b\"\n\xff");
@@ -828,7 +829,7 @@ an_error_is_answered_with_code_and_sentence(void **state)
 static void
 reports_and_spans_have_no_answer(void **state)
 {
-	struct request r = parse(REPORT "}");
+	struct protocol_request r = parse(REPORT "}");
 
 	(void)state;
 	want_answer(&r, "");
@@ -856,7 +857,7 @@ a_head_is_one_line(void **state)
 static void
 a_line_is_refused_when_allocation_fails(void **state)
 {
-	struct request r;
+	struct protocol_request r;
 	unsigned n;
 
 	(void)state;
@@ -867,11 +868,11 @@ a_line_is_refused_when_allocation_fails(void **state)
 		    SPAN("[{\"channel\":\"a\",\"data\":\"\\n\"}]"), &r);
 		if (!fault_hit())
 			break;
-		assert_int_equal(r.kind, REQUEST_ERROR);
+		assert_int_equal(r.op, OP_ERROR);
 		assert_int_equal(r.failure.code, PROTOCOL_UNAVAILABLE);
 	}
 	assert_true(n > 1 && n < 50);
-	assert_int_equal(r.kind, REQUEST_ARRAY);
+	assert_int_equal(r.op, OP_ARRAY);
 }
 
 int
