@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/statvfs.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "jsontext.h"
 #include "utf8.h"
@@ -53,6 +54,23 @@ cli_usage(int option)
 	}
 	cli_say("see `walcast %s --help`", current->name);
 	return CLI_USAGE;
+}
+
+bool
+cli_confirm(const char *fmt, ...)
+{
+	char line[8] = "";
+	va_list ap;
+
+	if (!isatty(STDIN_FILENO))
+		return true;
+	va_start(ap, fmt);
+	(void)vprintf(fmt, ap);
+	va_end(ap);
+	(void)printf(" [y/N] ");
+	(void)fflush(stdout);
+	return fgets(line, sizeof(line), stdin) != NULL &&
+	    (line[0] == 'y' || line[0] == 'Y');
 }
 
 bool

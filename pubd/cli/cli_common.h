@@ -55,6 +55,12 @@ void cli_say(const char *fmt, ...) PRINTF_LIKE(1, 2);
 enum cli_exit cli_usage(int option);
 
 /*
+ * Asks a yes-or-no question on the terminal and waits for the answer.  Without
+ * a terminal there is nobody to ask: true.
+ */
+bool cli_confirm(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+/*
  * Reads an argument as a number of min to max.  Returns false, with a message
  * on stderr, when it is none.
  */

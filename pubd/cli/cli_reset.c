@@ -7,7 +7,6 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli_commands.h"
 #include "cli_link.h"
@@ -27,20 +26,6 @@ static const struct option options[] = {
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
-
-static bool
-reset_confirmed(bool yes)
-{
-	char line[8] = "";
-
-	if (yes || !isatty(STDIN_FILENO))
-		return true;
-	(void)printf("Forget all that processes counted that have ended? "
-		     "[y/N] ");
-	(void)fflush(stdout);
-	return fgets(line, sizeof(line), stdin) != NULL &&
-	    (line[0] == 'y' || line[0] == 'Y');
-}
 
 static enum cli_exit
 reset_report(const struct wire_answer *answer)
@@ -87,7 +72,9 @@ reset_run(const struct cli *cli, int argc, char **argv)
 		cli_say("\"%.80s\" is not expected here", argv[optind]);
 		return cli_usage('?');
 	}
-	if (!reset_confirmed(yes)) {
+	if (!yes &&
+	    !cli_confirm(
+		"Forget all that processes counted that have ended?")) {
 		cli_say("nothing was reset");
 		return CLI_FAILED;
 	}

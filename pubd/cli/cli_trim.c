@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli_commands.h"
 #include "clock.h"
@@ -118,20 +117,6 @@ delete_all(struct trim *t)
 
 /* ---- the command ------------------------------------------------------- */
 
-static bool
-confirmed(const struct trim *t)
-{
-	char line[8] = "";
-
-	if (t->yes || !isatty(STDIN_FILENO))
-		return true;
-	(void)printf("Delete these events of %s for good? [y/N] ",
-	    t->cli->conf.database);
-	(void)fflush(stdout);
-	return fgets(line, sizeof(line), stdin) != NULL &&
-	    (line[0] == 'y' || line[0] == 'Y');
-}
-
 static enum cli_exit
 cli_trim_report(struct trim *t, enum status st)
 {
@@ -167,7 +152,9 @@ trim(struct trim *t)
 	enum cli_exit code;
 	enum status st;
 
-	if (!confirmed(t)) {
+	if (!t->yes &&
+	    !cli_confirm("Delete these events of %s for good?",
+		t->cli->conf.database)) {
 		cli_say("nothing was deleted");
 		return CLI_FAILED;
 	}
