@@ -201,12 +201,6 @@ log_info(const char *fmt, ...)
 	LOG_BODY(LOG_INFO_, 0);
 }
 
-void
-log_debug(const char *fmt, ...)
-{
-	LOG_BODY(LOG_DEBUG_, 0);
-}
-
 /* ---- events ------------------------------------------------------------- */
 
 bool

@@ -37,7 +37,6 @@ void log_error(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void log_warn(const char *fmt, ...) PRINTF_LIKE(1, 2); /* adds strerror */
 void log_warnx(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void log_info(const char *fmt, ...) PRINTF_LIKE(1, 2);
-void log_debug(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 /* ---- events --------------------------------------------------------------
  * What happened to a stream or a publisher, with fields that can be searched:

@@ -215,13 +215,6 @@ ring_push(struct ring *r, const struct event *e, bool with_envelope,
 	return ST_OK;
 }
 
-void
-ring_advance(struct ring *r, int64_t upto)
-{
-	if (upto > r->head)
-		r->head = upto;
-}
-
 int64_t
 ring_base(const struct ring *r)
 {

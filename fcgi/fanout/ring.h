@@ -58,9 +58,6 @@ void ring_reset(struct ring *r, int64_t base);
 MUST_USE enum status ring_push(struct ring *r, const struct event *e,
     bool with_envelope, int64_t commit_us);
 
-/* There are no events between the head and upto: the head moves on. */
-void ring_advance(struct ring *r, int64_t upto);
-
 int64_t ring_base(const struct ring *r);
 int64_t ring_head(const struct ring *r);
 

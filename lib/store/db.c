@@ -354,9 +354,3 @@ db_trust_writer(struct db *db)
 	    NULL);
 	status_ignore(db_exec(db, "PRAGMA ignore_check_constraints=ON"));
 }
-
-const char *
-db_library_version(void)
-{
-	return sqlite3_libversion();
-}

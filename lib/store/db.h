@@ -195,6 +195,4 @@ MUST_USE enum status db_checkpoint(struct db *db, int *wal_pages,
  */
 MUST_USE enum status db_sync_wal(struct db *db);
 
-const char *db_library_version(void);
-
 #endif

@@ -65,7 +65,6 @@ a_warning_adds_errno_and_keeps_it(void **state)
 	log_info("i");
 	log_error("e");
 	log_warnx("w");
-	log_debug("d");
 	assert_int_equal(errno, EPERM);
 	(void)capture_end();
 }
@@ -77,12 +76,12 @@ less_than_the_level_is_not_written(void **state)
 	log_init("prog", LOG_TEXT, LOG_WARN_);
 	capture_begin();
 	log_info("i");
-	log_debug("d");
+	LOG_EVENT(LOG_DEBUG_, "d", LOG_INT("n", 1));
 	assert_int_equal(capture_end().len, 0);
 	log_init("prog", LOG_TEXT, LOG_DEBUG_);
 	capture_begin();
-	log_debug("d");
-	assert_line(capture_end(), "d");
+	LOG_EVENT(LOG_DEBUG_, "d", LOG_INT("n", 1));
+	assert_line(capture_end(), "d n=1");
 	log_init("prog", LOG_TEXT, LOG_ERROR_);
 	capture_begin();
 	log_warnx("w");

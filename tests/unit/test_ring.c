@@ -241,15 +241,11 @@ without_memory_the_event_becomes_the_base(void **state)
 }
 
 static void
-the_head_moves_over_ids_that_are_not_there(void **state)
+ids_may_leave_gaps(void **state)
 {
 	struct ring *r = *state;
 
 	ring_reset(r, 40);
-	ring_advance(r, 50);
-	ring_advance(r, 45);
-	assert_int_equal(ring_head(r), 50);
-	assert_int_equal(ring_base(r), 40);
 	assert_status(push(r, 51, 1, true), ST_OK);
 	assert_status(push(r, INT64_MAX, 1, true), ST_OK);
 	assert_true(ring_seek(r, INT64_MAX - 1) == ring_end(r) - 1);
@@ -321,7 +317,7 @@ main(void)
 	    TEST(seeking_finds_the_first_above),
 	    TEST(one_that_is_too_large_becomes_the_base),
 	    TEST(without_memory_the_event_becomes_the_base),
-	    TEST(the_head_moves_over_ids_that_are_not_there),
+	    TEST(ids_may_leave_gaps),
 	    TEST(names_of_any_length_are_kept_apart),
 	    TEST(a_reset_forgets_all),
 	    cmocka_unit_test(making_one_fails_cleanly_without_memory),
