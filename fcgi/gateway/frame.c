@@ -221,8 +221,8 @@ frame_gap(struct buf *out, const struct frame_gap *g)
 	return buf_finish(out, start);
 }
 
-const char *
-frame_reason_name(enum frame_reason reason)
+static const char *
+reason_name(enum frame_reason reason)
 {
 	static const char *const names[CLOSE_REASONS] = {
 #define X(member, word) [CLOSE_##member] = (word),
@@ -241,7 +241,7 @@ frame_close(struct buf *out, enum frame_reason reason, int64_t retry_ms)
 	buf_add(out, SPAN("retry: "));
 	buf_add_int64(out, retry_ms);
 	buf_add(out, SPAN("\nevent: control.close\ndata: {\"reason\":\""));
-	buf_add(out, span_str(frame_reason_name(reason)));
+	buf_add(out, span_str(reason_name(reason)));
 	buf_add(out, SPAN("\",\"retry_ms\":"));
 	buf_add_int64(out, retry_ms);
 	buf_add(out, SPAN("}\n\n"));

@@ -79,7 +79,6 @@ enum frame_reason {
 
 MUST_USE enum status frame_close(struct buf *out, enum frame_reason reason,
     int64_t retry_ms);
-const char *frame_reason_name(enum frame_reason reason);
 
 /* `: hb` with the position. */
 MUST_USE enum status frame_heartbeat(struct buf *out, int64_t position);
