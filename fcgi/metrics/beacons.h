@@ -28,7 +28,6 @@
 /* What of a body must be kept (params_keep_body) to see that it is too long. */
 #define BEACONS_BODY_BYTES (BEACON_MAX_BYTES + 1)
 
-/* In the order of the catalogue (lib/metrics.def). */
 /* X(MEMBER, word in metrics); see frontend.h. */
 #define BEACON_RESULT_LIST(X)                                                  \
 	X(ACCEPTED, "accepted")                                                \
