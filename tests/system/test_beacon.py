@@ -73,7 +73,11 @@ class Figures:
 
     def __init__(self, st, web):
         self.st, self.web = st, web
+        wait_until(self.are_known, 20, "the first report")
         self.base = self.now()
+
+    def are_known(self):
+        return "sse_browser_gaps_total" in self.st.gauges(self.web)
 
     def now(self):
         g = self.st.gauges(self.web)

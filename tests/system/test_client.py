@@ -220,7 +220,7 @@ def leader_of(tabs):
 
 
 def streams_open(st, web):
-    return st.gauges(web)["sse_streams_open"]
+    return st.gauges(web).get("sse_streams_open")
 
 
 @no_browser
