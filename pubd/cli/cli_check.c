@@ -13,7 +13,7 @@
 
 enum shown { SHOWN_NUMBER, SHOWN_AGE, SHOWN_SIZE };
 
-static const struct row {
+struct row {
 	const char *name;   /* in options and performance data */
 	int64_t initial[2]; /* limits, in the unit of the option */
 	int64_t per;        /* the value's units in one of those */
@@ -21,23 +21,31 @@ static const struct row {
 	const char *uom;    /* unit of measurement of the value */
 	enum shown shown;   /* in words, as: */
 	const char *before, *after;
-} rows[CHECK_METRICS] = {
-    [CHECK_AGE] = {"age", {5, 10}, 1000, false, "ms", SHOWN_AGE,
-	"pubd was seen ", " ago: it hangs or has died: restart it"},
-    [CHECK_PING] = {"ping", {5, 10}, 1000, false, "ms", SHOWN_AGE,
-	"pubd runs and has answered no ping on its socket for ",
-	": nobody can publish: see its log, restart it"},
-    [CHECK_LAG] = {"lag", {10000, 0}, 1, false, "", SHOWN_NUMBER,
-	"a stream is ", " events behind"},
-    [CHECK_DISK] = {"disk", {256, 16}, MIB, true, "B", SHOWN_SIZE, "",
-	" of room for the log: make more, or lower retain_bytes"},
-    [CHECK_WAL] = {"wal", {256, 0}, MIB, false, "B", SHOWN_SIZE, "the WAL has ",
-	": a reader keeps a transaction open"},
-    [CHECK_FDS] = {"fds", {80, 95}, 1, false, "%", SHOWN_NUMBER,
-	"a process uses ", " % of its descriptors: raise LimitNOFILE"},
-    [CHECK_WORKERS] = {"workers", {0, 0}, 1, true, "", SHOWN_NUMBER,
-	"workers that run: ", ""},
 };
+
+/* What the row of each holds besides its name; without it nothing compiles. */
+#define AGE_ROW                                                                \
+	{5, 10}, 1000, false, "ms", SHOWN_AGE, "pubd was seen ",               \
+	    " ago: it hangs or has died: restart it"
+#define PING_ROW                                                               \
+	{5, 10}, 1000, false, "ms", SHOWN_AGE,                                 \
+	    "pubd runs and has answered no ping on its socket for ",           \
+	    ": nobody can publish: see its log, restart it"
+#define LAG_ROW                                                                \
+	{10000, 0}, 1, false, "", SHOWN_NUMBER, "a stream is ", " events behind"
+#define DISK_ROW                                                               \
+	{256, 16}, MIB, true, "B", SHOWN_SIZE, "",                             \
+	    " of room for the log: make more, or lower retain_bytes"
+#define WAL_ROW                                                                \
+	{256, 0}, MIB, false, "B", SHOWN_SIZE, "the WAL has ",                 \
+	    ": a reader keeps a transaction open"
+#define FDS_ROW                                                                \
+	{80, 95}, 1, false, "%", SHOWN_NUMBER, "a process uses ",              \
+	    " % of its descriptors: raise LimitNOFILE"
+#define WORKERS_ROW {0, 0}, 1, true, "", SHOWN_NUMBER, "workers that run: ", ""
+
+#define ROW(member, word) [CHECK_##member] = {word, member##_ROW},
+static const struct row rows[CHECK_METRICS] = {CHECK_METRIC_LIST(ROW)};
 
 void
 check_init(struct check *c)
@@ -189,8 +197,11 @@ enum status
 check_put(struct check *c, const char *well, const char *more, struct buf *out,
     enum check_level *level)
 {
-	static const char *const names[] = {"OK", "WARNING", "CRITICAL",
-	    "UNKNOWN"};
+	static const char *const names[] = {
+#define X(member) #member,
+	    CHECK_LEVELS(X)
+#undef X
+	};
 	static const enum check_level order[] = {CHECK_CRITICAL, CHECK_UNKNOWN,
 	    CHECK_WARNING};
 	size_t i, start = out->len;

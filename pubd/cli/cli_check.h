@@ -14,19 +14,30 @@
 #include "buf.h"
 #include "status.h"
 
-/* The exit status, too. */
-enum check_level { CHECK_OK, CHECK_WARNING, CHECK_CRITICAL, CHECK_UNKNOWN };
+/* X(MEMBER): its number is the exit status, too. */
+#define CHECK_LEVELS(X) X(OK) X(WARNING) X(CRITICAL) X(UNKNOWN)
 
-/* What has limits, with the unit of its value. */
+enum check_level {
+#define X(member) CHECK_##member,
+	CHECK_LEVELS(X)
+#undef X
+};
+
+/* What has limits: X(MEMBER, word in options and performance data). */
+#define CHECK_METRIC_LIST(X)                                                   \
+	X(AGE, "age")   /* of pubd's heartbeat, milliseconds */                \
+	X(PING, "ping") /* of pubd's last good answer, milliseconds */         \
+	X(LAG, "lag")   /* of the stream that is furthest behind, events */    \
+	X(DISK, "disk") /* free room, bytes */                                 \
+	X(WAL, "wal")   /* size, bytes */                                      \
+	X(FDS, "fds")   /* of the process that is nearest to its limit, % */   \
+	X(WORKERS, "workers") /* that run */
+
 enum check_metric {
-	CHECK_AGE,     /* of pubd's heartbeat, milliseconds */
-	CHECK_PING,    /* of pubd's last good answer, milliseconds */
-	CHECK_LAG,     /* of the stream that is furthest behind, events */
-	CHECK_DISK,    /* free room, bytes */
-	CHECK_WAL,     /* size, bytes */
-	CHECK_FDS,     /* of the process that is nearest to its limit, % */
-	CHECK_WORKERS, /* that run */
-	CHECK_METRICS
+#define X(member, word) CHECK_##member,
+	CHECK_METRIC_LIST(X)
+#undef X
+	    CHECK_METRICS
 };
 
 #define CHECK_PROBLEM_BYTES 512 /* each; a longer one is cut */

@@ -29,7 +29,14 @@
 #define USER_BYTES      64
 #define OWN_FDS         100 /* of a worker, besides its streams */
 
-enum level { LEVEL_OK, LEVEL_WARN, LEVEL_FAIL };
+/* X(MEMBER, its word in a line) */
+#define LEVELS(X) X(OK, "ok") X(WARN, "warn") X(FAIL, "FAIL")
+
+enum level {
+#define X(member, word) LEVEL_##member,
+	LEVELS(X)
+#undef X
+};
 
 struct doctor {
 	const struct cli *cli;
@@ -57,7 +64,11 @@ static void say(struct doctor *d, enum level level, const char *what,
 static void
 say(struct doctor *d, enum level level, const char *what, const char *fmt, ...)
 {
-	static const char *const names[] = {"ok", "warn", "FAIL"};
+	static const char *const names[] = {
+#define X(member, word) word,
+	    LEVELS(X)
+#undef X
+	};
 	va_list ap;
 
 	d->n_warn += level == LEVEL_WARN;

@@ -50,25 +50,16 @@ static const char help_text[] =
 
 enum { OPT_CHECK = 256, OPT_LIMIT };
 
+#define LIMIT_OPTIONS(member, word)                                            \
+	{"warn-" word, required_argument, NULL, OPT_LIMIT},                    \
+	    {"crit-" word, required_argument, NULL, OPT_LIMIT},
+
 /* check_option() knows the names. */
 static const struct option options[] = {
     {"json", no_argument, NULL, 'j'},
     {"check", no_argument, NULL, OPT_CHECK},
     {"help", no_argument, NULL, 'h'},
-    {"warn-age", required_argument, NULL, OPT_LIMIT},
-    {"crit-age", required_argument, NULL, OPT_LIMIT},
-    {"warn-ping", required_argument, NULL, OPT_LIMIT},
-    {"crit-ping", required_argument, NULL, OPT_LIMIT},
-    {"warn-lag", required_argument, NULL, OPT_LIMIT},
-    {"crit-lag", required_argument, NULL, OPT_LIMIT},
-    {"warn-disk", required_argument, NULL, OPT_LIMIT},
-    {"crit-disk", required_argument, NULL, OPT_LIMIT},
-    {"warn-wal", required_argument, NULL, OPT_LIMIT},
-    {"crit-wal", required_argument, NULL, OPT_LIMIT},
-    {"warn-fds", required_argument, NULL, OPT_LIMIT},
-    {"crit-fds", required_argument, NULL, OPT_LIMIT},
-    {"warn-workers", required_argument, NULL, OPT_LIMIT},
-    {"crit-workers", required_argument, NULL, OPT_LIMIT},
+    CHECK_METRIC_LIST(LIMIT_OPTIONS) /* two of each */
     {NULL, 0, NULL, 0},
 };
 
