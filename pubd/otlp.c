@@ -11,22 +11,37 @@
 enum { KIND_INTERNAL = 1, KIND_SERVER = 2, KIND_CONSUMER = 5 };
 #define STATUS_ERROR "2"
 
-enum service { SERVICE_PUBD, SERVICE_WORKER, N_SERVICES };
+/* X(MEMBER, service.name) */
+#define SERVICES(X)                                                            \
+	X(PUBD, "walcast-pubd")                                                \
+	X(WORKER, "walcast-worker")
 
-static const char *const service_names[N_SERVICES] = {
-    [SERVICE_PUBD] = "walcast-pubd",
-    [SERVICE_WORKER] = "walcast-worker",
+enum service {
+#define X(member, word) SERVICE_##member,
+	SERVICES(X)
+#undef X
+	    N_SERVICES
 };
 
-static const struct kind_row {
+static const char *const service_names[N_SERVICES] = {
+#define X(member, word) [SERVICE_##member] = (word),
+    SERVICES(X)
+#undef X
+};
+
+struct kind_row {
 	const char *name;
 	enum service service;
 	int kind;
-} kinds[TRACE_N_KINDS] = {
-    [TRACE_ACCEPT] = {"accept", SERVICE_PUBD, KIND_SERVER},
-    [TRACE_COMMIT] = {"commit", SERVICE_PUBD, KIND_INTERNAL},
-    [TRACE_DISPATCH] = {"dispatch", SERVICE_WORKER, KIND_CONSUMER},
 };
+
+/* Whose span each is, and of what kind; without it nothing compiles. */
+#define ACCEPT_ROW   SERVICE_PUBD, KIND_SERVER
+#define COMMIT_ROW   SERVICE_PUBD, KIND_INTERNAL
+#define DISPATCH_ROW SERVICE_WORKER, KIND_CONSUMER
+
+#define ROW(member, word) [TRACE_##member] = {word, member##_ROW},
+static const struct kind_row kinds[TRACE_N_KINDS] = {TRACE_KINDS(ROW)};
 
 /* ---- attributes --------------------------------------------------------- */
 

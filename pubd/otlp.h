@@ -32,7 +32,18 @@
 
 #define OTLP_SPAN_MAX_BYTES 3072 /* of one span, its part of the frame too */
 
-enum trace_kind { TRACE_ACCEPT, TRACE_COMMIT, TRACE_DISPATCH, TRACE_N_KINDS };
+/* X(MEMBER, name of the span) */
+#define TRACE_KINDS(X)                                                         \
+	X(ACCEPT, "accept")                                                    \
+	X(COMMIT, "commit")                                                    \
+	X(DISPATCH, "dispatch")
+
+enum trace_kind {
+#define X(member, word) TRACE_##member,
+	TRACE_KINDS(X)
+#undef X
+	    TRACE_N_KINDS
+};
 
 /* What was done for one event; ids are hex digits, not terminated. */
 struct trace_span {
