@@ -30,10 +30,14 @@ LISTS = [
     ("BEACON_RESULT_LIST", "beacons.h", "beacons.c"),
     ("BEACON_FALLBACK_LIST", "beacon.h", "beacons.c"),
     ("PROTOCOL_ERRORS", "protocol.h", "requests.c"),
+    ("CONN_SPARED", "conn.h", "pubd_metrics.c"),
+    ("TRACE_KINDS", "otlp.h", "otlp.c"),
+    ("CHECK_METRIC_LIST", "cli_check.h", "cli_check.c"),
 ]
 
 # Unit tests that know the right word for each member.
-JUDGES = ["worker_metrics", "request_log", "frame", "beacons", "protocol", "request"]
+JUDGES = ["worker_metrics", "request_log", "frame", "beacons", "protocol",
+          "request", "conn", "otlp", "cli_check"]
 
 
 def find(root, name):
@@ -78,7 +82,8 @@ def compiles(source, headers, build):
     """Whether a file compiles with these headers; and what the compiler says."""
     done = subprocess.run(
         [*os.environ.get("CC", "cc").split(), "-std=c11", "-D_GNU_SOURCE",
-         "-I" + headers, "-I%s/gen" % build, "-fsyntax-only", "-xc", "-"],
+         '-DWALCAST_VERSION="0"', "-I" + headers, "-I%s/gen" % build,
+         "-fsyntax-only", "-xc", "-"],
         cwd=ROOT, capture_output=True, text=True, input=source.read_text())
     return done.returncode == 0, done.stderr
 
