@@ -4,7 +4,10 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-/* The /64 0:0:0:ffff:: as a number: reserved (RFC 4291), so IPv4 has it. */
+/*
+ * The /64 0:0:0:ffff:: as a number.  It is reserved (RFC 4291), so no IPv6
+ * client has it, and IPv4 addresses are numbered within it.
+ */
 #define V4_RANGE (UINT64_C(0xffff) << 32)
 
 static uint64_t

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How long to wait before what has failed is tried again: twice as long after
- * each failure, up to a bound, so that a fault that passes is over soon and
- * one that lasts costs nothing.  Pure: no clock; who wants jitter adds it.
+ * How long to wait before trying again what has failed: twice as long after
+ * each failure, up to a bound, so that a short fault is over soon and a lasting
+ * one costs little.  Pure: no clock; callers add jitter if they want it.
  *
  *	struct backoff retry = {.min_us = 100000, .max_us = 2000000};
  *

@@ -151,7 +151,7 @@ buf_add(struct buf *b, struct span s)
 	buf_note(b, buf_append(b, s));
 }
 
-/* Text that does not fit into the first try's room. */
+/* The text did not fit into the room of the first try. */
 static enum status
 append_long(struct buf *b, size_t n, const char *fmt, va_list ap)
 {

@@ -3,10 +3,10 @@
  * A byte buffer that grows up to a bound.  Bytes enter at the end and leave
  * at the front.  One owner, one thread.
  *
- * Bytes alone are put behind with buf_append: all of them or none, and the
- * caller looks at the status.  A text of many pieces is written with buf_add
- * and its like, which return nothing: the buffer remembers the first
- * failure, takes no more after it, and buf_finish tells it once, at the end:
+ * buf_append appends bytes, all of them or none, and the caller checks the
+ * status.  A text made of many pieces is written with buf_add and its like,
+ * which return nothing: the buffer remembers the first failure and ignores what
+ * comes after it, and buf_finish reports it once, at the end:
  *
  *	size_t start = out->len;
  *
@@ -15,8 +15,8 @@
  *	buf_add(out, SPAN("}\n"));
  *	return buf_finish(out, start);
  *
- * Half a text never leaves: the bytes of a buffer that remembers a failure
- * cannot be had (buf_span asserts it).
+ * Half a text never gets out: nobody can have the bytes of a buffer that
+ * remembers a failure (buf_span asserts it).
  */
 #ifndef WALCAST_BUF_H
 #define WALCAST_BUF_H
@@ -34,7 +34,7 @@ struct buf {
 	size_t len;          /* live bytes */
 	size_t cap;          /* bytes at base */
 	size_t max;          /* never more live bytes than this */
-	enum status failure; /* of a text under way: the first; or ST_OK */
+	enum status failure; /* first of the text being written, or ST_OK */
 };
 
 /* max   bound on the bytes held; nothing is allocated yet */
@@ -47,7 +47,7 @@ void buf_clear(struct buf *b);
 /* Forgets the bytes and gives memory back beyond keep_bytes. */
 void buf_shrink(struct buf *b, size_t keep_bytes);
 
-/* Gives back what is far more than the live bytes need, when it can. */
+/* Gives memory back when the live bytes need far less of it. */
 void buf_fit(struct buf *b);
 
 /*
@@ -57,12 +57,12 @@ void buf_fit(struct buf *b);
  */
 MUST_USE enum status buf_reserve(struct buf *b, size_t n);
 
-/* After buf_reserve: where to write, how much fits, and how much came. */
+/* After buf_reserve: where to write, how much fits, how much was written. */
 char *buf_tail(struct buf *b);
 size_t buf_room(const struct buf *b);
 void buf_grew(struct buf *b, size_t n);
 
-/* Puts s behind the live bytes; returns and leaves what buf_reserve does. */
+/* Appends s.  Returns as buf_reserve; on failure nothing is appended. */
 MUST_USE enum status buf_append(struct buf *b, struct span s);
 
 /* Pieces of a text: a failure is remembered. */
@@ -70,10 +70,10 @@ void buf_add(struct buf *b, struct span s);
 void buf_addf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void buf_add_int64(struct buf *b, int64_t v);
 
-/* What the other holds, or the failure that it remembers. */
+/* The bytes of another buffer, or the failure that it remembers. */
 void buf_add_buf(struct buf *b, const struct buf *from);
 
-/* A piece that another function made, or could not: ST_OK, or its failure. */
+/* The outcome of another function that made a piece. */
 void buf_note(struct buf *b, enum status st);
 
 /* What went wrong first since the text began; ST_OK: nothing so far. */
@@ -84,9 +84,9 @@ buf_status(const struct buf *b)
 }
 
 /*
- * Ends the text that was begun when the buffer held `start` bytes.  Returns
- * its first failure; the whole text is then taken back and the failure
- * forgotten, so that what waited before it still stands and can be used.
+ * Ends the text that was begun when the buffer held `start` bytes.  Returns its
+ * first failure; the whole text is then removed and the failure forgotten, so
+ * that what the buffer held before can still be used.
  */
 MUST_USE enum status buf_finish(struct buf *b, size_t start);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The configuration: the table, and the parser, the environment and the dump
- * that work from it.  conf_load reads one file, and names of users are looked
- * up where they are; everything else is pure.
+ * The configuration: the table, and what works from it: the parser, the
+ * environment and the dump.  conf_load reads one file, and names of users are
+ * looked up in the system's database; everything else is pure.
  */
 #include "conf.h"
 
@@ -28,7 +28,7 @@
 
 extern char **environ;
 
-/* A member of an enum is the index of its word. */
+/* The value of an enum's member is the index of its word. */
 #define WORD(member, word) word,
 static const char *const sync_values[] = {CONF_SYNCHRONOUS(WORD) NULL};
 static const char *const reject_values[] = {CONF_REJECTS(WORD) NULL};
@@ -209,13 +209,13 @@ text_member(struct conf *c, const struct conf_row *row)
 	return (char *)c + row->offset;
 }
 
-/* Spans in messages: cut, so that the rest of the sentence has room. */
+/* A span in a message, cut to leave room for the rest of the sentence. */
 #define SHOWN(s) (int)((s).len > 80 ? 80 : (s).len), (s).p == NULL ? "" : (s).p
 
 /*
- * A URL, or a line that may hold one, with *** for what could be secret: user
- * and password, and the query.  Where it is not clear what is what, nothing
- * behind the scheme is left.
+ * A URL, or a line that may hold one, with *** in place of what could be
+ * secret: user, password and query.  Where they cannot be told apart,
+ * everything after the scheme is hidden.
  */
 struct concealed {
 	char text[1100]; /* any value, and some more */
@@ -309,7 +309,7 @@ set_enum(struct conf *c, const struct conf_row *row, struct span value,
 	return ST_INVALID;
 }
 
-/* Up to a # at the start or after white space. */
+/* A comment begins with a # at the start or after white space. */
 static struct span
 without_comment(struct span line)
 {
@@ -374,7 +374,7 @@ origin_ok(struct span s)
 	return true;
 }
 
-/* What a list is made of; in a file, commas or spaces part it. */
+/* What a list is made of; in a file, commas or spaces separate it. */
 struct list_rule {
 	char joined_by; /* in struct conf */
 	int max_parts;
@@ -404,7 +404,7 @@ static const struct list_rule origin_list = {
 		 "path); * must stand alone",
 };
 
-/* Cuts the next part that is not empty off the front; false: none left. */
+/* Cuts the next non-empty part off the front; false: none is left. */
 static bool
 next_part(struct span *rest, struct span *part)
 {
@@ -448,7 +448,7 @@ set_list(struct conf *c, const struct conf_row *row, struct span value,
 	return ST_OK;
 }
 
-/* ST_INVALID: nobody has this name, or number. */
+/* ST_INVALID: there is no user of this name or number. */
 static enum status
 find_user(struct span name, int64_t *uid)
 {
@@ -468,7 +468,7 @@ find_user(struct span name, int64_t *uid)
 	return ST_OK;
 }
 
-/* Kept as numbers, so that nobody looks names up later. */
+/* Users are kept as numbers, so that no name has to be looked up later. */
 static enum status
 set_users(struct conf *c, const struct conf_row *row, struct span value,
     struct errmsg *err)
@@ -655,7 +655,7 @@ conf_parse(struct conf *c, struct span text, const char *name,
 	struct span line;
 
 	if (span_starts(text, SPAN("\xef\xbb\xbf")))
-		text = span_skip(text, 3); /* some editors' */
+		text = span_skip(text, 3); /* some editors' byte order mark */
 	while (span_cut(&text, '\n', &line)) {
 		ps.line++;
 		if (parse_line(&ps, line, &why) != ST_OK) {
@@ -670,7 +670,7 @@ conf_parse(struct conf *c, struct span text, const char *name,
 
 /* ---- the environment ---------------------------------------------------- */
 
-/* The part of the variable behind '=' when it sets this key. */
+/* True, with what follows the '=', when the variable sets this key. */
 static bool
 sets_key(const char *variable, const char *key, struct span *value)
 {
@@ -811,7 +811,7 @@ conf_load(struct conf *c, const char *path, struct errmsg *err)
 
 /* ---- while running ------------------------------------------------------ */
 
-/* A text may have remains of a longer one behind its end. */
+/* Texts are compared as strings: remains of a longer one may follow the end. */
 static bool
 is_same(const struct conf_row *row, const char *a, const char *b)
 {
@@ -854,7 +854,7 @@ conf_unmerged(const struct conf *now, const struct conf *fresh,
 
 /* ---- printing ----------------------------------------------------------- */
 
-/* What a text says, but no secret: people send this to each other. */
+/* Prints a text without its secrets: people send each other the dump. */
 static void
 dump_text(const struct conf_row *row, const char *text, FILE *out)
 {

@@ -4,8 +4,8 @@
  * default, unit and sentence, from which the parser, `-n`, the dump and the
  * checks of the manual are made.
  *
- * File format: `key = value` lines; `#` begins a comment at the start of a
- * line or after white space; blank lines are skipped.  A key may stand once.
+ * File format: `key = value` lines; `#` begins a comment at the start of a line
+ * or after white space; blank lines are skipped.  A key may appear once.
  * Environment WALCAST_<KEY> overrides the file.
  */
 #ifndef WALCAST_CONF_H
@@ -72,7 +72,7 @@ struct conf {
 	int64_t drain_ms;
 	int64_t log_format; /* enum log_format */
 	int64_t log_level;  /* enum log_level */
-	int64_t log_rate;   /* lines a second of a kind that a peer drives */
+	int64_t log_rate;   /* lines a second of a kind that peers cause */
 	int64_t metrics;    /* enum conf_switch */
 	char metrics_channels[1024]; /* comma separated; "" none */
 	char report_users[256];      /* uids, space separated; "" none */
@@ -82,7 +82,7 @@ struct conf {
 	char otlp_endpoint[1024];    /* a URL; "" off */
 };
 
-/* The programs that run on and read it; the command line is none of them. */
+/* The long-running programs that read a key; walcast(1) is not one. */
 enum conf_user { CONF_PUBD = 1, CONF_WORKER = 2, CONF_METRICS = 4 };
 
 /* One row of the table; conf_rows ends with a row whose key is NULL. */
@@ -99,9 +99,9 @@ struct conf_row {
 	const char *unit;          /* "" when it has none */
 	unsigned users;            /* a bit for each enum conf_user */
 	/*
-	 * HUP changes it in all of its users: each asks for it where it stands
-	 * whenever it needs it, or copies it again.  A key that one of them
-	 * copies once is not of this kind.
+	 * HUP changes it in all programs that use it: each reads it here
+	 * whenever it needs it, or copies it again.  A key of which one program
+	 * keeps a first copy cannot be reloaded.
 	 */
 	bool reload;
 	const char *sentence;
@@ -137,21 +137,21 @@ MUST_USE enum status conf_load(struct conf *c, const char *path,
     struct errmsg *err);
 
 /*
- * What conf_load reads, as people call it: `path`, else $WALCAST_CONF, else
+ * The name of the file that conf_load reads: `path`, else $WALCAST_CONF, else
  * CONF_DEFAULT_PATH.
  */
 const char *conf_file(const char *path);
 
 /*
- * Takes those keys of *fresh over into *now that the program reads and that
- * may change while it runs.
+ * Copies from *fresh to *now the keys that the program reads and that may
+ * change while it runs.
  */
 void conf_merge(struct conf *now, const struct conf *fresh,
     enum conf_user user);
 
 /*
- * The next key behind `after` (NULL: the first) that the program reads and that
- * has changed, but was not taken over: it needs a restart.  NULL: no more.
+ * The next key after `after` (NULL: the first) that the program reads and that
+ * has changed, but that only a restart can change.  NULL: no more.
  */
 const struct conf_row *conf_unmerged(const struct conf *now,
     const struct conf *fresh, enum conf_user user,

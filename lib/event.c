@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What can be told of an event.  Pure. */
+/* What an event's fields tell about it.  Pure. */
 #include "event.h"
 
 #include "jsontext.h"

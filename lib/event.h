@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An event, as the log keeps it and as everybody passes it on; and what can be
- * told of it by looking at it.  Pure.
+ * An event, as the log stores it and as all parts pass it on, and what its
+ * fields tell about it.  Pure.
  */
 #ifndef WALCAST_EVENT_H
 #define WALCAST_EVENT_H
@@ -31,8 +31,8 @@ struct event {
 };
 
 /*
- * Is its data to be shown as a JSON value?  Where nobody said what it is,
- * objects and arrays are; what was marked as JSON without being it is not.
+ * Is its data to be shown as a JSON value?  Data of unknown kind is when it is
+ * an object or an array; data marked as JSON that is not valid JSON is not.
  */
 bool event_is_json(const struct event *e);
 

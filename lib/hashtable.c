@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Owns the key, which is drawn when it is first asked for and never told. */
+/* Owns the key, which is drawn at its first use and never leaves this file. */
 #include "hashtable.h"
 
 #include <stdbool.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * uthash, set up as all tables here need it: keys are hashed under a key of
- * this process, so that nobody who chooses names can make a table slow; and a
- * lack of memory leaves `hh.tbl` of what was to be added NULL.
+ * uthash, set up as all tables here need it: hashes are keyed with a secret of
+ * this process, so that nobody who chooses names can make a table slow; and
+ * when memory runs out, `hh.tbl` of the object that was to be added is NULL.
  *
  * The only header that includes uthash.h.
  */

@@ -17,7 +17,7 @@ enum hist_scale {
 	HIST_SIZE  /* powers of two, 1 to 2^19 */
 };
 
-/* The upper bounds, which belong to their bucket; ascending. */
+/* The upper bounds, ascending; each is inclusive. */
 extern const uint64_t hist_bounds[2][HIST_BOUNDS];
 
 struct hist {
@@ -25,16 +25,16 @@ struct hist {
 	uint64_t sum;                /* of all values */
 };
 
-/* Counts n times the value; times and sizes in histograms of their own. */
+/* Counts the value n times; a histogram holds either times or sizes. */
 void hist_add(struct hist *h, enum hist_scale scale, uint64_t value,
     uint64_t n);
 
 uint64_t hist_count(const struct hist *h);
 
 /*
- * The value below which `permille` of what was counted lies, straight between
- * the bounds of its bucket; the highest bound for what is above it.  0 when
- * nothing was counted.
+ * The value below which `permille` of what was counted lies, interpolated
+ * within its bucket; the highest bound when it lies above that.  0 when nothing
+ * was counted.
  */
 uint64_t hist_quantile(const struct hist *h, enum hist_scale scale,
     unsigned permille);

@@ -3,8 +3,8 @@
  * Values of a JSON text, by json-c.  Owns the tokener, which is reset after
  * every parse, so that one bad text leaves nothing for the next.
  *
- * json-c stands for null by a NULL pointer; here null is a value of its own,
- * so that "not there" and "null" differ.
+ * json-c represents null by a NULL pointer; here null is a value of its own, so
+ * that "missing" and "null" differ.
  */
 #include "json.h"
 
@@ -73,7 +73,7 @@ json_parser_free(struct json_parser **p)
 	*p = NULL;
 }
 
-/* Feeds the text, and a NUL after a number, which only that can end. */
+/* Feeds the text, and then a NUL, without which a number would not end. */
 static enum json_tokener_error
 feed(struct json_tokener *t, struct span text, struct json_object **o,
     size_t *at)
@@ -194,7 +194,7 @@ json_int(const struct json *j, int64_t *out)
 
 	if (!json_object_is_type(o, json_type_int))
 		return false;
-	/* json-c gives the nearest end for a number that does not fit. */
+	/* json-c returns the nearest limit for a number that does not fit. */
 	v = json_object_get_int64(o);
 	if (v == INT64_MIN ||
 	    (v == INT64_MAX && json_object_get_uint64(o) != INT64_MAX))

@@ -41,8 +41,8 @@ void json_free(struct json **root);
 enum json_type json_type(const struct json *j);
 
 /*
- * The last member of that name, or NULL; one that is null is there.  Names
- * that hold U+0000 end at it.
+ * The last member of that name, or NULL when there is none; a member whose
+ * value is null is found.  Names that hold U+0000 end there.
  */
 const struct json *json_get(const struct json *object, const char *name);
 
@@ -53,7 +53,7 @@ const struct json *json_at(const struct json *array, size_t i);
 /* The decoded text of a string (may hold NUL); SPAN_NONE for others. */
 struct span json_text(const struct json *j);
 
-/* An integer of less than 2^63 either way; false for anything else. */
+/* A whole number above -2^63 and below 2^63; false for anything else. */
 bool json_int(const struct json *j, int64_t *out);
 bool json_true(const struct json *j);
 

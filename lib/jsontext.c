@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * JSON as text: one pass that checks, and walks over what was checked.
+ * JSON as text: one pass that checks it, and walkers for checked text.
  *
  * The checker keeps one bit for each open array or object, so depth costs no
  * stack.  String bodies are skipped eight bytes at a time.  The walkers trust
@@ -17,7 +17,7 @@
 static_assert(JSONTEXT_MAX_DEPTH <= 64, "one bit of a uint64_t each");
 
 struct jsontext_scan {
-	const unsigned char *p; /* the byte that is looked at */
+	const unsigned char *p; /* the next byte */
 	const unsigned char *end;
 	uint64_t objects; /* bit i: the container at depth i is an object */
 	unsigned depth;
@@ -50,7 +50,7 @@ is_plain(unsigned char c)
 
 #define EACH_BYTE(c) (UINT64_C(0x0101010101010101) * (c))
 
-/* Are all eight bytes plain?  No carry can make a false yes. */
+/* Are all eight bytes plain?  No carry can cause a wrong yes. */
 static bool
 word_is_plain(uint64_t w)
 {
@@ -120,7 +120,7 @@ scan_escape(struct jsontext_scan *s)
 	return true;
 }
 
-/* From the opening quote to behind the closing one. */
+/* From the opening quote past the closing one. */
 static bool
 scan_string(struct jsontext_scan *s)
 {
@@ -316,8 +316,8 @@ past_space(const char *p, const char *end)
 }
 
 /*
- * p is at the opening quote.  Backslashes are counted back from a quote, never
- * past the one before it: linear.
+ * p is at the opening quote.  Backslashes are counted back from each quote, but
+ * never past the one before it, so the search stays linear.
  */
 static const char *
 past_string(const char *p, const char *end)
@@ -449,7 +449,7 @@ jsontext_element(struct span *rest, struct span *value)
 
 /* ---- writing ------------------------------------------------------------ */
 
-/* Behind the bytes at p that are no white space between tokens. */
+/* Past the bytes at p up to the next white space between tokens. */
 static const char *
 past_tokens(const char *p, const char *end)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * JSON as text (RFC 8259): what json-c does not keep, where a value stands in
- * the line that was written.  An event's data is forwarded as it was written,
- * so numbers are never read and keys never reordered.  Pure.
+ * JSON as text (RFC 8259), for what json-c does not keep: where in the line a
+ * value was written.  An event's data is forwarded as it was written, so
+ * numbers are never parsed and keys never reordered.  Pure.
  */
 #ifndef WALCAST_JSONTEXT_H
 #define WALCAST_JSONTEXT_H
@@ -52,7 +52,7 @@ bool jsontext_next_member(struct span *rest, struct span *name,
  */
 MUST_USE enum status jsontext_element(struct span *rest, struct span *value);
 
-/* Pieces of a text, which remembers their failure (buf_finish): */
+/* Pieces of a text; failures are remembered, see buf_finish. */
 
 /* Checked text without its insignificant white space. */
 void jsontext_add_compact(struct buf *out, struct span text);

@@ -14,7 +14,7 @@ linesplit_find(struct linesplit *s, struct span in, struct span *line)
 		return ST_AGAIN;
 	}
 	*line = span_of(in.p, (size_t)(lf - in.p));
-	/* Asked again about the same line, it is found at once. */
+	/* So that the same line is found at once when it is asked for again. */
 	s->searched = line->len;
 	return ST_OK;
 }

@@ -49,9 +49,9 @@ log_init(const char *program, enum log_format format, enum log_level level)
 }
 
 /*
- * Masks what a terminal would obey (utf8.h); of a field not C0, which its
- * quoting escapes.  Quoting replaces what is no UTF-8, too, and only a plain
- * line of text has none.
+ * Masks what a terminal would obey (utf8.h).  In a field, quoting escapes C0
+ * and replaces what is not UTF-8; a plain line of text is not quoted, so both
+ * are masked here.
  */
 static void
 mask_controls(char *text, size_t len, bool plain)
@@ -96,8 +96,8 @@ log_last_error(void)
 }
 
 /*
- * Lines are put together one at a time, in room that is always there: the
- * lack of memory is what some of them tell of.  Never given to buf_fini.
+ * Lines are put together one at a time, in static memory, since some of them
+ * report a lack of memory.  Never given to buf_fini.
  */
 static struct buf
 lend_room(size_t max)
@@ -209,7 +209,7 @@ log_wants(enum log_level level)
 	return level <= self.level;
 }
 
-/* As it can be read back: quoted when it holds more than printable ASCII. */
+/* Written so that it can be read back: quoted unless it is printable ASCII. */
 static void
 put_plain(struct buf *out, struct span text)
 {
@@ -233,7 +233,7 @@ put_text(struct buf *out, bool json, struct span text)
 
 	if (n > sizeof(copy)) {
 		n = sizeof(copy);
-		/* Not inside a character, which has four bytes at most. */
+		/* Never cuts a character, of four bytes at most. */
 		while (n > sizeof(copy) - 4 && (text.p[n] & 0xc0) == 0x80)
 			n--;
 	}
@@ -321,7 +321,7 @@ log_n_dropped(void)
 	return self.n_dropped;
 }
 
-/* No error of ours: what was the last one stays it. */
+/* This is no error, so it must not become the last one. */
 static void
 tell_held(const struct log_gate *g)
 {

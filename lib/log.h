@@ -13,7 +13,7 @@
 #include "span.h"
 #include "status.h"
 
-/* X(member, its name in a line and in walcast.conf), weightiest first */
+/* X(member, its name in a line and in walcast.conf), most severe first */
 #define LOG_LEVELS(X)                                                          \
 	X(LOG_ERROR_, "error")                                                 \
 	X(LOG_WARN_, "warning")                                                \
@@ -81,9 +81,10 @@ struct log_last {
 };
 const struct log_last *log_last_error(void);
 
-/* ---- not too often ------------------------------------------------------
- * A gate is for lines that a peer can drive: so many a second; when a gate
- * opens again it says how many were left out.
+/*
+ * ---- not too often ------------------------------------------------------ A
+ * gate is for lines that a peer can cause: it lets so many through each second,
+ * and says how many were left out when it opens again.
  */
 
 struct log_gate {
@@ -97,11 +98,10 @@ bool log_gate(struct log_gate *g, uint64_t now_us);
 
 /*
  * For a line about a state that lasts: it is written when the state begins,
- * when its reason becomes another one, and again when it is found a minute
- * later.
+ * when its reason changes, and again each minute that it is still found.
  */
 struct log_state {
-	uint64_t told_us; /* when it was last written; 0: it does not last */
+	uint64_t told_us; /* when it was last written; 0: not in this state */
 	int why;
 };
 
@@ -112,10 +112,10 @@ struct log_state {
  */
 bool log_state(struct log_state *s, int why, uint64_t now_us);
 
-/* It has ended: when it is found again, that is another one. */
+/* The state has ended; finding it again begins a new one. */
 void log_state_over(struct log_state *s);
 
-/* lines   for each gate; 0: no limit.  Ten until it is called. */
+/* lines a second for each gate, 10 by default; 0: no limit */
 void log_limit(unsigned lines);
 
 /* How many lines all gates have left out. */

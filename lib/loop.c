@@ -138,7 +138,7 @@ grow_heap(struct loop *l)
 	return ST_OK;
 }
 
-/* The last places in the heap are not for peers. */
+/* The last places in the heap are reserved for the program's own timers. */
 static enum status
 find_room(struct loop *l, const struct timer *t)
 {
@@ -218,7 +218,7 @@ wait_ms(const struct loop *l, uint64_t max_wait_us)
 static void
 run_timers(struct loop *l)
 {
-	/* What is set during the turn waits for the next one. */
+	/* Timers that are set during this turn wait for the next one. */
 	uint64_t now = l->now_us;
 	size_t budget = l->n_timers;
 

@@ -30,9 +30,9 @@ struct watch {
 };
 
 /*
- * A program has a few timers for itself (LOOP_OWN_TIMERS at most), and perhaps
- * one for each peer.  Those of its own always find room, since a program that
- * could not set them would be deaf from then on.
+ * A program has a few timers of its own (LOOP_OWN_TIMERS at most), and perhaps
+ * one for each peer.  Its own can always be set, since a program that failed to
+ * set one would never wake for it again.
  */
 struct timer {
 	uint64_t due_us; /* monotonic */

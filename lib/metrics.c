@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The catalogue, and metrics as JSON.  Members are looked for by their hash,
- * so that those which nobody knows cost no more than the others: a peer
- * chooses them.  Pure.
+ * The catalogue, and metrics as JSON.  Members are found by their hash, so that
+ * unknown ones, which a peer may send at will, cost no more than the others.
+ * Pure.
  */
 #include "metrics.h"
 
@@ -93,12 +93,15 @@ metrics_get_hist(const struct metrics *f, unsigned first, struct hist *h)
 
 /* ---- what is possible --------------------------------------------------- */
 
-/* A second, of one process; measured: 7 million deliveries, 2 GB. */
+/*
+ * Maxima for a second of one process; measured were 7 million deliveries and 2
+ * GB.
+ */
 #define MAX_EVENTS  UINT64_C(100000000)
 #define MAX_BYTES   UINT64_C(100000000000)
 #define MAX_WORK_US UINT64_C(1000000000) /* of a thousand threads */
 
-/* More than its buckets say: clocks are set, and jump. */
+/* Allowed beyond what the buckets say, since clocks are set and jump. */
 #define MAX_STRAY_US UINT64_C(100000000000)
 #define LONGEST_US   (UINT64_C(86400) * 1000000) /* above the last bound */
 
@@ -110,14 +113,17 @@ step_of(const struct metrics *before, const struct metrics *now, unsigned cell)
 	return b > a ? b - a : 0;
 }
 
-/* What so much a second comes to; ms is small enough for it. */
+/*
+ * What a rate a second comes to in that time; ms is small enough not to
+ * overflow.
+ */
 static uint64_t
 in_time(uint64_t per_s, uint64_t ms)
 {
 	return per_s / 1000 * ms;
 }
 
-/* What the sum of a histogram can have grown by, as its buckets have. */
+/* How much the sum of a histogram can have grown, given its buckets. */
 static double
 max_sum(const struct metric *e, const struct metrics *before,
     const struct metrics *now)
@@ -179,7 +185,7 @@ is_reported(const struct metric *e, enum metrics_part part)
 		e->source == METRIC_HIDDEN);
 }
 
-/* begin   the length of *out behind the brace */
+/* begin the length of *out just after the brace */
 static void
 write_member(const struct metrics *f, const struct metric *e, unsigned i,
     size_t begin, struct buf *out)
@@ -219,7 +225,7 @@ metrics_write(const struct metrics *f, enum metrics_part part, struct buf *out)
 
 /* ---- reading ------------------------------------------------------------ */
 
-/* Is it what stands behind the name of a histogram?  *i says which cell. */
+/* Is it a suffix of a histogram's name?  *i is the cell it stands for. */
 static bool
 is_bucket(struct span suffix, unsigned *i)
 {
@@ -248,7 +254,7 @@ is_bucket(struct span suffix, unsigned *i)
 static_assert(N_METRICS * 2 <= SLOTS, "the table would fill up");
 
 struct finder {
-	uint16_t slot[SLOTS]; /* place in the catalogue and 1; 0: free */
+	uint16_t slot[SLOTS]; /* place in the catalogue + 1; 0: free */
 };
 
 /* The slot that holds the member, or in which it would be: FNV-1a. */

@@ -56,8 +56,8 @@ void metrics_get_hist(const struct metrics *f, unsigned first, struct hist *h);
 enum metrics_part { METRICS_COUNTERS, METRICS_GAUGES };
 
 /*
- * Of an object that is read: room for channels and newer versions, not for
- * mischief.
+ * Bounds on an object that is read: room for channels and for newer versions,
+ * but not for abuse.
  */
 #define METRICS_MAX_MEMBERS (4 * METRICS_N_CELLS)
 
@@ -83,8 +83,8 @@ MUST_USE enum status metrics_read(struct metrics *f, enum metrics_part part,
     struct span text, unsigned *n_unknown);
 
 /*
- * Looks for a counter that no process can have brought from one value to the
- * other in that time, by maxima far above what machines do (metrics.c).
+ * Looks for a counter that grew by more in that time than any process can
+ * manage; the maxima are far above what machines do (metrics.c).
  *
  * Returns  the member, or NULL; one that has gone back is not looked at
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the system says of this process (Linux's /proc).  Elsewhere nothing is
- * known, and 0 is said.
+ * What the system says about this process (Linux's /proc).  On other systems
+ * nothing is known, and the answer is 0.
  */
 #ifndef WALCAST_PROC_H
 #define WALCAST_PROC_H
@@ -24,11 +24,13 @@ uint64_t proc_fds_limit(void);
 
 /*
  * Sets the cells that every process has: descriptors, memory, log lines left
- * out.  n_fds and fds_limit may be 0: not known, and then not told.
+ * out.  n_fds and fds_limit may be 0, not known: then their cells are not set.
  */
 void proc_metrics(struct metrics *f, uint64_t n_fds, uint64_t fds_limit);
 
-/* Sets what every process says of itself: its id, version and last error. */
+/*
+ * Sets what every process reports about itself: its id, version and last error.
+ */
 void proc_report(struct wire_report *r);
 
 #endif

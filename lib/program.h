@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The life of a program that serves, the same for all: its command line, its
- * configuration, -n, the log, signals, HUP, its exit status.  A main.c says
- * in a struct program what is its own and calls program_main().
+ * The life of a daemon or server, the same for all: command line,
+ * configuration, -n, log, signals, HUP, exit status.  A main.c fills in a
+ * struct program with what is particular to it and calls program_main().
  *
  *   1. descriptors 0 to 2 that are closed are filled
  *   2. options; what is wrong, an argument left over too, ends it with 64
@@ -32,7 +32,7 @@ enum program_exit {
 
 #define PROGRAM_OWN_OPTIONS 4
 
-/* An option beyond those of all; exactly one of value and act is there. */
+/* An option of this program alone; exactly one of value and act is set. */
 struct program_option {
 	char letter; /* '\0': it has a name only */
 	const char *name;
@@ -59,20 +59,24 @@ struct program {
 	bool check_only;
 };
 
-/* Returns the exit status.  argc: what of the arguments may be believed. */
+/* Returns the exit status.  argc: how many of the arguments to believe. */
 int program_main(struct program *p, int argc, char **argv);
 
 /*
  * HUP: reads the configuration again.  Keys that may change while running are
- * taken into p->conf (the log's are in force at once); others that this
- * program reads are named in the log.  A file with an error changes nothing.
+ * copied to p->conf (those of the log take effect at once); other keys of this
+ * program that have changed are named in the log.  A file with an error changes
+ * nothing.
  *
  * Returns  whether it was read: then what was copied out of p->conf has to be
  *          copied again
  */
 bool program_reload(struct program *p);
 
-/* Where one of the first three is closed, a file of ours would take it. */
+/*
+ * Opens those of descriptors 0 to 2 that are closed, or a file of ours would
+ * get their number.
+ */
 void program_fill_std_fds(void);
 
 /* The line for -V. */

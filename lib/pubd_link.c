@@ -3,9 +3,9 @@
  * The watch connection.  Owns its socket; connects again with back-off.
  * Never blocks, but for pubd_link_send_last.
  *
- * pubd may say that our user may not speak as a worker.  Then we listen as
- * anybody may, report nothing, and ask again from time to time, for its
- * configuration may have been mended.
+ * pubd may refuse our user the role of a worker.  Then we only watch, as
+ * anybody may, report nothing, and ask again from time to time, since its
+ * configuration may have been corrected.
  */
 #include "pubd_link.h"
 
@@ -105,7 +105,7 @@ link_ask_to_watch(struct pubd_link *l)
 	return link_add_watch(l, &w);
 }
 
-/* Our user may not watch as what we are. */
+/* Our user may not watch in our role. */
 static void
 link_take_refusal(struct pubd_link *l, struct span message)
 {
@@ -139,7 +139,7 @@ link_take_answer(struct pubd_link *l, const struct wire_answer *a)
 	l->asked = l->refused = false;
 }
 
-/* What is no answer of pubd's is passed over: the tail polls. */
+/* A line that is no answer of pubd's is ignored: the tail polls anyway. */
 static void
 link_take_line(struct pubd_link *l, struct span line)
 {

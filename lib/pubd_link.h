@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The watch connection to pubd: it rings after commits, if that is wanted, and
- * takes reports of what this process does.  Only a hint: without it the tail
- * polls.
+ * The watch connection to pubd: pubd tells of commits on it, if wanted, and
+ * takes reports of what this process does.  News are only a hint: without them
+ * the tail polls.
  */
 #ifndef WALCAST_PUBD_LINK_H
 #define WALCAST_PUBD_LINK_H
@@ -23,8 +23,8 @@ struct pubd_link_options {
 	/*
 	 * pubd says that the log's head is `head`, and that the oldest event
 	 * that it had not told of was committed at at_us (monotonic; NULL: it
-	 * does not say).  NULL: no news are wanted, it is there for reports
-	 * only.
+	 * does not say).  NULL: no news are wanted; the connection is for
+	 * reports only.
 	 */
 	void (*woken)(void *arg, int64_t head, const int64_t *at_us);
 	/* pubd wants spans of traced events, or none any more; or NULL. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What signals ask of a program that serves, read in its loop: the same for
- * all of them.  TERM, INT and USR1 (FastCGI's "finish and go") ask it to end,
- * HUP to read its configuration again; PIPE is ignored, since a peer that is
- * gone is told by write(2).
+ * What signals ask of a program that serves, read in its loop: the same for all
+ * of them.  TERM, INT and USR1 (FastCGI's "finish and go") ask it to end, HUP
+ * to read its configuration again; PIPE is ignored, since write(2) tells when a
+ * peer is gone.
  */
 #ifndef WALCAST_SIGNALS_H
 #define WALCAST_SIGNALS_H

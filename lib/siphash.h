@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * SipHash-2-4 (Aumasson, Bernstein: SipHash: a fast short-input PRF, 2012): a
- * hash that nobody can find collisions of who does not know the key.  For
- * every table whose keys outsiders choose.  Pure.
+ * hash for which nobody can find collisions without knowing the key.  For every
+ * table whose keys outsiders choose.  Pure.
  */
 #ifndef WALCAST_SIPHASH_H
 #define WALCAST_SIPHASH_H

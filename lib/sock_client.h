@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One end of a Unix stream socket as those see it who connect: lines go out,
- * lines come in.  Nothing here waits but sock_client_wait, and that not beyond
- * its time.  A line of more than max_in bytes ends the connection.
+ * The connecting end of a Unix stream socket: lines go out, lines come in.
+ * Only sock_client_wait waits, and no longer than it is told to.  A line of
+ * more than max_in bytes ends the connection.
  */
 #ifndef WALCAST_SOCK_CLIENT_H
 #define WALCAST_SOCK_CLIENT_H
@@ -37,13 +37,13 @@ MUST_USE enum status sock_client_open(struct sock_client *c, const char *path,
 void sock_client_close(struct sock_client *c);
 
 /*
- * Puts a line, given without its end, behind what waits to be sent.
+ * Queues a line, given without its newline.
  * Returns  ST_OK, ST_FULL or ST_NOMEM; on failure what waited stays as it was
  */
 MUST_USE enum status sock_client_put(struct sock_client *c, struct span line);
 
 /*
- * Writes what goes.
+ * Writes as much as the socket takes.
  * Returns  ST_OK (nothing is left), ST_AGAIN, ST_END (the peer has gone), ST_IO
  */
 MUST_USE enum status sock_client_flush(struct sock_client *c);

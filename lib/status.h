@@ -34,7 +34,7 @@
 #define STATUS_MEMBER(member, name) ST_##member,
 enum status { STATUSES(STATUS_MEMBER) };
 
-/* For the rare failure about which nothing can be done; say why beside it. */
+/* Ignores a failure about which nothing can be done; say why beside it. */
 static inline void
 status_ignore(enum status st)
 {

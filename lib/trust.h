@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who may speak as a process of ours, by the user that the kernel says the
- * peer has: root and the owner of the log, who can do all that and more
- * without asking, and whom report_users names.  A publisher could otherwise
- * spoil every metric, and listen as a worker does.
+ * Which users may speak as a process of ours; the kernel says who the peer is.
+ * Root and the owner of the log may, since they could do all that and more
+ * anyway, and those whom report_users names.  Otherwise any publisher could
+ * falsify every metric, and listen as a worker does.
  */
 #ifndef WALCAST_TRUST_H
 #define WALCAST_TRUST_H
@@ -23,16 +23,16 @@ struct trust {
 };
 
 /*
- * From now on these are named, and no others.
+ * Replaces the list of named users.
  *
  * uids   as struct conf has report_users: numbers parted by spaces
  */
 void trust_name(struct trust *t, struct span uids);
 
-/* Looks whose the log is; keeps the last answer while it is away. */
+/* Looks up the log's owner; keeps the last answer while the log is away. */
 void trust_look(struct trust *t, const char *log_path);
 
-/* uid -1, of a peer that is not known, is nobody. */
+/* False for uid -1, a peer that is not known. */
 bool trust_owns(const struct trust *t, int64_t uid);
 bool trust_reports(const struct trust *t, int64_t uid);
 

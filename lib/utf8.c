@@ -99,7 +99,7 @@ continues(unsigned char c)
 	return (c & 0xc0) == 0x80;
 }
 
-/* utf8_sequence, and quickly for what most texts beyond ASCII are made of. */
+/* utf8_sequence, with a fast path for the sequences that are most common. */
 static inline size_t
 sequence(struct span s)
 {

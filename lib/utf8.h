@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * UTF-8 (RFC 3629: no surrogates, nothing overlong, up to U+10FFFF), and what
- * is none: a program that wrote to the log by SQL may have stored anything.
+ * UTF-8 (RFC 3629: no surrogates, nothing overlong, up to U+10FFFF), and bytes
+ * that are not: a program that writes to the log by SQL may store anything.
  * Ill-formed bytes go out as Unicode recommends and browsers do: each maximal
  * subpart of a sequence, else each byte, as one U+FFFD (Unicode Standard,
  * section 3.9; Encoding Standard, section 8.1.1).  Pure.
@@ -22,9 +22,9 @@ size_t utf8_sequence(struct span s);
 size_t utf8_decode(struct span s, unsigned *code);
 
 /*
- * Does a terminal obey this one instead of showing it?  C0, DEL, C1, and what
- * turns the direction of text (Unicode, UAX 9), so that it reads as something
- * else.
+ * Would a terminal obey this character instead of showing it?  True for C0,
+ * DEL, C1, and for what changes the direction of text (UAX 9), with which text
+ * could be made to read as something else.
  */
 bool utf8_is_hidden(unsigned code);
 

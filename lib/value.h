@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * JSON values of a line as the text that they stand for.  Strings without a
+ * JSON values of a line as the text that they denote.  Strings without a
  * backslash are used where they stand; json-c decodes the others.  Pure.
  *
  * What is decoded or compacted is never longer than what was written, so
@@ -27,7 +27,8 @@ MUST_USE enum status values_init(struct values *v);
 void values_fini(struct values *v);
 
 /*
- * Before a line of so many bytes: what was decoded before is gone.
+ * Call it before each line: makes room for it, and forgets what was decoded
+ * before.
  * Returns  ST_OK or ST_NOMEM
  */
 MUST_USE enum status values_begin(struct values *v, size_t line_bytes);
@@ -45,7 +46,7 @@ MUST_USE enum status value_text(struct values *v, struct span raw,
 MUST_USE enum status value_replace_nul(struct values *v, struct span *text);
 
 /*
- * Anything but a string: as it was written, without white space.
+ * Any value but a string, as it was written but without white space.
  * Returns  ST_OK or ST_NOMEM
  */
 MUST_USE enum status value_compact(struct values *v, struct span raw,

@@ -72,7 +72,7 @@ wire_get_watch(struct span line, struct wire_watch *out)
 	out->wake = !wire_member_is(line, SPAN("wake"), SPAN("false"));
 }
 
-/* What is read, with what, and where to say what is wrong with it. */
+/* The line that is read, its scratch memory, and where errors are reported. */
 struct wire_source {
 	struct values *v;
 	struct span line;
@@ -368,7 +368,7 @@ wire_put_answer(struct buf *out, const struct wire_answer *a)
 	return buf_finish(out, start);
 }
 
-/* Where a number that an answer may have is kept; NULL: that is none. */
+/* The field for a number of an answer; NULL: answers have no such number. */
 static int64_t *
 wire_answer_number(struct wire_answer *a, struct span name)
 {

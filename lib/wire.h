@@ -47,14 +47,17 @@
 #define WIRE_MAX_ERROR   255                 /* bytes; more is cut */
 #define WIRE_MAX_REPORT  (32 * 1024)         /* room for any report of ours */
 
-/* A process that may not report asks again so often, should it be mended. */
+/*
+ * A process that may not report asks again this often, in case pubd's
+ * configuration was corrected.
+ */
 #define WIRE_ASK_AGAIN_MS 60000
 
 struct values;
 
 /*
- * Is it the role of a process that reports?  pubd's is none: it writes its row
- * itself, which says that it lives.
+ * Is it the role of a process that reports?  pubd does not: it writes its row
+ * itself, and that shows that it lives.
  */
 bool wire_role_ok(struct span role);
 
@@ -79,7 +82,7 @@ void wire_get_watch(struct span line, struct wire_watch *out);
 
 /* ---- reports ------------------------------------------------------------ */
 
-/* What a process says of itself; it goes by the name role-pid-started_ms. */
+/* What a process reports about itself; its name is role-pid-started_ms. */
 struct wire_report {
 	struct span role, version;
 	int64_t pid;
@@ -96,10 +99,10 @@ MUST_USE enum status wire_put_report(struct buf *out,
     const struct wire_report *r);
 
 /*
- * A report that was read is what may be kept: a row of the status table, not
- * seen yet and without a lease.  Members that nobody knows are left out of the
- * counters and gauges and the rest keeps its bounds, so that nobody can put
- * into the table what does not belong there.
+ * A report as it was read, ready to be stored: a row of the status table, with
+ * seen_ms and lease_ms still to be set.  Unknown members are left out of the
+ * counters and gauges and all else is bounded, so that nobody can put into the
+ * table what does not belong there.
  */
 struct wire_reported {
 	struct status_row row;
@@ -174,7 +177,7 @@ MUST_USE enum status wire_put_answer(struct buf *out,
 MUST_USE enum status wire_get_answer(struct values *v, struct span line,
     struct wire_answer *out);
 
-/* The same for who wants no more than that: is it a WIRE_OK of pubd's? */
+/* For callers who only want to know whether pubd said ok. */
 bool wire_says_ok(struct span line);
 
 #endif

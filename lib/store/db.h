@@ -4,9 +4,9 @@
  * result codes to ours.  The only module that includes sqlite3.h, with its
  * layer db_vfs.c.
  *
- * A connection must never be carried over fork(2), and a process that has one
- * must never open(2) and close(2) the database file, its -wal or its -shm
- * itself: SQLite's POSIX locks would vanish.
+ * A connection must never be used across fork(2), and a process that has one
+ * must never itself open(2) and close(2) the database file, its -wal or its
+ * -shm: the process would lose SQLite's POSIX locks.
  *
  * Nothing here waits for a lock: a locked database is ST_BUSY at once, and
  * the caller decides when to try again.
@@ -65,8 +65,8 @@ MUST_USE enum status db_set_synchronous(struct db *db, enum db_synchronous s);
 const char *db_error(struct db *db);
 
 /*
- * Ends a transaction: commits when all went well so far, which `st` tells;
- * else, and when that fails, rolls it back.
+ * Ends a transaction: commits if `st` is ST_OK; if it is not, or the commit
+ * fails, rolls back.
  */
 MUST_USE enum status db_end(struct db *db, enum status st);
 
@@ -75,7 +75,7 @@ MUST_USE enum status db_prepare(struct db *db, const char *sql,
     struct db_stmt **out);
 void db_stmt_free(struct db_stmt **s);
 
-/* Several at once; the first that fails ends it. */
+/* Prepares several; stops at the first failure. */
 struct db_sql {
 	struct db_stmt **stmt;
 	const char *sql;
@@ -84,9 +84,9 @@ MUST_USE enum status db_prepare_all(struct db *db, const struct db_sql *list,
     size_t n);
 
 /*
- * A module that has many of them keeps one list X(name, sql), which makes the
- * members, the list for db_prepare_all and the freeing: none of the three can
- * forget a statement.
+ * A module with many statements keeps one list X(name, sql), from which the
+ * members, the list for db_prepare_all and the freeing are made, so that none
+ * of the three can miss a statement.
  */
 #define DB_STMT_MEMBER(name, sql) struct db_stmt *name;
 
@@ -120,15 +120,15 @@ int64_t db_last_id(struct db *db);
 int db_changes(struct db *db);
 
 /*
- * Has another file taken the path's place since it was opened, or was its
- * -wal or -shm deleted or replaced?
+ * Since it was opened, has the database, its -wal or its -shm been deleted or
+ * replaced?
  */
 bool db_has_moved(struct db *db);
 
 /*
- * A writer whose -wal was deleted is the last one to know what is in it:
- * moves that into the database, and removes -shm, so that both are made anew
- * by the next opening.  Close it then.
+ * When its -wal was deleted, only this writer still has what is in it: moves
+ * that into the database, and removes -shm, so that the next opening makes both
+ * anew.  Close it then.
  *
  * Returns  ST_OK     the database and the -wal at its path hold everything
  *          ST_BUSY   a reader is in the way: try again
@@ -139,8 +139,8 @@ bool db_has_moved(struct db *db);
 MUST_USE enum status db_salvage(struct db *db);
 
 /*
- * After a commit: does the -wal hold what was there before it?  ST_CORRUPT
- * when somebody has cut it off: then the connection counts as moved, and
+ * After a commit: does the -wal still hold what was there before?  ST_CORRUPT
+ * when somebody has truncated it: the connection then counts as moved, and
  * db_salvage has nothing to salvage.
  */
 MUST_USE enum status db_check_wal(struct db *db);
@@ -151,15 +151,15 @@ bool db_wal_is_cut(struct db *db);
 /* Is the connection outside a transaction (also after a forced rollback)? */
 bool db_autocommit(struct db *db);
 
-/* Can it not be written to, although it was opened for that? */
+/* Was it opened for writing, but cannot be written to? */
 bool db_is_read_only(struct db *db);
 
 /* Does the database keep a write-ahead log, as it should? */
 MUST_USE enum status db_has_wal(struct db *db, bool *yes);
 
 /*
- * Makes it keep one, which lasts.  ST_BUSY when a program is in the way that
- * has it open in the middle of something.
+ * Switches it to one, permanently.  ST_BUSY when another program that is using
+ * it is in the way.
  */
 MUST_USE enum status db_use_wal(struct db *db);
 
@@ -171,7 +171,8 @@ void db_persist_wal(struct db *db);
 
 /*
  * Turns triggers and CHECK constraints off for this connection: they guard
- * against writers who have not checked their rows, and cost half a commit.
+ * against writers that do not check their rows, and take half the time of a
+ * commit.
  */
 void db_trust_writer(struct db *db);
 
@@ -189,9 +190,9 @@ MUST_USE enum status db_checkpoint(struct db *db, int *wal_pages,
     int *done_pages);
 
 /*
- * What was committed so far is on the disk when this returns: also what a
- * process had written that was killed before it could sync, which the next
- * one to open the database takes for committed.
+ * When this returns, everything committed so far is on the disk, including what
+ * a process wrote that was killed before it could sync: whoever opens the
+ * database next takes that for committed.
  */
 MUST_USE enum status db_sync_wal(struct db *db);
 

@@ -31,8 +31,8 @@ db_file_bytes(const char *database, enum db_file which)
 }
 
 /*
- * Whoever may make files there may make a link, or a FIFO whose opening waits
- * for ever.
+ * Whoever may create files there could create a link, or a FIFO, opening which
+ * would block for ever.
  */
 static enum status
 check_kind(const char *path, const char *real, enum db_file which,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The files that make up a database: their names, and whether they may be
- * opened.  Only here is it known how SQLite calls those beside the database.
+ * opened.  Only this module knows what SQLite calls those beside the database.
  */
 #ifndef WALCAST_DB_FILES_H
 #define WALCAST_DB_FILES_H
@@ -30,9 +30,9 @@ const char *db_file_path(char out[DB_PATH_BYTES], const char *database,
 int64_t db_file_bytes(const char *database, enum db_file which);
 
 /*
- * Where a database really is: links are followed to its directory, which is
- * the administrator's, and no further.  Refuses what others may have put
- * there: a link, or what is no plain file, in place of any of the files.
+ * The real path of a database: links on the way to its directory, which the
+ * administrator made, are followed, and no others.  Refuses what others may
+ * have put in place of any of the files: a link, or anything but a plain file.
  *
  * Returns  ST_OK, ST_NOTFOUND, ST_TOOLARGE, ST_UNSAFE; err says why
  */

@@ -25,10 +25,10 @@ struct db {
 	struct side_file wal, shm;
 };
 
-/* The status of a result code, of which callers tell the primary ones apart. */
+/* The status for a result code of SQLite's, extended or primary. */
 enum status db_status(int rc);
 
-/* Has db_wal_pages told from now on. */
+/* Counts WAL pages for db_wal_pages from now on. */
 void db_wal_count_pages(struct db *db);
 
 /* Notes which -wal and -shm are the database's.  Returns ST_OK or ST_NOMEM. */

@@ -209,8 +209,8 @@ db_vfs_timing(struct hist *syncs)
 	if (found == NULL)
 		return NULL; /* UNTESTED: a SQLite without any VFS */
 	/*
-	 * pAppData stays the other one's, so that its methods find it where
-	 * they look for it.
+	 * pAppData stays that of the default VFS, whose methods expect to find
+	 * it there.
 	 */
 	self.vfs = *found;
 	self.vfs.iVersion = db_vfs_least(found->iVersion);

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SQLite's write-ahead log: its ordinary use, and what becomes of it when
- * others lay hands on the files beside the database.
+ * SQLite's write-ahead log: its ordinary use, and what to do when others tamper
+ * with the files beside the database.
  *
- * SQLite trusts that nobody deletes, replaces or cuts off -wal and -shm while
- * a connection is open; it looks at the database file alone.  People do: to
- * "clean up", by a backup that copies files back, by a tool that truncates.
- * Then SQLite goes on without an error.  Into a -wal that was deleted, commits
- * are acknowledged that the next process to open the log will not find.  One
- * that was cut off has a hole where acknowledged commits were, and at the next
- * recovery ends before it; if frames of it are found later, they put old pages
- * over newer ones.  So each commit is followed by two looks: db_has_moved
- * compares device and inode of each file with those at its path, and
- * db_check_wal reads the salt of the frame that was the last one before, which
- * a cut takes away.  What only this process still has is put back
- * (db_salvage); where that cannot be, the rest of the -wal is put aside, so
- * that nobody recovers from it, and who has the log open hears that its end is
- * lost (ST_MOVED), which gives it a new generation.
+ * SQLite trusts that nobody deletes, replaces or truncates -wal and -shm while
+ * a connection is open; it checks the database file alone.  People do it all
+ * the same: to "clean up", with a backup that copies files back, with a tool
+ * that truncates.  SQLite then goes on without an error.  It acknowledges
+ * commits into a deleted -wal, which the next process to open the log will not
+ * find.  A -wal that was cut off has a hole where acknowledged commits were,
+ * and recovery stops before the hole; if frames from behind it are found later,
+ * they put old pages over newer ones.  So two checks follow each commit:
+ * db_has_moved compares device and inode of each file with those at its path,
+ * and db_check_wal reads the salt of the frame that was the last one before the
+ * commit, which a truncation removes.  What only this process still has is put
+ * back (db_salvage).  Where that is impossible, what is left of the -wal is put
+ * aside, so that nobody recovers from it, and whoever has the log open is told
+ * that its end is lost (ST_MOVED), and gives it a new generation.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -117,9 +117,9 @@ db_checkpoint(struct db *db, int *wal_pages, int *done_pages)
 /* ---- which they are ------------------------------------------------------ */
 
 /*
- * Was it deleted, or replaced?  SQLite asks for the database file alone, and
- * neither of these changes while a connection is open.  What we have open
- * keeps its inode, so that no other file can get the number.
+ * Was it deleted or replaced?  SQLite checks the database file alone, and these
+ * two never change while a connection is open.  A file that we have open keeps
+ * its inode, so no other file can get its number.
  */
 static bool
 side_has_moved(struct side_file *f)
@@ -186,7 +186,7 @@ db_has_moved(struct db *db)
 	return db->cut_off || main_has_moved(db) || sides_have_moved(db);
 }
 
-/* The closing of this connection shall leave the WAL alone. */
+/* Makes the closing of this connection leave the WAL alone. */
 static void
 forget_wal(struct db *db)
 {
@@ -194,7 +194,7 @@ forget_wal(struct db *db)
 	    NULL);
 }
 
-/* It tells of pages in a -wal that has them no more. */
+/* It lists pages of a -wal that no longer has them. */
 static void
 drop_shm(struct db *db)
 {
@@ -260,8 +260,8 @@ read_wal(sqlite3_file *wal, void *p, int n, int64_t at)
 
 /*
  * Every frame bears the salt of the header (sqlite.org/fileformat2.html, 4.1).
- * A commit behind the place where a -wal was cut off leaves a hole: the frame
- * that was the last one before lies in it, perhaps the header too.
+ * A commit past the place where a -wal was cut off leaves a hole, in which the
+ * frame that was the last one before lies, and perhaps the header too.
  *
  * Returns  ST_OK, ST_CORRUPT, or else: it cannot be read, which proves nothing
  */
@@ -289,8 +289,8 @@ judge_wal(struct db *db, sqlite3_file *wal, int before, int now)
 }
 
 /*
- * What is left of it must not be found by the next opening: it would put old
- * pages over newer ones that were moved into the database since.
+ * The next opening must not find what is left of it, which would put old pages
+ * over newer ones that were moved into the database since.
  */
 static void
 give_up_wal(struct db *db)
@@ -328,9 +328,9 @@ db_check_wal(struct db *db)
 }
 
 /*
- * How many frames the wal-index says there are (sqlite.org/walformat.html,
- * 2.1, mxFrame).  Whoever empties the -wal in order says so there.  0 when it
- * cannot be asked.
+ * How many frames the wal-index says there are (sqlite.org/walformat.html, 2.1,
+ * mxFrame).  Whoever empties the -wal properly records it there.  0 when it
+ * cannot be read.
  */
 static int64_t
 indexed_frames(struct db *db)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * O_PATH, and never an ordinary open: closing one would take the locks away
- * that SQLite holds on the same file in this process (fcntl(2)).
+ * Files are opened with O_PATH, never ordinarily: closing an ordinary
+ * descriptor would drop the locks that SQLite holds on the same file in this
+ * process (fcntl(2)).
  */
 #include "owner.h"
 
@@ -19,7 +20,7 @@
 
 /* ---- root ---------------------------------------------------------------- */
 
-/* In a sticky directory nobody can exchange what is root's. */
+/* In a sticky directory nobody else can replace what belongs to root. */
 static bool
 others_may_change(const struct stat *sb, bool is_parent)
 {
@@ -84,8 +85,8 @@ directory_of(const char *path, char dir[PATH_MAX])
 }
 
 /*
- * The directory, or what there is of the way to it; *missing: it is not there
- * itself, so that nobody can have put a link into it.
+ * The directory, or the nearest one above it that exists; *missing: it does not
+ * exist itself, so that nobody can have put a link into it.
  */
 static bool
 nearest_directory(const char *path, char dir[PATH_MAX], bool *missing)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whose the log's files are.  Who may write to their directory may put links
- * there, so root stays out of directories of others, and owner and mode are
- * set of what is open and is a plain file, never of a name.
+ * Who owns the log's files.  Whoever may write to their directory can put links
+ * there, so root stays out of other users' directories, and owner and mode are
+ * set on an open plain file, never by name.
  */
 #ifndef WALCAST_OWNER_H
 #define WALCAST_OWNER_H
@@ -11,11 +11,11 @@
 
 #include "status.h"
 
-#define OWNER_KEEP ((uid_t)-1) /* of owner_set: as it is */
+#define OWNER_KEEP ((uid_t)-1) /* for owner_set_file: leave as it is */
 
 /*
- * May this process work on the file at `path`?  Root may where nobody else can
- * write to its directory, or exchange it.
+ * May this process work on the file at `path`?  Root may only where nobody else
+ * can write to its directory or replace it.
  *
  * Returns  ST_OK      not root, or root in a directory of root's; or there is
  *                     no such directory yet
@@ -32,7 +32,7 @@ MUST_USE enum status owner_check(const char *path, struct errmsg *err);
 MUST_USE enum status owner_real_path(const char *path, char *out, size_t size);
 
 /*
- * Sets owner, group and mode where they differ.  What is not there is fine.
+ * Sets owner, group and mode where they differ.  A missing file is no error.
  *
  * uid, gid   OWNER_KEEP: as they are
  * Returns    ST_OK; ST_DENIED: no right to; ST_UNSAFE: it is a link, or no
