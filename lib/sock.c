@@ -41,6 +41,16 @@ new_socket(int family)
 	return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }
 
+static enum status
+unix_socket(int *s, struct errmsg *err)
+{
+	*s = new_socket(AF_UNIX);
+	if (*s >= 0)
+		return ST_OK;
+	errmsg_set(err, "cannot make a socket: %s", strerror(errno));
+	return ST_IO;
+}
+
 /* Is anybody listening at the address?  A full queue means yes. */
 static bool
 answers(const struct sockaddr_un *sun)
@@ -97,13 +107,10 @@ sock_listen_unix(const char *path, unsigned mode, int *fd, struct errmsg *err)
 
 	if (st == ST_OK)
 		st = clear_path(&sun, err);
+	if (st == ST_OK)
+		st = unix_socket(&s, err);
 	if (st != ST_OK)
 		return st;
-	s = new_socket(AF_UNIX);
-	if (s < 0) {
-		errmsg_set(err, "cannot make a socket: %s", strerror(errno));
-		return ST_IO;
-	}
 	old = umask(0777 & ~mode);
 	rc = bind(s, (struct sockaddr *)&sun, sizeof(sun));
 	(void)umask(old);
@@ -219,13 +226,10 @@ sock_connect_unix(const char *path, int *fd, struct errmsg *err)
 	enum status st = unix_address(&sun, path, err);
 	int s;
 
+	if (st == ST_OK)
+		st = unix_socket(&s, err);
 	if (st != ST_OK)
 		return st;
-	s = new_socket(AF_UNIX);
-	if (s < 0) {
-		errmsg_set(err, "cannot make a socket: %s", strerror(errno));
-		return ST_IO;
-	}
 	if (connect(s, (struct sockaddr *)&sun, sizeof(sun)) == 0) {
 		*fd = s;
 		return ST_OK;
