@@ -59,13 +59,20 @@ read_it(struct fixture *f)
 	assert_status(request_read(&f->r, &f->params, &f->rules), ST_OK);
 }
 
-/* A GET with this query. */
+/* A GET with this query, so far. */
 static void
-get(struct fixture *f, const char *query)
+ask(struct fixture *f, const char *query)
 {
 	clear(f);
 	set(f, "REQUEST_METHOD", "GET");
 	set(f, "QUERY_STRING", query);
+}
+
+/* All of it. */
+static void
+get(struct fixture *f, const char *query)
+{
+	ask(f, query);
 	read_it(f);
 }
 
@@ -184,8 +191,7 @@ a_request_that_did_not_fit_is_refused_whatever_is_there(void **state)
 {
 	struct fixture *f = *state;
 
-	set(f, "REQUEST_METHOD", "GET");
-	set(f, "QUERY_STRING", "channel=a");
+	ask(f, "channel=a");
 	f->params.cut = true;
 	read_it(f);
 	assert_int_equal(f->r.kind, REQUEST_REFUSED);
@@ -198,8 +204,7 @@ an_accept_that_excludes_streams_is_refused(void **state)
 {
 	struct fixture *f = *state;
 
-	set(f, "REQUEST_METHOD", "GET");
-	set(f, "QUERY_STRING", "channel=a");
+	ask(f, "channel=a");
 	set(f, "HTTP_ACCEPT", "*/*, text/event-stream;q=0");
 	read_it(f);
 	want_refused(f, 406, "text/event-stream");
@@ -260,9 +265,7 @@ channels_come_from_the_path(void **state)
 	size_t i;
 
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		clear(f);
-		set(f, "REQUEST_METHOD", "GET");
-		set(f, "QUERY_STRING", "");
+		ask(f, "");
 		set(f, "REQUEST_URI", rows[i].uri);
 		if (rows[i].path_info != NULL)
 			set(f, "PATH_INFO", rows[i].path_info);
@@ -280,9 +283,7 @@ a_path_without_a_name_names_no_channel(void **state)
 	size_t i;
 
 	for (i = 0; i < sizeof(uris) / sizeof(uris[0]); i++) {
-		clear(f);
-		set(f, "REQUEST_METHOD", "GET");
-		set(f, "QUERY_STRING", "");
+		ask(f, "");
 		set(f, "REQUEST_URI", uris[i]);
 		read_it(f);
 		want_refused(f, 400, "?channel=NAME");
@@ -478,9 +479,7 @@ earliest_and_zero_are_everything_retained(void **state)
 	size_t i;
 
 	for (i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
-		clear(f);
-		set(f, "REQUEST_METHOD", "GET");
-		set(f, "QUERY_STRING", "channel=a");
+		ask(f, "channel=a");
 		set(f, "HTTP_LAST_EVENT_ID", ids[i]);
 		read_it(f);
 		assert_int_equal(f->r.position, POSITION_EARLIEST);
@@ -509,9 +508,7 @@ a_foreign_id_is_a_position_and_never_an_error(void **state)
 	size_t i;
 
 	for (i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
-		clear(f);
-		set(f, "REQUEST_METHOD", "GET");
-		set(f, "QUERY_STRING", "channel=a");
+		ask(f, "channel=a");
 		set(f, "HTTP_LAST_EVENT_ID", ids[i]);
 		read_it(f);
 		want_kind(f, REQUEST_STREAM, ids[i]);
@@ -747,10 +744,8 @@ an_origin_is_allowed_when_it_is_listed(void **state)
 	size_t i;
 
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		clear(f);
 		f->rules.allow_origin = span_str(rows[i].rules);
-		set(f, "REQUEST_METHOD", "GET");
-		set(f, "QUERY_STRING", "channel=a");
+		ask(f, "channel=a");
 		if (rows[i].origin != NULL)
 			set(f, "HTTP_ORIGIN", rows[i].origin);
 		read_it(f);
@@ -804,9 +799,7 @@ the_servers_cap_is_a_decimal_or_a_safe_one(void **state)
 	assert_string_equal(REQUEST_SAFE_CAP_TEXT, "20");
 	assert_int_equal(REQUEST_SAFE_CAP, 20);
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		clear(f);
-		set(f, "REQUEST_METHOD", "GET");
-		set(f, "QUERY_STRING", "channel=a");
+		ask(f, "channel=a");
 		set(f, "WALCAST_MAX_STREAMS", rows[i].value);
 		set(f, "WALCAST_RAMP", rows[i].value);
 		read_it(f);
@@ -839,9 +832,7 @@ the_share_of_an_address_is_a_decimal_or_a_safe_one(void **state)
 	assert_string_equal(REQUEST_SAFE_SHARE_TEXT, "10");
 	assert_int_equal(REQUEST_SAFE_SHARE, 10);
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		clear(f);
-		set(f, "REQUEST_METHOD", "GET");
-		set(f, "QUERY_STRING", "channel=a");
+		ask(f, "channel=a");
 		set(f, "WALCAST_ADDRESS_SHARE", rows[i].value);
 		read_it(f);
 		want_kind(f, REQUEST_STREAM, rows[i].value);
@@ -950,8 +941,7 @@ no_memory_is_told_and_the_next_request_is_served(void **state)
 {
 	struct fixture *f = *state;
 
-	set(f, "REQUEST_METHOD", "GET");
-	set(f, "QUERY_STRING", "channel=a");
+	ask(f, "channel=a");
 	fault_alloc_at(1);
 	assert_status(request_read(&f->r, &f->params, &f->rules), ST_NOMEM);
 	assert_true(fault_hit());
@@ -995,9 +985,7 @@ the_web_server_in_front_is_known_by_its_name(void **state)
 static bool
 comes_back(struct fixture *f, const char *query, const char *header)
 {
-	clear(f);
-	set(f, "REQUEST_METHOD", "GET");
-	set(f, "QUERY_STRING", query);
+	ask(f, query);
 	if (header != NULL)
 		set(f, "HTTP_LAST_EVENT_ID", header);
 	read_it(f);

@@ -128,6 +128,17 @@ sql_int(struct fixture *f, const char *sql)
 	return v;
 }
 
+/* The chain of each channel holds, whoever wrote. */
+static void
+assert_chained(struct fixture *f)
+{
+	assert_int_equal(sql_int(f,
+			     "SELECT count(*) FROM events AS e WHERE prev <> "
+			     "(SELECT coalesce(max(id), 0) FROM events "
+			     "WHERE channel = e.channel AND id < e.id)"),
+	    0);
+}
+
 static struct store_bounds
 bounds(struct fixture *f)
 {
@@ -280,12 +291,7 @@ ids_are_dense_whatever_is_undone(void **state)
 	}
 	assert_int_equal(bounds(f).head, next - 1);
 	assert_int_equal(sql_int(f, "SELECT count(*) FROM events"), next - 1);
-	/* The chain of each channel holds, whoever wrote. */
-	assert_int_equal(sql_int(f,
-			     "SELECT count(*) FROM events AS e WHERE prev <> "
-			     "(SELECT coalesce(max(id), 0) FROM events "
-			     "WHERE channel = e.channel AND id < e.id)"),
-	    0);
+	assert_chained(f);
 }
 
 /* ---- guards against SQL ------------------------------------------------- */
@@ -444,11 +450,7 @@ a_link_that_sql_gives_does_not_break_the_chain(void **state)
 	status_ignore(db_exec(f->sql,
 	    "INSERT INTO events (channel, prev, data) VALUES ('a', 77, 'x')"));
 	(void)publish(f, "a", 1);
-	assert_int_equal(sql_int(f,
-			     "SELECT count(*) FROM events AS e WHERE prev <> "
-			     "(SELECT coalesce(max(id), 0) FROM events "
-			     "WHERE channel = e.channel AND id < e.id)"),
-	    0);
+	assert_chained(f);
 }
 
 static void
