@@ -50,7 +50,7 @@ set_times(const struct after_commit *t, struct trace_span *s, uint64_t from_us,
 	s->end_ns = (uint64_t)((int64_t)to_us + t->unix_us) * 1000;
 }
 
-/* From the line to the answer, and the commit within. */
+/* A span from the line to the answer, and one for the commit within it. */
 static void
 trace_stored(struct after_commit *t, const struct event *e, uint64_t read_us)
 {
@@ -92,7 +92,7 @@ after_commit_dispatched(struct after_commit *t, const struct wire_span *told)
 
 /* ---- events ------------------------------------------------------------- */
 
-/* At the level debug all of them, else those that are traced. */
+/* At level debug every event, else those that are traced. */
 static void
 log_stored(struct after_commit *t, const struct event *e)
 {

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is told of events after their commit: they are counted, by channel
- * too; lines for the log; spans of those whose trace is sampled.  Never of
- * their payload.
+ * What is recorded about events after their commit: counts, also by channel;
+ * lines in the log; spans, if their trace is sampled.  Never their payload.
  */
 #ifndef WALCAST_AFTER_COMMIT_H
 #define WALCAST_AFTER_COMMIT_H
@@ -22,10 +21,10 @@ struct after_commit {
 	struct log_gate gate;
 	uint64_t random;           /* for the ids of spans */
 	uint64_t begin_us, end_us; /* of the last commit, monotonic */
-	int64_t unix_us;           /* Unix time less the monotonic one */
+	int64_t unix_us;           /* Unix time minus monotonic time */
 };
 
-/* A commit went through; what follows is of its events. */
+/* A commit went through; the calls that follow are about its events. */
 void after_commit_commit(struct after_commit *t, uint64_t begin_us,
     uint64_t end_us, int64_t real_ms);
 
@@ -33,7 +32,7 @@ void after_commit_commit(struct after_commit *t, uint64_t begin_us,
 void after_commit_stored(struct after_commit *t,
     const struct protocol_request *r);
 
-/* A worker tells what it did with an event. */
+/* A worker has reported what it did with an event. */
 void after_commit_dispatched(struct after_commit *t, const struct wire_span *s);
 
 #endif

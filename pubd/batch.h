@@ -61,7 +61,7 @@ size_t batch_bytes(const struct batch *b);
 uint64_t batch_due_us(const struct batch *b);
 
 /*
- * The lock was taken by somebody else: not due before a back-off that grows
+ * Somebody else holds the lock: puts the batch off, by a back-off that grows
  * from retry_min_us to retry_max_us.
  */
 void batch_defer(struct batch *b, uint64_t now_us);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A codec: how the bytes of a connection become requests, and how answers
- * become bytes.  Another way to talk to pubd is another of these; conn.c moves
- * the bytes and shares out the work, requests.c does what is asked, and
- * neither knows what the bytes look like.
+ * become bytes.  Another way to talk to pubd needs another codec.  conn.c moves
+ * the bytes and shares out the work, requests.c does what is asked, and neither
+ * knows what the bytes look like.
  *
  * A *unit* is one request as it arrives: in NDJSON a line.  The connection
  * keeps the bytes that came in, and asks what they begin with:
@@ -84,8 +84,8 @@ struct codec {
 	    struct protocol_request *out);
 
 	/*
-	 * Appends the answer to a request that has had its fate, with its
-	 * framing; nothing for one that has no answer.
+	 * Appends the answer to a request whose outcome is known, framed;
+	 * nothing for a request that has no answer.
 	 *
 	 * b        what ping and watch tell
 	 * Returns  ST_OK, ST_FULL or ST_NOMEM; on failure part of it may be

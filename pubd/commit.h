@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Stores a batch: one transaction, the fate of each request written into it.
+ * Stores a batch in one transaction and writes its outcome into each request.
  * Nothing is answered here, and nothing may be answered before.
  */
 #ifndef WALCAST_COMMIT_H

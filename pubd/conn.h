@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Publishers' connections: requests in, answers out, each bounded for itself
- * and all together.  What their bytes look like is the business of a codec,
- * and what a request means that of the functions in struct conns.  A "line" is
- * a unit of the codec (codec.h).
+ * Publishers' connections: requests in, answers out, each bounded by itself and
+ * all together.  A codec knows what their bytes look like, and the functions in
+ * struct conns what a request means.  A "line" is a unit of the codec
+ * (codec.h).
  *
  * A connection is not read while it does not take its answers and while it has
- * whole lines that wait.  No bound stops the reading of all: the more lines
- * wait the less is read at once, and when the unfinished ones are too much the
- * oldest of who has most are closed.  So the end of a connection is always
- * seen.
+ * whole lines that wait.  No bound stops all reading: the more lines wait the
+ * less is read at once, and when unfinished lines take up too much, the oldest
+ * one of the user who has most is closed.  So the end of a connection is always
+ * noticed.
  */
 #ifndef WALCAST_CONN_H
 #define WALCAST_CONN_H
@@ -80,9 +80,9 @@ struct conn {
 };
 
 /*
- * Why a connection was closed that had done nothing wrong by itself: X(member,
- * words for the log).  METRIC_CLOSED_ and the member is where it is counted, so
- * that one without a metric does not build.
+ * Why a connection was closed that had done nothing wrong: X(member, words for
+ * the log).  It is counted in METRIC_CLOSED_ and the member's name, so that one
+ * without a metric does not build.
  */
 #define CONN_SPARED(X)                                                         \
 	X(ROOM, "unfinished lines are too many")                               \
@@ -125,9 +125,9 @@ struct conns {
 };
 
 /*
- * What the work for a line costs, about a microsecond each; the function that
- * takes it says so in `cost` when it is more than 1.  An event is cheap, for
- * the more of them are in a commit the better.
+ * What the work for a line costs, in about microseconds; the function that
+ * takes the line sets `cost` when it is more than 1.  An event is cheap: the
+ * more of them share a commit the better.
  */
 #define CONN_COST_ANSWER 24
 #define CONN_COST_REPORT 128
@@ -146,28 +146,28 @@ MUST_USE enum status conns_take_fd(struct conns *set, int fd,
     const struct codec *codec);
 
 /*
- * Takes lines that were read, a bounded amount of work: by turns of the users
- * and of the connections of each (peers.h).
+ * Takes lines that were read, a bounded amount of work.  Users take turns, and
+ * so do the connections of each (peers.h).
  */
 void conns_take_lines(struct conns *set);
 
 /*
- * Lines that could not be taken are offered again if they can now.  Called
- * once a turn, after the answers.  True: there are lines to be taken, do not
- * wait for others.
+ * Offers lines again that could not be taken, if they can be now.  Called once
+ * a turn, after the answers.  True: there are lines to be taken, do not wait
+ * for others.
  */
 bool conns_resume(struct conns *set);
 
-/* Writes what can be written of the answers that came since. */
+/* Writes as much as it can of the new answers. */
 void conns_flush(struct conns *set);
 
 /* Frees what died during the turn and is owed no answer any more. */
 void conns_reap(struct conns *set);
 
 /*
- * Over a bound, those who neither finish their line nor take their answers
- * pay for it, a few of them each call, who has stood still longest first.
- * Also ends who is idle for too long.
+ * When a bound is crossed, closes connections that do not finish their line or
+ * do not take their answers: a few each call, those that have stood still
+ * longest first.  Also closes those that are idle for too long.
  */
 void conns_relieve(struct conns *set, uint64_t now_us);
 
@@ -181,7 +181,7 @@ void conns_stop(struct conns *set);
 struct buf *conn_out(struct conn *c);
 void conn_wrote(struct conn *c, size_t before_bytes);
 
-/* Has its socket refused bytes that still wait? */
+/* Do bytes still wait that its socket has refused? */
 bool conn_backlogged(const struct conn *c);
 
 /* It has published (PEER_KNOWN), or watches: it is given up later. */

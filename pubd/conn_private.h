@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the three files of connections share, and nobody else includes:
- * conn.c moves bytes between sockets and buffers, conn_turns.c takes requests
- * out of them in turns that are fair, conn_relief.c says who has to go when
- * something gets short.
+ * What the three files of connections share, and nobody else includes: conn.c
+ * moves bytes between sockets and buffers, conn_turns.c takes requests out of
+ * them in fair turns, conn_relief.c decides whom to close when something runs
+ * short.
  */
 #ifndef WALCAST_CONN_PRIVATE_H
 #define WALCAST_CONN_PRIVATE_H

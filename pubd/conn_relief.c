@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who has to go when something gets short: room for unfinished lines, room
- * for answers, descriptors, patience.  Invariant: whoever takes most of it
- * pays, and no connection is closed for what another user does (peers.h says
- * whose).  Never blocks.
+ * Which connections to close when something runs short: room for unfinished
+ * lines, room for answers, descriptors, or time.  Invariant: the user who takes
+ * most loses a connection, and nobody loses one for what another user does
+ * (peers.h chooses).  Never blocks.
  */
 #include "conn_private.h"
 
@@ -48,8 +48,8 @@ tell_spared(struct conn *c, enum conn_spared why)
 }
 
 /*
- * Closes it; it is told why when its socket takes that at once.  What it is
- * owed keeps it: then only its line goes.
+ * Closes it, and tells it why if its socket takes that at once.  One that is
+ * still owed answers stays, and loses only its line.
  */
 static void
 spare(struct conn *c, enum conn_spared why)
@@ -108,7 +108,7 @@ end_idle(struct conns *set, uint64_t now_us)
 
 /* ---- answers that nobody takes ------------------------------------------ */
 
-/* Who has stood still longest with answers that it does not take. */
+/* The connection that has left its answers untaken for longest. */
 static struct conn *
 find_stuck(const struct conns *set, uint64_t now_us)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Requests out of the bytes of connections, by turns of the users and of the
- * connections of each (peers.h), a bounded amount of work in each turn of the
- * loop.  A line here is a unit of the connection's codec.
+ * Takes requests out of the bytes of connections, a bounded amount of work in
+ * each turn of the loop.  Users take turns, and so do the connections of each
+ * (peers.h).  A line here is a unit of the connection's codec.
  *
  * Invariant: a connection whose `in` begins with a whole line is queued for
  * its turn or held back; one whose line has no end yet is neither, and its
@@ -58,7 +58,7 @@ no_partial(struct conn *c)
 	peers_partial(&c->set->peers, &c->place, 0, 0);
 }
 
-/* All of `in` is a line without an end: it takes no more than it needs. */
+/* All of `in` is an unfinished line: keep no more memory than it needs. */
 static void
 note_partial(struct conn *c)
 {
@@ -190,8 +190,9 @@ hold_turn(struct conn *c)
 }
 
 /*
- * Would a line of n bytes hold up for long those whose lines were taken in
- * this turn?  Then they are answered first; once only, or it would never come.
+ * Would a line of n bytes delay for long the answers to lines already taken in
+ * this turn?  Then those are answered first; once only, or this line would
+ * never be taken.
  */
 static bool
 puts_off(struct conns *set, size_t n)

@@ -32,7 +32,7 @@ struct counted {
 };
 
 /*
- * From now on these count, and no others.
+ * Replaces the list of channels that are counted.
  *
  * names    as in the configuration: parted by commas, white space around
  * Returns  ST_OK, or ST_FULL: those that came last are not counted

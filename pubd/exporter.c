@@ -160,8 +160,8 @@ must_stop(struct exporter *x, int *wait_ms)
 }
 
 /*
- * libcurl's write callback.  An answer that has no room here is none that
- * says anything, and is not an error.
+ * libcurl's write callback.  An answer too long for the buffer says nothing
+ * that is needed, and is not an error.
  */
 static size_t
 take_answer(char *p, size_t size, size_t n, void *arg)
@@ -449,7 +449,7 @@ allocate(void)
 	return x;
 }
 
-/* A signal is the loop's to take, never this thread's. */
+/* Signals must go to the loop, never to this thread. */
 static enum status
 start_thread(struct exporter *x, struct errmsg *err)
 {

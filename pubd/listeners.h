@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The ways in: sockets that pubd listens on, each with the codec that is
- * spoken there.  Whoever connects is handed to the connections.  For want of
- * descriptors or memory a listener pauses by a timer, and never spins; those
- * who connect meanwhile wait in the kernel's queue.  One thread; never blocks.
+ * The sockets that pubd listens on, each with the codec that is spoken there.
+ * New connections are handed to conn.c.  When descriptors or memory run out a
+ * listener pauses by a timer, and never spins; clients that connect meanwhile
+ * wait in the kernel's queue.  One thread; never blocks.
  */
 #ifndef WALCAST_LISTENERS_H
 #define WALCAST_LISTENERS_H

@@ -86,9 +86,10 @@ is_shorter(const struct store_bounds *now, const struct store_bounds *before)
 }
 
 /*
- * Is the id of an event that we know another event's now?  So it is when a
- * program has emptied the log with its sequence, as ORMs do to truncate, and
- * as many have been inserted since that the head tells nothing.
+ * Does another event now have the id of one that we know?  That happens when a
+ * program has emptied the log together with its sequence, as ORMs do to
+ * truncate, and so many events have been inserted since that the head shows
+ * nothing.
  */
 static bool
 is_replaced(const struct log_writer *k)
@@ -100,7 +101,7 @@ is_replaced(const struct log_writer *k)
 	    mark != k->witness.mark;
 }
 
-/* Ids that were given out will be once more: who had them must be told. */
+/* Ids will be given out a second time: those who saw them must be told. */
 static bool
 went_back(const struct log_writer *k, const struct store_bounds *b)
 {
@@ -109,9 +110,9 @@ went_back(const struct log_writer *k, const struct store_bounds *b)
 }
 
 /*
- * The newest event, as long as nobody else wrote: what others did is looked at
- * beside the witness of before.  When it has been deleted before we knew it, we
- * know that there must be none with its id any more.
+ * The newest event becomes the witness, as long as nobody else wrote; what
+ * others did is checked against the witness of before.  If it was deleted
+ * before we read it, no event may have its id any more.
  */
 static enum status
 take_witness(struct log_writer *k, int64_t head)
@@ -151,7 +152,7 @@ log_writer_read_bounds(struct log_writer *k, struct store_bounds *b)
 	return take_witness(k, b->head);
 }
 
-/* What is known of an open log becomes what is there now. */
+/* Brings what is known about an open log up to date. */
 static enum status
 refresh(struct log_writer *k)
 {

@@ -34,8 +34,8 @@ MUST_USE enum status log_writer_open(struct log_writer *k, uint64_t now_us,
     struct errmsg *err);
 
 /*
- * The pubd before this one knew the log so: of this generation and shorter,
- * it has lost events, and gets a new generation.
+ * The log as the previous pubd knew it: if it has the same generation but is
+ * shorter now, it has lost events, and gets a new generation.
  */
 void log_writer_expect(struct log_writer *k, const struct store_bounds *known,
     uint64_t now_us);
@@ -79,7 +79,7 @@ bool log_writer_is_full(const struct log_writer *k);
 /* The bounds as last seen, those from before while the log is away. */
 const struct store_bounds *log_writer_seen(const struct log_writer *k);
 
-/* Counts the openings, so that each is told. */
+/* Counts openings, so that watchers are told of each. */
 unsigned log_writer_opening(const struct log_writer *k);
 
 /* Has another program written?  Brings bounds up to date when so. */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Connections by who made them: the user at the other end, as the kernel
- * knows it.  Says whose connection has to go when something gets short, so
- * that who takes much pays for it and nobody else: of the user that holds
- * most, the one that has stood still longest.  Pure: closes nothing.
+ * Connections by who made them: the user at the other end, as the kernel knows
+ * it.  Chooses the connection to close when something runs short, so that only
+ * those who take much suffer: of the user who holds most, the one that has
+ * stood still longest.  Pure: closes nothing.
  *
- * A connection has a standing.  It begins as nobody's; one that watches, and
- * then one that has published or reported, is given up later.
+ * A connection has a standing.  A new one is given up first, then one that
+ * watches, last one that has published or reported.
  */
 #ifndef WALCAST_PEERS_H
 #define WALCAST_PEERS_H
@@ -83,16 +83,16 @@ void peers_stand(struct peer_place *at, enum peer_standing standing);
  */
 MUST_USE enum status peers_listen(struct peer_place *at, size_t max);
 
-/* So much of a line is there and no end; 0: none, or it has one now. */
+/* How many bytes of an unfinished line there are; 0: none. */
 void peers_partial(struct peers *ps, struct peer_place *at, size_t n_bytes,
     uint64_t now_us);
 
 /* ---- turns -------------------------------------------------------------- */
 
 /*
- * Deficit round robin, over users and within each over its connections: who
- * has more lines waits for himself.  A connection whose lines had all been
- * taken comes before those of its user that always have some.
+ * Deficit round robin, over users and within each over its connections, so that
+ * many lines delay only those who sent them.  A connection whose lines had all
+ * been taken comes before those of the same user that always have some.
  */
 
 /* It has lines to be taken; once more is no error. */
@@ -119,18 +119,18 @@ void peers_rotate(struct peer_place *at);
 struct peer_place *peers_unfinished(const struct peers *ps);
 
 /*
- * Who goes for the newest one when descriptors get short: of those who have
- * not published, then of those who watch, then of those who have published and
- * are silent, the user with most; of this one the connection that was silent
- * longest.  When all are busy, one of the user with most connections; the
- * newest itself when it is his.
+ * Whom to close in favour of the newest one when descriptors run short: of
+ * those who have not published, then of those who watch, then of those who have
+ * published and are silent, the user with most; of this one the connection that
+ * was silent longest.  When all are busy, one of the user with most
+ * connections; the newest itself when it is his.
  */
 struct peer_place *peers_spare(const struct peers *ps,
     struct peer_place *newest, uint64_t now_us);
 
 /*
- * Who has not published and was silent for this long, or whose line has had
- * no end for this long; NULL: nobody.
+ * A connection that has not published and was silent for this long, or whose
+ * line was unfinished for this long; NULL: none.
  */
 struct peer_place *peers_idle(const struct peers *ps, uint64_t now_us,
     uint64_t max_us);

@@ -194,9 +194,9 @@ take_key(struct protocol *p, struct span raw, struct protocol_request *r,
 }
 
 /*
- * Makes version 00, which the log stores, of a later one.  It takes the place
- * of what was decoded, from `before` on in scratch, so that both are no longer
- * than what was written.
+ * Rewrites a later version as version 00, which the log stores.  It replaces
+ * what was decoded, from `before` on in scratch, so that scratch holds no more
+ * than was written.
  */
 static enum status
 normal_trace(struct protocol *p, size_t before, struct span *trace)
@@ -389,7 +389,7 @@ protocol_take_watch(struct span line, struct protocol_request *r)
 	return ST_OK;
 }
 
-/* What st says of a line between us and a worker. */
+/* The outcome of reading a worker's line. */
 static enum status
 protocol_take_told(struct protocol *p, enum status st,
     struct protocol_request *r, enum protocol_op op)
@@ -566,8 +566,10 @@ check_line(struct protocol *p, struct span line, struct protocol_request *r)
 
 	if (st == ST_OK)
 		return ST_OK;
-	/* Silence would leave a publisher waiting for ever whose JSON encoder
-	 * gave it nothing to send. */
+	/*
+	 * Without an answer, a publisher whose JSON encoder failed and gave it
+	 * nothing to send would wait for ever.
+	 */
 	if (protocol_trim(line).len == 0)
 		errmsg_set(&p->message,
 		    "an empty line: each line must be one JSON object or "

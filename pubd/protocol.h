@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The protocol of pubd's socket: one line to a request, a request that has
- * had its fate to an answer.  walcast-protocol(7) is its manual.  Pure: no
- * I/O, no clock.
+ * The protocol of pubd's socket: turns a line into a request, and a request
+ * whose outcome is known into an answer.  walcast-protocol(7) is its manual.
+ * Pure: no I/O, no clock.
  *
  *   a line                                     its answer, in order
  *   {"channel":C,"data":D,...}                 {"ok":true,"id":N}

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * pubd's pulse: once a second it connects to its own socket as a publisher
- * does, asks {"op":"ping"} and waits for the answer in its loop.  So its
- * health rests on the way that publishers go - the socket's path, accepting,
- * reading, answering - and not on a timer that runs beside it.
+ * does, asks {"op":"ping"} and waits for the answer in its loop.  So its health
+ * is judged by the path that publishers take - the socket's name, accepting,
+ * reading, answering - and not by a timer that would run regardless.
  */
 #ifndef WALCAST_PULSE_H
 #define WALCAST_PULSE_H

@@ -17,7 +17,7 @@ rates_init(struct rates *rs, rates_rule_fn *rule, const void *arg)
 	rs->rule_arg = arg;
 }
 
-/* Time brings tokens, up to the burst: then it is as if he had never come. */
+/* Time brings tokens, up to the burst; a full bucket can be forgotten. */
 static void
 refill(struct rates_bucket *b, const struct rates_rule *r, uint64_t now_us)
 {
@@ -81,7 +81,7 @@ find(struct rates *rs, int64_t uid)
 						     : &rs->others;
 }
 
-/* His bucket, made when there is room for it. */
+/* The user's bucket; it is made if there is room for it. */
 static struct rates_bucket *
 rates_enter(struct rates *rs, int64_t uid, uint64_t now_us)
 {

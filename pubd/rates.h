@@ -51,7 +51,7 @@ void rates_init(struct rates *rs, rates_rule_fn *rule, const void *arg);
 MUST_USE enum status rates_take(struct rates *rs, int64_t uid, uint64_t n,
     uint64_t now_us, uint64_t *wait_us);
 
-/* What was taken was not used. */
+/* Gives back tokens that were taken but not used. */
 void rates_give_back(struct rates *rs, int64_t uid, uint64_t n);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Lines to the batch, and the batch to answers.  Invariant: c->n_waiting is
- * the number of requests of connection c in the batch.
+ * From lines to the batch, and from the batch to answers.  Invariant:
+ * c->n_waiting is the number of requests of connection c in the batch.
  */
 #include "requests.h"
 
@@ -202,10 +202,7 @@ fail_report(struct protocol_request *r, struct span message)
 	return ST_INVALID;
 }
 
-/*
- * Makes a failure of what only some may ask for, unless this peer is one of
- * them.
- */
+/* Fails a request that this peer has no right to make. */
 static void
 check_rights(struct requests *rq, const struct conn *c,
     struct protocol_request *r, struct errmsg *why)
@@ -296,8 +293,8 @@ take_span(struct requests *rq, struct conn *c, struct protocol_request *r)
 /* ---- how much one may publish -------------------------------------------- */
 
 /*
- * Takes the user's tokens for the events of r, or makes a failure of it,
- * which *why must outlive.  Returns how many tokens were taken.
+ * Takes the user's tokens for the events of r, or fails it, with a message in
+ * *why, which must outlive r.  Returns how many tokens were taken.
  */
 static size_t
 pay(struct requests *rq, const struct conn *c, struct protocol_request *r,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a line leads to: an answer at once, or a place in the batch.  A
+ * What becomes of a line: an answer at once, or a place in the batch.  A
  * request that stores nothing is answered at once only when nothing of its
  * connection waits, so that answers keep the order of the lines.
  */
@@ -57,7 +57,7 @@ enum status requests_line(void *arg, struct conn *c, struct span line);
 enum status requests_refuse(void *arg, struct conn *c, enum status why);
 void requests_gone(void *arg, struct conn *c);
 
-/* The batch has its fate: answers all of it and empties it. */
+/* The outcome of the batch is known: answers all of it and empties it. */
 void requests_answer(struct requests *rq);
 
 /* Sets the gauges of it. */

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Retention: looked at after every TRIM_ROWS new events and every second.
- * One transaction deletes somewhat more rows than came in, so that it keeps
- * up with any rate and catches up slowly; when the loop is idle it goes on
- * at once.
+ * Retention runs after every TRIM_ROWS new events and every second.  One
+ * transaction deletes somewhat more rows than came in, so that it keeps up with
+ * any rate and catches up slowly; when the loop is idle it goes on at once.
  */
 #include "retain.h"
 
@@ -56,7 +55,7 @@ retain_trim(struct retain *r, struct log_writer *k, const struct conf *c,
 		r->due_us = now_us + BUSY_US;
 	else
 		r->due_us = now_us + (more ? GO_ON_US : LOOK_US);
-	/* By bytes there is no telling how many rows are enough. */
+	/* For a limit in bytes nobody knows how many rows are enough. */
 	if (st == ST_OK && n == rule.max_rows)
 		r->due_us = now_us + GO_ON_US;
 }
@@ -100,7 +99,7 @@ static void
 checkpoint(struct retain *r, struct log_writer *k, uint64_t now_us)
 {
 	bool retry = r->left_pages > 0 && now_us >= r->retry_us;
-	/* On a full disk an emptied WAL is the room left to go on in. */
+	/* On a full disk, an emptied WAL is the only room left to go on. */
 	int left,
 	    pages = r->no_room || retry ? 0 : CHECKPOINT_PAGES + r->left_pages;
 

@@ -58,8 +58,8 @@ note_commit(struct server *s, const struct commit_result *result,
 }
 
 /*
- * The time of a commit is told only when it is that of all events since the
- * last ring: others may have been stored by SQL before.
+ * Watchers are told the time of a commit only if it stored all events since
+ * they were last told: others may have been stored by SQL before.
  */
 static void
 note_news(struct server *s, size_t n_stored, uint64_t at_us)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * How pubd starts, takes a new configuration, stops and ends.  Invariant: two
- * daemons never have the log open at once, since the socket is listened on
- * before it is opened.
+ * daemons never have the log open at once, since each listens on the socket
+ * before it opens the log.
  */
 #include "server_private.h"
 
@@ -83,7 +83,9 @@ server_stop(struct server *s)
 	s->stopping = true;
 	s->stop_by_us = loop_now_us(s->loop) + STOP_US +
 	    (uint64_t)s->conf->lock_timeout_ms * 1000;
-	/* Who has connected and sent already is served, too. */
+	/*
+	 * Those who have already connected and sent something are served, too.
+	 */
 	listeners_stop(&s->listeners);
 	pulse_fini(&s->pulse);
 	conns_stop(&s->conns);

@@ -80,7 +80,10 @@ on_watchdog(struct timer *t, uint64_t now_us)
 	uint64_t max_us = s->watchdog_us < PULSE_LEAST_US ? PULSE_LEAST_US
 							  : s->watchdog_us;
 
-	/* That this timer runs proves nothing: publishers must be heard. */
+	/*
+	 * That this timer runs proves nothing: publishers must be getting
+	 * answers.
+	 */
 	if (now_us - s->pulse.answered_us > max_us) {
 		arm(s, t, now_us + STATUS_WRITER_US);
 		return;

@@ -16,7 +16,10 @@
 #define SLACK_MS    2000
 #define OTHERS_MAX  8 /* rows of pubds that were killed, at once */
 
-/* For more than a day of counting nobody's word is taken. */
+/*
+ * No process is believed to have counted for more than a day since its last
+ * report.
+ */
 #define MAX_ELAPSED_MS INT64_C(86400000)
 
 void
@@ -54,8 +57,9 @@ note_other(void *arg, const struct status_row *row)
 }
 
 /*
- * The pubd before us was killed: it is dead although its lease runs, for we
- * have its socket.  (One of another socket comes back with its next beat.)
+ * A pubd of before was killed: its lease still runs, but it is dead, for we
+ * have its socket.  (One that has another socket comes back with its next
+ * heartbeat.)
  */
 static enum status
 inherit(struct status_writer *b, int64_t now_ms)
@@ -235,7 +239,7 @@ has_less(const struct metrics *now, const struct metrics *before)
 	return false;
 }
 
-/* The clock may have been set, and reports come when they come. */
+/* Allows for clocks that were set and for reports that come late. */
 static uint64_t
 time_since(int64_t ms, int64_t now_ms)
 {
@@ -247,8 +251,8 @@ time_since(int64_t ms, int64_t now_ms)
 }
 
 /*
- * One report with nonsense in it would spoil the totals for good.  Returns
- * the counter that cannot be, or NULL.
+ * One absurd report would spoil the totals for good.  Returns the counter that
+ * is impossible, or NULL.
  */
 static const char *
 look_at_counters(struct status_writer *b, const struct status_row *row,
@@ -263,7 +267,7 @@ look_at_counters(struct status_writer *b, const struct status_row *row,
 	    metrics_read(&now, METRICS_COUNTERS, row->counters, &n_unknown) !=
 		ST_OK)
 		return NULL; /* putting it fails as well, and says why */
-	/* Who has counted less is another one, of the same name. */
+	/* A process that has counted less is another one of the same name. */
 	if (has_less(&now, &past.counted))
 		past.counted = (struct metrics){.cell = {0}};
 	return metrics_implausible(&past.counted, &now,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What pubd counts, and the status table that it writes: its own row each
- * second, and the rows that the workers report.  The table is soft: when it
- * cannot be written that is logged, and nothing else suffers.
+ * second, and the rows that the workers report.  When the table cannot be
+ * written, that is logged, and nothing else suffers.
  *
  * No counter goes back: not when a process ends (its row joins the totals),
  * not when it only seemed to (it is taken out again), not when pubd itself

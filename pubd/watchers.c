@@ -104,8 +104,8 @@ is_told(const struct watcher *w, const struct watchers_news *news)
 }
 
 /*
- * There are news for it, the oldest of them at_us old: now, or when its
- * socket has room again.  False: it has none.
+ * Tells it the news, the oldest of which were committed at at_us: now, or when
+ * its socket has room again.  False: it has no room now.
  */
 static bool
 inform(struct watcher *w, const struct watchers_news *news, uint64_t at_us)
@@ -127,13 +127,13 @@ same(const struct watchers_news *a, const struct watchers_news *b)
 	return a->head == b->head && a->opening == b->opening;
 }
 
-/* Begins to go through the list; false: all of it knows. */
+/* Begins a round of the list; false: all of it has been told. */
 static bool
 begin_round(struct watchers *ws, const struct watchers_news *news)
 {
 	if (same(&ws->done, news) && !ws->is_backlogged)
 		return false;
-	/* Then it is not known which commit was the oldest for whom. */
+	/* If others came meanwhile, nobody knows whose oldest news is which. */
 	ws->is_late = !same(&ws->seen, &ws->done);
 	ws->begun = ws->seen = *news;
 	ws->is_backlogged = false;

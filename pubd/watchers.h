@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Connections that watch: each is told of the newest head after a commit,
- * unless it does not want to be.  One whose socket is full is told later, of
- * the newest one then: there is no queue.  The same connections bring the
- * processes' reports.
+ * Connections that watch: each is told the newest head after a commit, unless
+ * it does not want to be.  One whose socket is full is told later, then of the
+ * newest head: there is no queue.  The same connections bring the processes'
+ * reports.
  */
 #ifndef WALCAST_WATCHERS_H
 #define WALCAST_WATCHERS_H
@@ -25,8 +25,8 @@ TAILQ_HEAD(watcher_list, watcher);
 struct watchers_news {
 	int64_t head;
 	/*
-	 * Which opening of the log: one that took the place of another is
-	 * told even when its head is the same number.
+	 * Counts openings of the log: a log that replaced another is news even
+	 * when its head is the same.
 	 */
 	unsigned opening;
 	/*
@@ -55,16 +55,17 @@ struct watchers_wish {
 };
 
 /*
- * Makes a watcher of the connection, which was told of these news just now.
- * Once more is no error: the last wish counts.
+ * Makes the connection a watcher; it has just been told these news.  Calling it
+ * again is no error: the last wish counts.
  */
 MUST_USE enum status watchers_add(struct watchers *ws, struct conn *c,
     const struct watchers_news *news, struct watchers_wish wish);
 
 /*
- * Tells all who want it and have not heard of it.  When one line stands for
- * several commits its time is that of the oldest.  A bounded number in each
- * call, the processes that report first; true: more are to be told at once.
+ * Tells the news to all who want them and do not have them.  When one line
+ * stands for several commits its time is that of the oldest.  A bounded number
+ * in each call, the processes that report first; true: more are to be told at
+ * once.
  */
 bool watchers_ring(struct watchers *ws, const struct watchers_news *news);
 

@@ -3,9 +3,9 @@
  * The status table (sql/status.sql), which says what the columns mean.
  *
  * Invariant: the row `totals` and the rows that are not folded add up to
- * everything that was ever counted.  What the database holds is soft: a
- * damaged one, or one of another version, is thrown away and made anew.
- * Blocks on the disk's cache only (synchronous OFF), never on a lock.
+ * everything that was ever counted.  The database can be done without: a
+ * damaged one, or one of another version, is deleted and made anew.  Blocks on
+ * the disk's cache only (synchronous OFF), never on a lock.
  */
 #include "statusdb.h"
 
@@ -71,8 +71,8 @@ status_path(const char *log_path, char *path, size_t size)
 }
 
 /*
- * Group and mode (and owner, when we may) as the log's file has them.  Best
- * effort: a file that is somebody else's shows when it is used.
+ * Copies group and mode (and owner, when allowed) from the log's file.  Best
+ * effort: if the file belongs to somebody else, using it will fail.
  */
 static void
 follow_access(const char *path, const struct stat *log)
@@ -104,12 +104,15 @@ statusdb_open_file(struct statusdb *s, const char *path, const char *log_path,
 	old = umask(0777 & ~log.st_mode);
 	st = db_open(&s->db, path, DB_CREATE, err);
 	(void)umask(old);
-	/* Before -wal and -shm are made: SQLite copies what it finds. */
+	/*
+	 * Before -wal and -shm are made, since SQLite copies the database's
+	 * mode.
+	 */
 	follow_access(path, &log);
 	return st;
 }
 
-/* ST_CORRUPT when SQLite finds fault with any page. */
+/* ST_CORRUPT when SQLite finds any page damaged. */
 static enum status
 check_pages(struct db *db)
 {
@@ -274,8 +277,8 @@ begin(struct statusdb *s)
 }
 
 /*
- * Runs a statement that marks rows, and when it found any, moves their
- * counters into the totals or out of them.
+ * Runs a statement that marks rows; if it marked any, moves their counters into
+ * the totals or out of them.
  */
 static enum status
 fold(struct statusdb *s, struct db_stmt *mark)
@@ -292,7 +295,9 @@ fold(struct statusdb *s, struct db_stmt *mark)
 	return st == ST_OK ? db_run(s->unmark) : st;
 }
 
-/* An error of the future would stay the newest for ever: it is left out. */
+/*
+ * An error dated in the future would stay the newest for ever: it is left out.
+ */
 static enum status
 put_error(struct statusdb *s, const struct status_row *row)
 {
@@ -308,8 +313,9 @@ put_error(struct statusdb *s, const struct status_row *row)
 }
 
 /*
- * A process counts on.  Who has counted less than the row of its name says is
- * another one: what the row says stays counted, for good.
+ * The counters of a process only grow.  One that has counted less than the row
+ * of its name says is another process: what the row says stays in the totals
+ * for good.
  */
 static enum status
 part_from_namesake(struct statusdb *s, const struct status_row *row)

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The `status` table in status.db beside the log: one row for each process,
- * with a lease.  Written by pubd (synchronous OFF: what it holds is soft),
- * read by sse-metrics.fcgi and `walcast status`.  A row whose lease ran out
- * is of a process that died.
+ * with a lease.  Written by pubd (synchronous OFF, since it may be lost), read
+ * by sse-metrics.fcgi and `walcast status`.  When a row's lease has run out,
+ * its process has died.
  *
  * Counters never go back: those of a process that is gone are added to the row
- * STATUSDB_TOTALS, which is always there and has no lease.  A process that was
- * given up and comes back within the hour under its name is taken out again,
- * so that nothing counts twice; the last thousand are remembered so.  One that
- * comes with less than was counted under its name is another process.  Sum the
- * counters of all rows.
+ * STATUSDB_TOTALS, which is always there and has no lease.  When a process that
+ * was given up comes back under its name within the hour, its counters are
+ * taken out again, so that nothing counts twice; the last thousand such
+ * processes are remembered.  One that comes back with less than was counted
+ * under its name is another process.  Sum the counters of all rows.
  *
- * Any function may fail with ST_BUSY (another writer; try later), ST_NOSPACE,
- * and with ST_MOVED (the file was replaced), ST_CORRUPT or ST_IO: then close
- * it and open it again.
+ * Any function may fail with ST_BUSY (another writer; try later) or ST_NOSPACE;
+ * or with ST_MOVED (the file was replaced), ST_CORRUPT or ST_IO: then close it
+ * and open it again.
  */
 #ifndef WALCAST_STATUSDB_H
 #define WALCAST_STATUSDB_H
@@ -59,7 +59,7 @@ void statusdb_close(struct statusdb **s);
 MUST_USE enum status statusdb_put(struct statusdb *s,
     const struct status_row *rows, int n);
 
-/* Removes rows whose lease has passed: their counters join the totals. */
+/* Removes rows whose lease has run out: their counters join the totals. */
 MUST_USE enum status statusdb_expire(struct statusdb *s, int64_t now_ms);
 
 /*
@@ -70,14 +70,14 @@ MUST_USE enum status statusdb_remove(struct statusdb *s, struct span name,
     int64_t now_ms);
 
 /*
- * Forgets what all processes counted that are gone.  Those that live keep
- * their counters, for it is they who know them.  For a writer only.
+ * Forgets the counters of all processes that have ended.  Running ones keep
+ * theirs and report them again.  For a writer only.
  */
 MUST_USE enum status statusdb_reset(struct statusdb *s);
 
 /*
- * Calls fn for the row of this name, also when it was given up but may come
- * back.  Its spans are valid during the call only.  For a writer only.
+ * Calls fn for the row of this name, even when its process was given up but may
+ * come back.  Its spans are valid during the call only.  For a writer only.
  *
  * Returns  ST_NOTFOUND when there is none
  */
@@ -89,8 +89,8 @@ MUST_USE enum status statusdb_each(struct statusdb *s,
     void (*fn)(void *arg, const struct status_row *row), void *arg);
 
 /*
- * Head and generation of the log, as pubd knows them: the next pubd sees by
- * them whether the log lost events meanwhile.  For a writer only.
+ * Head and generation of the log as pubd knows them, from which the next pubd
+ * sees whether the log has lost events meanwhile.  For a writer only.
  *
  * statusdb_log: ST_NOTFOUND when nobody knows
  */
@@ -99,9 +99,9 @@ MUST_USE enum status statusdb_put_log(struct statusdb *s,
 MUST_USE enum status statusdb_log(struct statusdb *s, struct store_bounds *b);
 
 /*
- * How far from now the heartbeat lies.  One from after now was written before
- * the clock went back: nobody knows when, but not by a process that is alive,
- * which would have written another one since.
+ * How far from now the last heartbeat is.  One that lies after now was written
+ * before the clock was set back: nobody knows when, but its process is dead, or
+ * it would have written another one since.
  */
 int64_t statusdb_age_ms(const struct status_row *row, int64_t now_ms);
 bool statusdb_is_live(const struct status_row *row, int64_t now_ms);

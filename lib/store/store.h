@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The log: an append-only sequence of events, numbered 1, 2, 3, … by the
- * store, old ones removed from the front.  Two types, a writer and a reader,
- * so that a worker cannot append.  Another backend is another set of the files
+ * The log: an append-only sequence of events, numbered 1, 2, 3, … by the store,
+ * with old ones removed from the front.  Writer and reader are two types, so
+ * that a worker cannot append.  Another backend is another set of the files
  * that implement both:
  *
  *	store_file        making a log, its version, its modes
@@ -14,8 +14,8 @@
  *	store_newest      where the newest n events begin
  *
  * A reader never holds a statement open between calls (an open one pins the
- * WAL).  A store that went away (ST_MOVED, ST_CORRUPT, ST_IO, ST_DENIED) is
- * closed and opened again by its owner, with back-off (store_keep.h).
+ * WAL).  When the log goes away (ST_MOVED, ST_CORRUPT, ST_IO, ST_DENIED), its
+ * user closes it and opens it again, with back-off (store_keep.h).
  */
 #ifndef WALCAST_STORE_H
 #define WALCAST_STORE_H
@@ -115,7 +115,7 @@ MUST_USE enum status store_begin(struct store_writer *w);
  */
 MUST_USE enum status store_append(struct store_writer *w, struct event *e);
 
-/* A group inside the transaction that can be undone alone. */
+/* A group of appends in the transaction that can be undone by itself. */
 MUST_USE enum status store_group_begin(struct store_writer *w);
 MUST_USE enum status store_group_end(struct store_writer *w);
 MUST_USE enum status store_group_undo(struct store_writer *w);
@@ -139,16 +139,16 @@ MUST_USE enum status store_writer_changed(struct store_writer *w,
     bool *changed);
 
 /*
- * A number that tells this event from another one that would be given its id,
- * for as long as this process runs.
+ * A number that differs if another event is given this id; comparable while
+ * this process runs.
  * Returns  ST_OK, ST_NOTFOUND (there is no such event any more), else
  */
 MUST_USE enum status store_writer_mark(struct store_writer *w, int64_t id,
     uint64_t *mark);
 
 /*
- * ST_MOVED when another file has taken the path's place, or that of what lies
- * beside it: close it.  What would be appended now might be lost.
+ * ST_MOVED when the log, its -wal or its -shm has been deleted or replaced:
+ * close it, for what is appended now might be lost.
  */
 MUST_USE enum status store_writer_check(struct store_writer *w);
 
@@ -170,8 +170,8 @@ bool store_writer_was_cut(struct store_writer *w);
 MUST_USE enum status store_writer_salvage(struct store_writer *w);
 
 /*
- * Gives the log a new generation: its last events were lost, and their ids
- * will be given out again.  Links that lead to what is gone are set right.
+ * Gives the log a new generation: its last events were lost, and their ids will
+ * be given out again.  Links to lost events are corrected.
  */
 MUST_USE enum status store_writer_renew(struct store_writer *w);
 
@@ -216,13 +216,13 @@ const char *store_reader_error(struct store_reader *r);
 MUST_USE enum status store_reader_bounds(struct store_reader *r,
     struct store_bounds *b);
 
-/* One look at a log: opens it, asks for its ends, closes it. */
+/* Opens a log, reads its bounds, closes it. */
 MUST_USE enum status store_bounds_of(const struct store_options *o,
     struct store_bounds *b, struct errmsg *err);
 
 /*
- * Have others changed what the log is: its triggers, journal mode or ids?
- * ST_SCHEMA: so they have; err says what and what to do.
+ * Have others changed the log's triggers, journal mode or ids?  ST_SCHEMA: they
+ * have; err says what and what to do.
  */
 MUST_USE enum status store_reader_examine(struct store_reader *r,
     struct errmsg *err);
@@ -246,7 +246,7 @@ struct store_page {
 	int64_t upto_id;  /* in: and not beyond; 0: no bound */
 	int max_rows;     /* in: looks at no more rows than this */
 	/*
-	 * Asked with id, channel and event only (data is SPAN_NONE); NULL
+	 * Called with id, channel and event only (data is SPAN_NONE); NULL
 	 * takes everything.
 	 */
 	enum store_verdict (*want)(void *arg, const struct event *e);
@@ -264,9 +264,9 @@ struct store_page {
 };
 
 /*
- * Reads one page in id order and lets go of the log before it returns.
- * scanned_id is the last row's id that was taken or skipped (after_id when
- * none was).  ST_OK also for an empty page.
+ * Reads one page in id order; holds no statement open when it returns.
+ * scanned_id is the last row's id that was taken or skipped (after_id when none
+ * was).  ST_OK also for an empty page.
  */
 MUST_USE enum status store_read(struct store_reader *r,
     struct store_page *page);
@@ -282,9 +282,9 @@ MUST_USE enum status store_newest(struct store_reader *r,
 #define STORE_NAMES_MAX 64
 
 /*
- * The same for these channels alone, at the cost of one row for each of their
- * events, however many others there are: by the id that each row has of the
- * one before it on its channel.
+ * The same for these channels alone, by following each row's link to the one
+ * before it on its channel: it costs one row for each of their events, however
+ * many others there are.
  *
  * name     at most STORE_NAMES_MAX, no two equal
  * page     upto_id, max_rows, want and arg count; `want` is shown the id, the

@@ -2,10 +2,10 @@
 /*
  * The log as a file: creation, migrations, modes.
  *
- * Two arrangements of modes work, and all others fail sooner or later with
- * an error that names something else.  strict: only pubd's user writes.
- * open: the group writes too, and then the directory must let it make -wal
- * and -shm, and hand its group on (setgid) so that the others can use them.
+ * Two sets of modes work; all others fail sooner or later, with an error that
+ * points elsewhere.  strict: only pubd's user writes. open: the group writes
+ * too, and then the directory must let it make -wal and -shm, and hand its
+ * group on (setgid) so that the others can use them.
  */
 #include <errno.h>
 #include <grp.h>
@@ -29,7 +29,7 @@ static const char *const migrations[] = {sql_migration_log};
 #define VERSION  ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))
 
 /*
- * 0: there is no log in it.  PRAGMA user_version is left to the application
+ * 0: the database has no log.  PRAGMA user_version is left to the application
  * whose tables may lie beside ours.
  */
 static enum status
@@ -145,7 +145,7 @@ find_group(const char *group, gid_t *gid, struct errmsg *err)
 	return ST_OK;
 }
 
-/* The directory's modes will be ours to set, so it must not be shared. */
+/* We will set the directory's mode, so it must not be a shared one. */
 static enum status
 make_directory(const char *dir, mode_t mode, struct errmsg *err)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Is the log that the writer has open still the one that it knows?  What others
- * did to it is noticed here, and set right: what this process alone still has
- * is put back, and a log that has lost its end gets a new generation.
+ * Is the log that the writer has open still the one that it knows?  Notices
+ * what others did to it and repairs it: what this process alone still has is
+ * put back, and a log that has lost its end gets a new generation.
  */
 #include "hashtable.h"
 #include "sql_text.h"
@@ -58,7 +58,7 @@ store_writer_salvage(struct store_writer *w)
 
 /* ---- setting right ------------------------------------------------------ */
 
-/* A log of more rows keeps the links that it has: it was put there whole. */
+/* A log with more rows keeps its links, since it was put there whole. */
 static enum status
 relink(struct store_writer *w)
 {
@@ -94,8 +94,10 @@ store_writer_renew(struct store_writer *w)
 	if (st != ST_OK)
 		return st;
 	st = db_end(w->db, renew_parts(w));
-	/* Into the file: with the next -wal that is lost, the old one would
-	 * be back. */
+	/*
+	 * Into the database, or the loss of another -wal would bring the old
+	 * generation back.
+	 */
 	if (st == ST_OK)
 		status_ignore(db_checkpoint(w->db, &in_wal, &done));
 	return st;

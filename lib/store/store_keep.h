@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Keeps a log open for reading, for as long as a program runs: opens it,
- * notices that its file was replaced or has failed, lets go of it, and opens
- * it again with a back-off.  Says nothing itself: who calls it knows what its
- * streams or its user have to hear.
+ * Keeps a log open for reading for as long as a program runs: opens it, notices
+ * when its file was replaced or has failed, closes it, and opens it again with
+ * a back-off.  Logs nothing itself: the caller knows what its streams or its
+ * user have to be told.
  *
  *	struct store_keep k = STORE_KEEP(options, 200000, 2000000);
  *
@@ -58,15 +58,16 @@ MUST_USE enum status store_keep_retry(struct store_keep *k, uint64_t now_us,
     struct store_bounds *b, struct errmsg *err);
 
 /*
- * While it is there: is it still the file at its path, and was it written to
- * since the last look?  Returns as the reader's calls do: see
+ * While it is there: is it still the file at its path, and has anybody written
+ * to it since the last call?  Returns as the reader's calls do: see
  * store_keep_failed.
  */
 MUST_USE enum status store_keep_look(struct store_keep *k, bool *changed);
 
 /*
- * A call on the reader returned `st`.  ST_BUSY and ST_NOMEM may pass by
- * themselves, and nothing happens; after another failure the reader is closed.
+ * A call on the reader returned `st`.  Nothing happens for ST_BUSY and
+ * ST_NOMEM, which may pass by themselves; after any other failure the reader is
+ * closed.
  *
  * why   set when it was closed: what has happened, in a few words
  *

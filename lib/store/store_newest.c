@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The place from which the newest n events of somebody's channels follow: over
- * all rows from the end, or along the links of each channel.
+ * Finds the position that the newest n wanted events follow: by reading all
+ * rows from the end, or along the links of each channel.
  */
 #include <assert.h>
 
@@ -45,8 +45,8 @@ newest_id(struct store_reader *r, struct span channel, int64_t *id)
 }
 
 /*
- * Looks at the event *id: is it wanted?  Then *id is the one before it on its
- * channel, or 0: there is none, or retention has passed it.
+ * Tells whether the event *id is wanted.  Sets *id to the one before it on its
+ * channel, or to 0: there is none, or it is not retained.
  */
 static enum status
 follow_link(struct store_reader *r, const struct store_page *p,

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Opening a log, for whoever reads or writes it: what is said when that fails,
- * and what has to be on the disk before anybody may read it.
+ * Opening a log, for readers and writers: the error messages, and what has to
+ * be on the disk before anybody may read it.
  */
 #include <string.h>
 
 #include "store_private.h"
 
 /*
- * The first to open a log after a kill finds commits in the kernel's cache
- * that were never synced.  Whoever reads them may acknowledge them (a key that
- * is known) or hand them on, so they must be on the disk before.
+ * The first to open a log after a kill finds commits in the kernel's cache that
+ * were never synced.  Readers may acknowledge them (a duplicate key) or pass
+ * them on, so they must be synced first.
  */
 static enum status
 make_durable(struct db *db, const char *path, struct errmsg *err)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The log's reader: pages of events in the order of their ids.  Lets go of the
- * log before each call returns.
+ * The log's reader: pages of events in the order of their ids.  No statement
+ * stays open between calls.
  */
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Retention: which events go, and their channels with them; and the moving of
- * the WAL into the database.  Each call is bounded.
+ * Retention: deletes old events, and channels that have none left; and
+ * checkpoints.  Each call is bounded.
  */
 #include <string.h>
 
@@ -14,9 +14,9 @@
 /* ---- what has to go ----------------------------------------------------- */
 
 /*
- * The id from which on nothing is too old.  Times follow the wall clock, which
- * may have jumped, so they need not rise with the ids: what lies behind an
- * event that has to stay, stays too, however old it claims to be.
+ * The first id that is not too old.  Times follow the wall clock, which may
+ * have jumped, so they need not rise with the ids: everything after an event
+ * that has to stay is kept too, however old it claims to be.
  */
 static enum status
 cut_by_age(struct store_writer *w, const struct store_bounds *b,
@@ -27,7 +27,7 @@ cut_by_age(struct store_writer *w, const struct store_bounds *b,
 	db_bind_int(w->cut_by_age, 1, b->oldest);
 	db_bind_int(w->cut_by_age, 2, r->min_ts_ms);
 	db_bind_int(w->cut_by_age, 3, r->now_ms == 0 ? INT64_MAX : r->now_ms);
-	/* One more, so that the caller sees that there are more. */
+	/* One too many, which shows the caller that there are more. */
 	db_bind_int(w->cut_by_age, 4, (int64_t)r->max_rows + 1);
 	st = db_step(w->cut_by_age);
 	if (st != ST_OK)
@@ -37,7 +37,7 @@ cut_by_age(struct store_writer *w, const struct store_bounds *b,
 	return ST_OK;
 }
 
-/* How many events take up what is above max_bytes, by their mean size. */
+/* How many events the bytes above max_bytes come to, by their mean size. */
 static int64_t
 rows_above(struct store_writer *w, const struct store_bounds *b,
     int64_t max_bytes)
@@ -64,7 +64,7 @@ find_cut(struct store_writer *w, const struct store_retain *r, int64_t *cut)
 	st = db_row(w->newest);
 	if (st != ST_OK)
 		return st;
-	/* Of those that are there: the sequence may be somebody's own. */
+	/* Of the rows that exist: somebody may have set the sequence. */
 	newest = db_col_int(w->newest, 0);
 	db_reset(w->newest);
 	*cut = b.oldest;

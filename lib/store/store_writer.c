@@ -154,7 +154,7 @@ append_failed(struct store_writer *w, enum status st)
 	return st;
 }
 
-/* Finds a channel's tip; the first time in a transaction reads it. */
+/* Finds a channel's tip; reads it the first time in a transaction. */
 static enum status
 tip_find(struct store_writer *w, struct span channel, struct tip **out)
 {
@@ -261,7 +261,7 @@ insert_event(struct store_writer *w, struct event *e, struct tip *t)
 		return st;
 	/*
 	 * A column or index that another program added may say ON CONFLICT
-	 * IGNORE: then nothing was stored, and an id is gone that only a
+	 * IGNORE: then nothing was stored, and an id was used up that only a
 	 * rollback gives back.
 	 */
 	if (db_changes(w->db) != 1 || db_last_id(w->db) > STORE_MAX_ID)
@@ -346,7 +346,7 @@ store_commit(struct store_writer *w)
 	w->group += 2;
 	if (!db_has_moved(w->db) && db_check_wal(w->db) == ST_OK)
 		return ST_OK;
-	/* Into a file that lost its place meanwhile: nobody will read it. */
+	/* It went into a file that nobody will read any more. */
 	return db_salvage(w->db) == ST_OK ? ST_OK : ST_MOVED;
 }
 

@@ -10,8 +10,8 @@
  *   channels    the table names each channel's newest id
  *   generation  is there
  *
- * Goes up to the head as it was at the start, so a log in use can be audited;
- * what retention deletes meanwhile is told, and is no fault.  Memory: one
+ * Reads up to the head as it was at the start, so a log in use can be audited;
+ * what retention deletes meanwhile is mentioned, and is no fault.  Memory: one
  * entry for each channel.
  */
 #include <getopt.h>

@@ -101,7 +101,8 @@ cli_store(const struct cli *cli)
 enum status
 cli_write(struct span s)
 {
-	static enum status broken = ST_OK; /* once is for ever, and said once */
+	static enum status broken =
+	    ST_OK; /* the first failure is final, and said once */
 
 	if (broken != ST_OK)
 		return broken;
@@ -220,7 +221,7 @@ cli_size(char out[CLI_SIZE_BYTES], int64_t bytes)
 
 /*
  * Looks at the character at the front of s, which is not empty.  Returns its
- * bytes; of those that are no UTF-8 each is one, and hidden.
+ * length; a byte that is not UTF-8 counts as one hidden character.
  */
 static size_t
 look_at_char(struct span s, unsigned *code, bool *hidden)
@@ -246,7 +247,7 @@ past_shown(struct span s)
 	return at;
 }
 
-/* Adds text with what is hidden in it as add_hidden has it. */
+/* Adds text; add_hidden writes the characters in it that are hidden. */
 static void
 add_shown(struct buf *out, struct span text,
     void (*add_hidden)(struct buf *out, unsigned code))
@@ -277,7 +278,7 @@ add_for_terminal(struct buf *out, unsigned code)
 		buf_addf(out, code < 0x100 ? "\\x%02x" : "\\u%04x", code);
 }
 
-/* What is hidden stands inside strings: nothing else is but ASCII. */
+/* Hidden characters are inside strings: the rest of JSON is ASCII. */
 static void
 add_in_string(struct buf *out, unsigned code)
 {

@@ -83,8 +83,8 @@ enum cli_exit cli_finish(enum cli_exit code);
 void cli_pause_us(uint64_t us);
 
 /*
- * Room on the file system of the log's directory.  Returns false, with errno,
- * when nobody knows.
+ * Free space on the file system of the log's directory.  Returns false, with
+ * errno, when it is not known.
  */
 bool cli_free_bytes(const char *database, int64_t *out);
 
@@ -113,8 +113,8 @@ const char *cli_size(char out[CLI_SIZE_BYTES], int64_t bytes);
 void cli_add_visible(struct buf *out, struct span text);
 
 /*
- * In the JSON that was appended from the byte `from` on: writes the same of
- * these as \uNNNN that JSON lets stand as they are.  It means what it meant.
+ * In JSON that was appended from the byte `from` on: writes such characters,
+ * where JSON allows them unescaped, as \uNNNN.  The meaning stays the same.
  */
 void cli_escape_json(struct buf *out, size_t from);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * walcast doctor: looks at everything that has to be right on this host and
- * says what to do about what is not.  Changes nothing.  Waits for pubd for a
- * bounded time.
+ * walcast doctor: checks everything that has to be right on this host and says
+ * how to mend what is not.  Changes nothing.  Waits for pubd for a bounded
+ * time.
  */
 #include <errno.h>
 #include <getopt.h>

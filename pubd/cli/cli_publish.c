@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * walcast publish: hands events to pubd and prints their ids.  Blocks on
- * standard input; the talk with pubd is cli_publisher.h's.
+ * standard input; cli_publisher.h talks to pubd.
  */
 #include <getopt.h>
 #include <inttypes.h>

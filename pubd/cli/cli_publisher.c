@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The talk with pubd of one who publishes.  Blocks in poll(2). */
+/* A publisher's conversation with pubd.  Blocks in poll(2). */
 #include "cli_publisher.h"
 
 #include <errno.h>
@@ -112,7 +112,7 @@ publish_later(struct cli_publisher *p, int64_t retry_ms)
 		   cli_queue_text(&p->sent)) == ST_OK;
 }
 
-/* The answer to the oldest request.  ST_INVALID: pubd speaks in riddles. */
+/* Takes the answer to the oldest request.  ST_INVALID: it makes no sense. */
 static enum status
 publish_take_answer(struct cli_publisher *p, struct span line)
 {
@@ -149,7 +149,7 @@ publish_take_answers(struct cli_publisher *p)
 	return st;
 }
 
-/* ---- the river --------------------------------------------------------- */
+/* ---- the flow --------------------------------------------------------- */
 
 static bool
 window_has_room(const struct cli_publisher *p)
@@ -158,9 +158,9 @@ window_has_room(const struct cli_publisher *p)
 }
 
 /*
- * Nothing is on its way: what was refused may go again.  No more at once than
- * came through before, and one more for each that does, so that pubd is not
- * kept busy with refusing.
+ * Nothing is on its way: what was refused is sent again.  No more at once than
+ * were stored the last time, and one more for each that is, so that pubd is not
+ * kept busy refusing.
  */
 static enum status
 send_again(struct cli_publisher *p)
@@ -226,7 +226,7 @@ publish_turn(struct cli_publisher *p, struct cli_lines *in)
 		return st;
 	if (p->sent.n > 0)
 		wait_ms = sock_client_poll_ms(p->deadline_us);
-	/* The ids may have no reader any more; the events go on. */
+	/* Nobody may be reading the ids any more; the events still go out. */
 	status_ignore(cli_write(SPAN_NONE));
 	if (poll(fds, 2, wait_ms) < 0)
 		return errno == EINTR ? ST_OK : ST_IO;
@@ -242,8 +242,8 @@ publish_turn(struct cli_publisher *p, struct cli_lines *in)
 }
 
 /*
- * pubd closes a connection that was silent from its begin on, when input comes
- * late: nothing is lost, and there is no fault in it.
+ * When input comes late, pubd may have closed a connection that was silent
+ * since it opened: nothing is lost, and it is no fault.
  */
 static enum status
 publish_reopen(struct cli_publisher *p)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The talk with pubd of one who publishes: requests go out, as many as the
- * window takes, and the ids that come back are printed.
+ * A publisher's conversation with pubd: requests go out, as many as the window
+ * takes, and the ids that come back are printed.
  *
  * Invariant: `sent` holds, oldest first, the requests that pubd has not
  * answered; answers come in their order.  What pubd had no tokens for

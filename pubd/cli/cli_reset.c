@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * walcast reset-counters: asks pubd to forget what processes counted that are
- * gone.  Through pubd, which alone writes the status table.  Waits for it for
- * a bounded time.
+ * walcast reset-counters: asks pubd, which alone writes the status table, to
+ * forget the counters of processes that have ended.  Waits for it for a bounded
+ * time.
  */
 #include <getopt.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * walcast status: what the log holds and which processes serve it, from the
- * log and from status.db.  With --check one line and an exit code as
- * monitoring plugins give them.  Asks nobody, so it works while pubd is down.
+ * walcast status: what the log holds and which processes serve it, from the log
+ * and from status.db.  With --check one line and an exit code as monitoring
+ * plugins give them.  Talks to no process, so it works while pubd is down.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -304,7 +304,7 @@ status_show(const struct status_report *r, const struct cli *cli)
 
 /* ---- checking ----------------------------------------------------------- */
 
-/* Who may not look, or cannot, does not know. */
+/* When the file may not or cannot be read, the level is unknown. */
 static enum check_level
 level_of(enum status st, const char *database)
 {

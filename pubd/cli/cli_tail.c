@@ -125,7 +125,7 @@ cli_tail_tell_gap(struct cli_tail_tail *t, int64_t next)
 	    next);
 }
 
-/* Nothing was there to read: has what there was been deleted? */
+/* There was nothing to read: have events been deleted? */
 static enum status
 check_bounds(struct cli_tail_tail *t)
 {
@@ -236,7 +236,7 @@ cli_tail_start(struct cli_tail_tail *t, int n)
 	return ST_OK;
 }
 
-/* The log is there again, with these ends: is it the same one? */
+/* The log is open again, with these bounds: is it the same one? */
 static void
 resume(struct cli_tail_tail *t, const struct store_bounds *b)
 {
@@ -273,7 +273,7 @@ connect_pubd(struct cli_tail_tail *t)
 		sock_client_close(&t->link);
 }
 
-/* A wake carries no truth: what it says is thrown away. */
+/* A wake is only a hint: what it says is ignored. */
 static void
 hear_pubd(struct cli_tail_tail *t)
 {

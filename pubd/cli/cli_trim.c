@@ -87,7 +87,7 @@ slice(struct trim *t, bool *more)
 	if (st != ST_OK)
 		return st;
 	t->n_deleted += n;
-	/* A checkpoint that does not work now works later. */
+	/* A checkpoint that fails now will be made later. */
 	status_ignore(store_checkpoint(t->writer, WAL_PAGES, &left));
 	return ST_OK;
 }
