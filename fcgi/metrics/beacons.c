@@ -19,7 +19,7 @@
 struct beacons {
 	struct limiter *limiter;
 	uint64_t random;
-	struct beacon_counters worker_metrics;
+	struct beacon_counters counters;
 };
 
 /* One request under way. */
@@ -140,22 +140,26 @@ no_content(struct buf *out, struct span origin, const char *preflight)
 	return buf_finish(out, start);
 }
 
-/* Which error a result is answered with; status 0: none. */
+/* What each result is answered with; without it nothing compiles. */
+#define ACCEPTED_ANSWER 0, NULL /* no error */
+#define SAMPLED_ANSWER  0, NULL
+#define ORIGIN_ANSWER                                                          \
+	403,                                                                   \
+	    "A page of this origin may not report here: add it to "            \
+	    "allow_origin in walcast.conf."
+#define TOO_LARGE_ANSWER 413, "A beacon has at most 4096 bytes."
+#define MALFORMED_ANSWER                                                       \
+	400,                                                                   \
+	    "This is not a beacon: send one JSON object whose numbers are "    \
+	    "within their bounds, see sse-metrics.fcgi(8)."
+#define TYPE_ANSWER 415, "A beacon is sent as application/json or text/plain."
+#define RATE_ANSWER 429, "Too many beacons from this address; send fewer."
+
+#define ANSWER(member, word) [BEACON_##member] = {member##_ANSWER},
 static const struct {
 	int status;
 	const char *detail;
-} answers[BEACON_RESULTS] = {
-    [BEACON_ORIGIN] = {403,
-	"A page of this origin may not report here: add it to allow_origin "
-	"in walcast.conf."},
-    [BEACON_TOO_LARGE] = {413, "A beacon has at most 4096 bytes."},
-    [BEACON_MALFORMED] = {400,
-	"This is not a beacon: send one JSON object whose numbers are within "
-	"their bounds, see sse-metrics.fcgi(8)."},
-    [BEACON_TYPE] = {415,
-	"A beacon is sent as application/json or text/plain."},
-    [BEACON_RATE] = {429, "Too many beacons from this address; send fewer."},
-};
+} answers[BEACON_RESULTS] = {BEACON_RESULT_LIST(ANSWER)};
 
 static_assert(BEACON_MAX_BYTES == 4096, "the answer to too large says so");
 
@@ -186,7 +190,7 @@ answer_result(const struct beacon_reading *r, enum beacon_result result,
 static enum status
 answer_post(struct beacon_reading *r, struct span origin, struct buf *out)
 {
-	struct beacon_counters *t = &r->b->worker_metrics;
+	struct beacon_counters *t = &r->b->counters;
 	enum beacon_result result = judge_beacon(r);
 	enum status st = answer_result(r, result, origin, out);
 
@@ -230,7 +234,7 @@ beacons_answer(struct beacons *b, const struct params *p, const struct conf *c,
 const struct beacon_counters *
 beacons_counters(const struct beacons *b)
 {
-	return &b->worker_metrics;
+	return &b->counters;
 }
 
 /* The cell of each, by its name: a member without a cell does not compile. */
@@ -245,7 +249,7 @@ static const enum metric_cell transport_cells[BEACON_FALLBACKS] = {
 void
 beacons_report(const struct beacons *b, struct metrics *f)
 {
-	const struct beacon_counters *t = &b->worker_metrics;
+	const struct beacon_counters *t = &b->counters;
 	unsigned i;
 
 	for (i = 0; i < BEACON_RESULTS; i++)
