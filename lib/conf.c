@@ -165,7 +165,7 @@ const struct conf_row conf_rows[] = {
     {MEMBER(metrics), .type = CONF_ENUM, .initial = "on",
 	.values = switch_values, .unit = "", .users = ALL_USERS,
 	.sentence = "Whether processes measure times and report their "
-		    "figures to pubd."},
+		    "metrics to pubd."},
     {MEMBER(metrics_channels), .type = CONF_TEXT, .initial = "", .unit = "",
 	.users = CONF_PUBD, .reload = true,
 	.sentence = "Channels whose events are counted by name, at most 32; "

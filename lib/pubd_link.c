@@ -49,7 +49,7 @@ static void link_connect(struct pubd_link *l);
 static const char *
 link_meanwhile(const struct pubd_link *l)
 {
-	return l->o.woken == NULL ? "figures are reported when it is back"
+	return l->o.woken == NULL ? "metrics are reported when it is back"
 				  : "events are found by polling";
 }
 
@@ -113,7 +113,7 @@ link_take_refusal(struct pubd_link *l, struct span message)
 	int n = (int)(message.len > 300 ? 300 : message.len);
 
 	if (!l->refused)
-		log_warnx("pubd takes no reports of this process, its figures "
+		log_warnx("pubd takes no reports of this process, its metrics "
 			  "are missing: \"%.*s\"",
 		    n, message.p == NULL ? "" : message.p);
 	l->asked = false;

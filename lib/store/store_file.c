@@ -3,7 +3,7 @@
  * The log as a file: creation, migrations, modes.
  *
  * Two sets of modes work; all others fail sooner or later, with an error that
- * points elsewhere.  strict: only pubd's user writes. open: the group writes
+ * points elsewhere.  strict: only pubd's user writes.  open: the group writes
  * too, and then the directory must let it make -wal and -shm, and hand its
  * group on (setgid) so that the others can use them.
  */

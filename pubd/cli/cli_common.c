@@ -101,8 +101,8 @@ cli_store(const struct cli *cli)
 enum status
 cli_write(struct span s)
 {
-	static enum status broken =
-	    ST_OK; /* the first failure is final, and said once */
+	/* The first failure is final, and said once. */
+	static enum status broken = ST_OK;
 
 	if (broken != ST_OK)
 		return broken;

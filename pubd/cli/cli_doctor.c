@@ -302,7 +302,7 @@ check_reports(struct doctor *d)
 	list_reporters(&d->cli->conf, list, sizeof(list));
 	if (d->pubd_alive && d->refused_uid >= 0)
 		say(d, LEVEL_WARN, "reports",
-		    "pubd refuses those of user %s, whose figures are "
+		    "pubd refuses those of user %s, whose metrics are "
 		    "missing: if workers of yours run as that user, put "
 		    "`report_users = %s` into %s and reload pubd (now they "
 		    "are taken from %s)",

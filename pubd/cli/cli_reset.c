@@ -83,7 +83,7 @@ reset_run(const struct cli *cli, int argc, char **argv)
 
 const struct cli_command cli_reset = {
     .name = "reset-counters",
-    .summary = "begin the totals of the figures at zero",
+    .summary = "begin the totals of the metrics at zero",
     .help = help_text,
     .run = reset_run,
 };
