@@ -53,8 +53,8 @@ MUST_USE enum status listeners_add(struct listeners *set, const char *path,
     unsigned mode, const struct codec *codec, struct errmsg *err);
 
 /*
- * The end: takes who has connected already, then closes and removes the
- * sockets.  Once more is no error.
+ * The end: accepts those who have already connected, then closes and removes
+ * the sockets.  Calling it again is no error.
  */
 void listeners_stop(struct listeners *set);
 

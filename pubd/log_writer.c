@@ -231,7 +231,10 @@ log_writer_free(struct log_writer **kp)
 
 	if (k == NULL)
 		return;
-	/* What is in the database needs no -wal, whoever has it open still. */
+	/*
+	 * What is in the database needs no -wal, even if somebody still has it
+	 * open.
+	 */
 	if (k->writer != NULL && store_writer_check(k->writer) == ST_OK)
 		status_ignore(store_checkpoint(k->writer, -1, &left));
 	store_writer_close(&k->writer);

@@ -195,7 +195,7 @@ peers_queue(struct peers *ps, struct peer_place *at)
 	if (p == NULL || at->is_queued)
 		return;
 	at->is_queued = true;
-	/* What it had too much of it still owes. */
+	/* It still owes what it took beyond its credit. */
 	at->is_fresh = at->credit >= 0;
 	at->credit = at->credit > 0 ? 0 : at->credit;
 	TAILQ_INSERT_TAIL(line_of(at), at, turn);
@@ -237,7 +237,7 @@ peers_charge(struct peer_place *at, int64_t cost)
 		at->peer->credit -= cost;
 }
 
-/* The user whose turn it is; who has used up what he had waits. */
+/* The user whose turn it is; one that has used up its credit waits. */
 static struct peer *
 next_user(struct peers *ps)
 {
@@ -328,7 +328,7 @@ most_of(const struct peers *ps, enum peer_standing standing)
 	return most;
 }
 
-/* All are busy: who has most of all gives one, though it is. */
+/* All are busy: the user with most connections loses a busy one. */
 static struct peer_place *
 busy_of(const struct peer *p, uint64_t now_us)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Buckets in an array sorted by uid.  Invariant: who is not in it has a full
- * bucket, or is among `others`.  Pure.
+ * Buckets in an array sorted by uid.  Invariant: a user who is not in it has a
+ * full bucket, or is among `others`.  Pure.
  */
 #include "rates.h"
 

@@ -71,7 +71,7 @@ requests_flushed(struct requests *rq, uint64_t now_us)
 	rq->n_groups = 0;
 }
 
-/* Told until one has not asked again twice. */
+/* Reported until a refused process has missed two times to ask again. */
 #define REFUSED_MS (WIRE_ASK_AGAIN_MS * 5 / 2)
 
 void
@@ -98,7 +98,7 @@ look_up(struct requests *rq, struct protocol_request *r)
 /* Connections of one user that watch and are no process of ours. */
 #define LISTENERS_MAX 64
 
-/* The news that the answer tells are those that the watcher knows. */
+/* The watcher knows the news that its answer tells. */
 static void
 begin_watch(struct requests *rq, struct conn *c, struct protocol_request *r)
 {
@@ -142,7 +142,7 @@ reset_counters(struct requests *rq, const struct conn *c,
 	    LOG_INT("pid", c->peer_pid), LOG_INT("uid", c->peer_uid));
 }
 
-/* What is done only now, when its turn among the answers has come. */
+/* Done only now, when its turn among the answers has come. */
 static void
 carry_out(struct requests *rq, struct conn *c, struct protocol_request *r)
 {
@@ -154,7 +154,7 @@ carry_out(struct requests *rq, struct conn *c, struct protocol_request *r)
 		reset_counters(rq, c, r);
 }
 
-/* Who has published is given up later than others. */
+/* A publisher is given up later than others. */
 static void
 note_stored(struct requests *rq, struct conn *c,
     const struct protocol_request *r)
@@ -181,7 +181,9 @@ requests_answer_one(struct requests *rq, struct conn *c,
 	if (c->dead)
 		return ST_OK;
 	if (c->deaf) {
-		/* It may have been the last thing that kept it open. */
+		/*
+		 * This answer may have been all that kept the connection open.
+		 */
 		conn_wrote(c, before);
 		return ST_OK;
 	}
@@ -329,7 +331,7 @@ pay(struct requests *rq, const struct conn *c, struct protocol_request *r,
 
 /* ---- lines --------------------------------------------------------------- */
 
-/* Puts it into the batch, or answers it when nothing is before it. */
+/* Puts it into the batch, or answers it when nothing waits before it. */
 static enum status
 requests_enter(struct requests *rq, struct conn *c, struct protocol_request *r)
 {
@@ -353,7 +355,7 @@ requests_enter(struct requests *rq, struct conn *c, struct protocol_request *r)
 #define BYTES_PER_COST       512
 #define BYTES_PER_COST_WASTE 128
 
-/* Of the work for a request, for its user's turn. */
+/* The cost of the work for a request, for its user's turn. */
 static int64_t
 cost_of(const struct protocol_request *r, size_t n_bytes)
 {

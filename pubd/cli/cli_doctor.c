@@ -262,7 +262,7 @@ check_heartbeat(struct doctor *d)
 		    d->pubd_alive ? "" : ": it has died or hangs: restart it");
 }
 
-/* His name, or his number. */
+/* The user's name, or the number. */
 static const char *
 user_name(char out[USER_BYTES], int64_t uid)
 {
@@ -275,7 +275,7 @@ user_name(char out[USER_BYTES], int64_t uid)
 	return out;
 }
 
-/* Root, the owner of the log, and who is named. */
+/* Root, the owner of the log, and the users that are named. */
 static void
 list_reporters(const struct conf *c, char *out, size_t size)
 {
