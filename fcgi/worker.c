@@ -116,7 +116,7 @@ begin_drain(struct worker *w)
 	on_drain(&w->drain, now);
 }
 
-/* Nothing is copied out of *conf that may change, but for this. */
+/* What may change is read in *conf each time; only tracing is kept apart. */
 static void
 worker_reload(struct worker *w)
 {
@@ -169,7 +169,7 @@ worker_report(struct worker *w, bool last)
 
 	buf_init(&b, WIRE_MAX_REPORT);
 	if (worker_metrics_report(w->worker_metrics, &p, &b) != ST_OK)
-		log_warnx("no memory for a report to pubd: its figures stay "
+		log_warnx("no memory for a report to pubd: its metrics stay "
 			  "as they were");
 	else if (last)
 		pubd_link_send_last(w->pubd, buf_span(&b), LAST_REPORT_MS);
@@ -220,7 +220,7 @@ on_dispatched(void *arg, const struct traced *t, uint64_t end_us)
 		send_span(w, t, end_us);
 }
 
-/* An event with a trace is told of to pubd, or in the log, or both. */
+/* Reports a traced event to pubd, in the log, or both. */
 static void
 on_tracing(void *arg, bool on)
 {
@@ -466,7 +466,7 @@ worker_turn(struct worker *w)
 	/* 3. Streams that are behind get a part each, out of the ring. */
 	hub_serve(w->hub);
 
-	/* 4. And out of the store; the log's reader has told of a failure. */
+	/* 4. And out of the store; log_reader reports failures itself. */
 	status_ignore(replay_turn(w->replay, &more_pages));
 
 	/* 5. What ended is freed. */
@@ -529,7 +529,7 @@ worker_run(struct worker *w, const char *listen)
 	say_started(w, listen);
 	if (w->acceptor == NULL)
 		st = read_environment(w);
-	w->more = true; /* the first one looks round and does not wait */
+	w->more = true; /* the first turn does not wait */
 	while (st == ST_OK && !w->stop) {
 		st = worker_turn(w);
 		if ((w->stopping || w->acceptor == NULL) && all_done(w))

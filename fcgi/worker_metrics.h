@@ -47,10 +47,10 @@ MUST_USE enum status worker_metrics_new(struct worker_metrics **out,
     const struct worker_metrics_parts *parts);
 void worker_metrics_free(struct worker_metrics **t);
 
-/* A commit was heard of so long after it. */
+/* A wake came `after_us` after the commit that it tells of. */
 void worker_metrics_woken(struct worker_metrics *t, uint64_t after_us);
 
-/* A traced event was not told of. */
+/* A traced event was not reported to pubd. */
 void worker_metrics_lost_span(struct worker_metrics *t);
 
 /* A second has passed. */

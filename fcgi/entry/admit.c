@@ -189,7 +189,7 @@ ramp_allows(struct entry *e)
 		(int64_t)hub_n_streams(e->a->o.hub), rate);
 }
 
-/* So that the slots of this location are counted for the metrics. */
+/* Remembers a location's pool, whose slots are counted for the metrics. */
 static void
 remember_pool(struct admit *a, uint32_t key, int64_t max)
 {
@@ -634,7 +634,7 @@ answer(struct entry *e)
 	}
 }
 
-/* Of a limit that the web server's configuration gives and nobody can read. */
+/* Logs a limit in the web server's configuration that is no number. */
 static void
 tell_bad_limit(struct admit *a, const struct request *r)
 {

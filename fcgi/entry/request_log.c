@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Lines about requests.  The gates are the process's, as the log is. */
+/* Lines about requests.  The rate limits are the process's, as the log is. */
 #include "request_log.h"
 
 #include <string.h>

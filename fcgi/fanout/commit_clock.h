@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * When the newest events were committed, by what pubd's wakes said.  Pure.
+ * When the newest events were committed, according to pubd's wakes.  Pure.
  */
 #ifndef WALCAST_COMMIT_CLOCK_H
 #define WALCAST_COMMIT_CLOCK_H

@@ -4,8 +4,8 @@
  * others see hub.h.
  *
  *   hub.c        takes events, sends them to the streams that are live
- *   catchup.c  serves the streams that are behind
- *   lifecycle.c    the lists, heartbeats and limits of age and lag, the end
+ *   catchup.c    serves the streams that are behind
+ *   lifecycle.c  the lists, heartbeats and limits of age and lag, the end
  *
  * Invariants, between calls:
  * - a stream is in one list, that of its state; unless it is dead it is in

@@ -7,7 +7,7 @@
 
 #include "hashtable.h"
 
-#define FEW 3 /* compared one by one that is quicker than a hash */
+#define FEW 3 /* so few are compared faster than hashed */
 
 int
 nameset_compare(const void *a, const void *b)

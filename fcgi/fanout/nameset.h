@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A set of names, or of prefixes, that is asked for every event of the log: a
- * question costs one hash look-up among names, and one binary search among
+ * A set of names, or of prefixes, that is searched for every event of the log:
+ * a search costs one hash look-up among names, and one binary search among
  * prefixes, however many there are.  Pure.
  */
 #ifndef WALCAST_NAMESET_H

@@ -22,7 +22,7 @@ MUST_USE enum status replay_new(struct replay **out, struct hub *h,
     struct log_reader *log);
 void replay_free(struct replay **r);
 
-/* Forgets all pages, as is done by itself when the log is another one. */
+/* Forgets all pages; replay does so by itself when the log is another one. */
 void replay_reset(struct replay *r);
 
 /*

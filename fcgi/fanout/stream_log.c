@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Lines about streams.  The gates are the process's, as the log is. */
+/* Lines about streams.  The rate limits are the process's, as the log is. */
 #include "stream_log.h"
 
 #include <stdio.h>

@@ -130,7 +130,7 @@ hand_over(struct arrival *a, const struct record_scan *scan)
 	params_fini(&in->params);
 }
 
-/* Reads away what comes until the peer closes, its deadline, or the bound. */
+/* Discards input until the peer closes, its deadline or the bound is met. */
 static void
 discard(struct arrival *a)
 {
@@ -147,7 +147,7 @@ discard(struct arrival *a)
 		(void)close(acceptor_release(a));
 }
 
-/* What is told of a request that is too large. */
+/* The CGI response to a request that is too large. */
 static enum status
 put_refusal(struct buf *out, bool in_params)
 {
@@ -237,9 +237,9 @@ read_on(struct arrival *a)
 }
 
 /*
- * As a rule a request comes at once and stays in the socket for libfcgi.
- * Where it comes in pieces they are taken out, because a socket full of small
- * ones takes no more.
+ * Most requests arrive whole and stay in the socket for libfcgi.  One that
+ * arrives in pieces is copied out: many small pieces fill a socket's buffer
+ * before the request is whole.
  */
 static void
 on_arrival(struct watch *w, uint32_t events)

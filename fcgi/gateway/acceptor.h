@@ -3,7 +3,7 @@
  * From a listening socket to a request: accepts without blocking, waits until
  * a whole request lies in the connection, and only then lets libfcgi parse
  * it.  A peer that sends half a request, or nothing, or nonsense, costs one
- * descriptor until its deadline and is felt by nobody.
+ * descriptor until its deadline and slows nobody down.
  *
  * A request of more than RECORD_REQUEST_MAX bytes is answered with 413, one
  * with too many header fields or too long ones with 431, and what else comes of

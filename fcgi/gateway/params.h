@@ -20,7 +20,7 @@ struct params {
 	struct buf text; /* NAME=VALUE, one after the other */
 	struct buf body; /* its bound is what params_keep_body was told */
 	size_t n;
-	bool cut; /* some did not fit: what is missing nobody knows */
+	bool cut; /* some did not fit; which ones is not known */
 	struct {
 		unsigned name_at, name_len, value_at, value_len;
 	} item[PARAMS_MAX];

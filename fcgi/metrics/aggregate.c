@@ -322,7 +322,7 @@ told(struct aggregate *m, const char *family, enum metric_source source)
 		    strcmp(in->name, family) == 0)
 			return &m->at[i];
 	}
-	assert(0 && "a figure that is not in the catalogue");
+	assert(0 && "a metric that is not in the catalogue");
 	return NULL;
 }
 

@@ -37,9 +37,9 @@ MUST_USE enum status aggregate_add_row(struct aggregate *m,
     const struct status_row *row);
 
 /*
- * The rows could not be read, not to their end: what was added is forgotten,
- * and series that add up rows are left out, for a counter that seems to go
- * back looks as if its process began anew.
+ * Not all rows could be read: what was added is forgotten, and series that add
+ * up rows are left out, because a counter that seems to go back looks like a
+ * process that started again.
  */
 void aggregate_lose_rows(struct aggregate *m);
 

@@ -64,7 +64,7 @@ enum status
 own_metrics_new(struct own_metrics **out, struct loop *l,
     const struct own_metrics_options *o)
 {
-	/* Commits are nothing to us. */
+	/* This process does not need to hear of commits. */
 	const struct pubd_link_options link = {.socket = o->socket,
 	    .role = o->role,
 	    .woken = NULL};

@@ -27,7 +27,7 @@ struct own_metrics_options {
 MUST_USE enum status own_metrics_new(struct own_metrics **out, struct loop *l,
     const struct own_metrics_options *o);
 
-/* With a last report, so that what was counted is not lost. */
+/* Sends a last report first, so that no counts are lost. */
 void own_metrics_free(struct own_metrics **s);
 
 #endif

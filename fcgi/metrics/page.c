@@ -9,7 +9,7 @@
 #define NONCE_MAX 33
 #define PAGE_MAX  (1u << 20)
 
-/* Made from fcgi/page/ by fcgi/page/embed.awk. */
+/* Made from fcgi/metrics/page/ by its embed.awk. */
 extern const char page_text[];
 
 static void

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The status page: one document, made of fcgi/page/ when this is built, that
- * fetches nothing but metrics from where it came.  Pure.
+ * The status page: one document, built from fcgi/metrics/page/, that fetches
+ * only metrics, and only from where it came.  Pure.
  */
 #ifndef WALCAST_PAGE_H
 #define WALCAST_PAGE_H
