@@ -38,8 +38,7 @@ struct metrics_server {
 	struct reply_set *replies;
 	struct acceptor *acceptor; /* NULL: plain CGI */
 	struct status_streams *streams;
-	struct own_metrics
-	    *self; /* NULL: plain CGI, which does not report itself */
+	struct own_metrics *self; /* NULL: plain CGI */
 	struct answers answers;
 	struct watch signals;
 	uint64_t end_us; /* 0: runs */
