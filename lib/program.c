@@ -214,10 +214,8 @@ static int
 program_serve(struct program *p)
 {
 	struct errmsg err = {""};
-	enum status st = signals_block();
+	enum status st = p->serve(p, &err);
 
-	if (st == ST_OK)
-		st = p->serve(p, &err);
 	if (st != ST_OK)
 		say_failure(st, &err);
 	return st == ST_OK ? PROGRAM_OK : PROGRAM_FAILED;
@@ -227,7 +225,7 @@ int
 program_main(struct program *p, int argc, char **argv)
 {
 	struct errmsg err = {""};
-	enum status st;
+	enum status st = ST_OK;
 	int rc;
 
 	program_fill_std_fds();
@@ -235,6 +233,13 @@ program_main(struct program *p, int argc, char **argv)
 	if (rc >= 0)
 		return rc;
 	log_init(p->name, LOG_TEXT, LOG_INFO_);
+	/* Before it takes any time: a HUP must not end one that just starts. */
+	if (!p->check_only)
+		st = signals_block();
+	if (st != ST_OK) {
+		say_failure(st, &err);
+		return PROGRAM_FAILED;
+	}
 	st = conf_load(&p->conf, p->conf_path, &err);
 	if (st != ST_OK) {
 		say_failure(st, &err);

@@ -6,10 +6,11 @@
  *
  *   1. descriptors 0 to 2 that are closed are filled
  *   2. options; what is wrong, an argument left over too, ends it with 64
- *   3. the configuration; what is wrong ends it with 78
- *   4. the log is as the configuration says
- *   5. with -n: all keys are printed, the log is checked (0 or 78), the end
- *   6. signals are held back (signals.h), and `serve` runs until the end
+ *   3. signals are held back (signals.h), but for -n
+ *   4. the configuration; what is wrong ends it with 78
+ *   5. the log is as the configuration says
+ *   6. with -n: all keys are printed, the log is checked (0 or 78), the end
+ *   7. `serve` runs until the end
  *
  * walcast(1), a command line with subcommands, shares the parts.
  */

@@ -22,7 +22,7 @@ struct status_row {
 	int64_t cursor;       /* newest id that it has handed on */
 	int64_t streams;      /* open now */
 	struct span counters; /* JSON objects of whole numbers: metrics.h */
-	struct span pubd_metrics;
+	struct span gauges;
 	/* Its last error or warning, put into a list of its own: Unix time (0
 	   when there was none; after seen_ms it is not believed) and text. */
 	int64_t error_ms;

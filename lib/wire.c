@@ -251,7 +251,7 @@ wire_get_report(struct values *v, struct span line, struct wire_reported *out,
 		    &row->counters);
 	if (st == ST_OK)
 		st = wire_take_metrics(&s, METRICS_GAUGES, &out->n_unknown,
-		    &row->pubd_metrics);
+		    &row->gauges);
 	return st == ST_OK ? wire_take_error(&s, row) : st;
 }
 

@@ -74,9 +74,12 @@ run_trim(struct retain *r, struct log_writer *k, const struct conf *c,
 static void
 tell_trimmed(struct retain *r, struct log_writer *k, uint64_t now_us)
 {
-	if (r->n_untold == 0 || !log_state(&r->trimmed, 0, now_us) ||
-	    log_writer_bounds(k, now_us) != ST_OK)
+	if (r->n_untold == 0 || !log_state(&r->trimmed, 0, now_us))
 		return;
+	if (log_writer_bounds(k, now_us) != ST_OK) {
+		log_state_over(&r->trimmed); /* nothing has been told */
+		return;
+	}
 	LOG_EVENT(LOG_INFO_, "retention.trim", LOG_INT("events", r->n_untold),
 	    LOG_INT("oldest", log_writer_seen(k)->oldest));
 	r->n_untold = 0;

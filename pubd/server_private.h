@@ -30,7 +30,7 @@ struct server {
 	const struct conf *conf; /* the program's */
 	struct loop *loop;
 	struct watch signals;
-	struct timer look, status_writer_timer, watchdog;
+	struct timer look, status_timer, watchdog;
 	uint64_t watchdog_us; /* 0: none */
 	struct listeners listeners;
 	struct conns conns;

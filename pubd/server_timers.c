@@ -63,7 +63,7 @@ server_take_metrics(struct server *s)
 static void
 on_status_due(struct timer *t, uint64_t now_us)
 {
-	struct server *s = OWNER_OF(t, struct server, status_writer_timer);
+	struct server *s = OWNER_OF(t, struct server, status_timer);
 
 	trust_look(&s->requests.trust, s->conf->database);
 	server_take_metrics(s);
@@ -98,10 +98,10 @@ server_start_timers(struct server *s)
 	uint64_t now_us = clock_mono_us();
 
 	s->look.fn = on_look;
-	s->status_writer_timer.fn = on_status_due;
+	s->status_timer.fn = on_status_due;
 	s->watchdog.fn = on_watchdog;
 	arm(s, &s->look, now_us + LOOK_US);
-	arm(s, &s->status_writer_timer, now_us);
+	arm(s, &s->status_timer, now_us);
 	s->watchdog_us = notify_watchdog_us();
 	if (s->watchdog_us > 0)
 		arm(s, &s->watchdog, now_us + s->watchdog_us);

@@ -163,22 +163,22 @@ status_writer_put_row(struct status_writer *b, int64_t now_ms)
 	    .cursor = b->log.head,
 	    .error_ms = last->ts_ms,
 	    .error = span_str(last->text)};
-	struct buf counters, pubd_metrics;
+	struct buf counters, gauges;
 	enum status st;
 
 	buf_init(&counters, METRICS_MAX);
-	buf_init(&pubd_metrics, METRICS_MAX);
+	buf_init(&gauges, METRICS_MAX);
 	st = write_counters(b, &counters);
 	if (st == ST_OK)
-		st = metrics_write(&b->metrics, METRICS_GAUGES, &pubd_metrics);
+		st = metrics_write(&b->metrics, METRICS_GAUGES, &gauges);
 	row.counters = buf_span(&counters);
-	row.pubd_metrics = buf_span(&pubd_metrics);
+	row.gauges = buf_span(&gauges);
 	if (st == ST_OK)
 		st = statusdb_put(b->db, &row, 1);
 	if (st == ST_OK && b->log.generation[0] != '\0')
 		st = statusdb_put_log(b->db, &b->log);
 	buf_fini(&counters);
-	buf_fini(&pubd_metrics);
+	buf_fini(&gauges);
 	return st;
 }
 

@@ -675,8 +675,7 @@ admit_request(struct admit *a, int fd, uint16_t request_id,
 	buf_fini(&e.out);
 }
 
-/* ---- making ---------------------------------------------------------------
- */
+/* ---- making ------------------------------------------------------------ */
 
 enum status
 admit_new(struct admit **out, const struct admit_options *o)
@@ -704,8 +703,7 @@ admit_drain(struct admit *a)
 	a->draining = true;
 }
 
-/* ---- for the metrics ------------------------------------------------------
- */
+/* ---- for the metrics --------------------------------------------------- */
 
 const struct admit_counters *
 admit_counters(const struct admit *a)

@@ -78,8 +78,7 @@ hub_text_of(const struct sub *sub, const struct ring_entry *e)
 	return sub->envelope ? e->envelope : e->frame;
 }
 
-/* ---- lifecycle.c -----------------------------------------------------------
- */
+/* ---- lifecycle.c ------------------------------------------------------- */
 
 /* Empty lists, and the wheel begins to turn.  Returns ST_OK or ST_NOMEM */
 MUST_USE enum status hub_begin_life(struct hub *h);

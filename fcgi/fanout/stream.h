@@ -43,9 +43,11 @@
  * 1. An event never changes, and its frame follows from its row alone.  So
  *    the text from a place on is the same whenever it is put together, and
  *    whether out of the ring or out of the store.
- * 2. A place moves by what write() has returned and by nothing else (advance
- *    in stream.c); stream_move is the exception, and its client is told by
- *    control.gap what it did not get.
+ * 2. A place moves past bytes that write() has taken and past events that the
+ *    stream does not want, and by nothing else (advance in stream.c).
+ *    A stream that stops being live is given the place where it stands;
+ *    stream_move is the exception, and its client is told by control.gap what
+ *    it did not get.
  * 3. Each write begins at the place.  So all that was ever written is one
  *    text without a seam, wherever the kernel cut it.
  * 4. A stream becomes live only with nothing half out and its place at the

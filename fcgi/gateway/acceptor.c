@@ -273,8 +273,10 @@ on_arrival(struct watch *w, uint32_t events)
 	st = read_on(a);
 	if (st == ST_OK)
 		judge(a, buf_span(&a->in), &scan);
+	else if (st == ST_NOMEM)
+		acceptor_refuse(a, ACCEPTOR_MEMORY, "no memory for it");
 	else
-		(void)close(acceptor_release(a)); /* it left, or no memory */
+		(void)close(acceptor_release(a)); /* it left */
 }
 
 static void
@@ -283,7 +285,8 @@ on_deadline(struct timer *t, uint64_t now_us)
 	struct arrival *a = OWNER_OF(t, struct arrival, deadline);
 
 	(void)now_us;
-	a->acceptor->counters.n_timeouts++;
+	if (!a->refused) /* it has had its answer */
+		a->acceptor->counters.n_timeouts++;
 	(void)close(acceptor_release(a));
 }
 
@@ -293,6 +296,7 @@ arrive(struct acceptor *in, int fd)
 	struct arrival *a = calloc(1, sizeof(*a));
 
 	if (a == NULL) {
+		note_refusal(in, ACCEPTOR_MEMORY, "no memory for it");
 		(void)close(fd);
 		return;
 	}

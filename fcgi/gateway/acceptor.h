@@ -51,7 +51,7 @@ enum acceptor_refusal {
 struct acceptor_counters {
 	uint64_t n_accepted;
 	uint64_t n_refused[ACCEPTOR_REFUSALS];
-	uint64_t n_timeouts; /* refused peers that stayed are among them */
+	uint64_t n_timeouts; /* of those that were not refused */
 	uint64_t n_paused;
 };
 

@@ -131,7 +131,7 @@ combine(struct value *at, enum metric_add how, int64_t v)
 /* What a living row says about a series that is not a mere sum. */
 static void
 add_gauge(struct value *at, const struct metric *e,
-    const struct status_row *row, const struct metrics *pubd_metrics)
+    const struct status_row *row, const struct metrics *gauges)
 {
 	switch (e->source) {
 	case METRIC_LIVE:
@@ -142,9 +142,8 @@ add_gauge(struct value *at, const struct metric *e,
 		break;
 	case METRIC_CELL:
 	case METRIC_ROLE:
-		if (e->part == METRICS_GAUGES && pubd_metrics->known[e->cell])
-			combine(at, e->add,
-			    (int64_t)pubd_metrics->cell[e->cell]);
+		if (e->part == METRICS_GAUGES && gauges->known[e->cell])
+			combine(at, e->add, (int64_t)gauges->cell[e->cell]);
 		break;
 	default:
 		break;
@@ -153,24 +152,24 @@ add_gauge(struct value *at, const struct metric *e,
 
 static void
 add_live_row(struct aggregate *m, const struct status_row *row,
-    const struct metrics *pubd_metrics)
+    const struct metrics *gauges)
 {
 	size_t i;
 
-	add_cells(&m->sums, pubd_metrics);
+	add_cells(&m->sums, gauges);
 	m->streams = add_up(m->streams, row->streams > 0 ? row->streams : 0);
 	m->streams_known = true;
 	for (i = 0; i < metrics_catalogue_n; i++) {
 		const struct metric *e = &metrics_catalogue[i];
 
 		if (e->role == NULL || span_eq(row->role, span_str(e->role)))
-			add_gauge(&m->at[i], e, row, pubd_metrics);
+			add_gauge(&m->at[i], e, row, gauges);
 	}
 }
 
 static void
 note_pubd(struct aggregate *m, const struct status_row *row,
-    const struct metrics *pubd_metrics)
+    const struct metrics *gauges)
 {
 	int64_t age = statusdb_age_ms(row, m->now_ms);
 
@@ -180,9 +179,8 @@ note_pubd(struct aggregate *m, const struct status_row *row,
 	    .age_ms = age,
 	    .lease_ms = row->lease_ms,
 	    .ping_ms = -1};
-	if (pubd_metrics->known[METRIC_PING_AGE])
-		m->pubd.ping_ms = add_up(
-		    (int64_t)pubd_metrics->cell[METRIC_PING_AGE],
+	if (gauges->known[METRIC_PING_AGE])
+		m->pubd.ping_ms = add_up((int64_t)gauges->cell[METRIC_PING_AGE],
 		    age > 0 ? age : 0);
 	m->pubd.answers = m->pubd.ping_ms <= AGGREGATE_PING_MS;
 }
@@ -273,7 +271,7 @@ add_all_named(struct aggregate *m, struct span counters)
 enum status
 aggregate_add_row(struct aggregate *m, const struct status_row *row)
 {
-	struct metrics counters = {.known = {false}}, pubd_metrics = counters;
+	struct metrics counters = {.known = {false}}, gauges = counters;
 	enum status st = ST_OK;
 
 	if (read_part(&counters, METRICS_COUNTERS, row->counters)) {
@@ -282,13 +280,13 @@ aggregate_add_row(struct aggregate *m, const struct status_row *row)
 		if (st == ST_OK)
 			add_cells(&m->sums, &counters);
 	}
-	if (!read_part(&pubd_metrics, METRICS_GAUGES, row->pubd_metrics))
-		pubd_metrics = (struct metrics){.known = {false}};
+	if (!read_part(&gauges, METRICS_GAUGES, row->gauges))
+		gauges = (struct metrics){.known = {false}};
 	if (is_pubd(row))
-		note_pubd(m, row, &pubd_metrics);
+		note_pubd(m, row, &gauges);
 	if (!aggregate_is_live(m, row))
 		return st;
-	add_live_row(m, row, &pubd_metrics);
+	add_live_row(m, row, &gauges);
 	return st;
 }
 

@@ -359,7 +359,7 @@ put_row(struct statusdb *s, const struct status_row *row)
 	db_bind_int(s->put, 9, row->cursor);
 	db_bind_int(s->put, 10, row->streams);
 	db_bind_text(s->put, 11, row->counters);
-	db_bind_text(s->put, 12, row->pubd_metrics);
+	db_bind_text(s->put, 12, row->gauges);
 	st = db_run(s->put);
 	return st == ST_OK ? put_error(s, row) : st;
 }
@@ -436,7 +436,7 @@ read_row(struct db_stmt *stmt, struct status_row *row)
 	row->cursor = db_col_int(stmt, 8);
 	row->streams = db_col_int(stmt, 9);
 	row->counters = db_col_text(stmt, 10);
-	row->pubd_metrics = db_col_text(stmt, 11);
+	row->gauges = db_col_text(stmt, 11);
 	row->error_ms = 0;
 	row->error = SPAN_NONE;
 }

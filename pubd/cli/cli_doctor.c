@@ -228,7 +228,7 @@ see_row(void *arg, const struct status_row *row)
 	d->pubd_age_ms = age_ms;
 	d->pubd_alive = statusdb_is_live(row, d->now_ms);
 	d->refused_uid = -1;
-	if (metrics_read(&f, METRICS_GAUGES, row->pubd_metrics, &n_unknown) ==
+	if (metrics_read(&f, METRICS_GAUGES, row->gauges, &n_unknown) ==
 		ST_OK &&
 	    f.known[METRIC_REPORTS_FORBIDDEN_UID])
 		d->refused_uid = (int64_t)f.cell[METRIC_REPORTS_FORBIDDEN_UID];

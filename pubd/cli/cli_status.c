@@ -89,8 +89,7 @@ count_gauges(struct check *c, const struct status_row *row)
 	struct metrics f = {.cell = {0}};
 	unsigned n_unknown = 0;
 
-	if (metrics_read(&f, METRICS_GAUGES, row->pubd_metrics, &n_unknown) !=
-	    ST_OK)
+	if (metrics_read(&f, METRICS_GAUGES, row->gauges, &n_unknown) != ST_OK)
 		return;
 	if (f.known[METRIC_LAG_MAX])
 		raise_to(c, CHECK_LAG, f.cell[METRIC_LAG_MAX]);
@@ -106,7 +105,7 @@ note_ping(struct check *c, const struct status_row *row, int64_t age_ms)
 	unsigned n_unknown = 0;
 
 	c->known[CHECK_PING] = false;
-	if (metrics_read(&f, METRICS_GAUGES, row->pubd_metrics, &n_unknown) ==
+	if (metrics_read(&f, METRICS_GAUGES, row->gauges, &n_unknown) ==
 		ST_OK &&
 	    f.known[METRIC_PING_AGE])
 		check_set(c, CHECK_PING,
@@ -195,7 +194,7 @@ add_row_json(struct status_report *r, const struct status_row *row)
 	    row->cursor, row->streams);
 	buf_add(out, row->counters);
 	buf_add(out, SPAN(",\"gauges\":"));
-	buf_add(out, row->pubd_metrics);
+	buf_add(out, row->gauges);
 	buf_add(out, SPAN("}"));
 	cli_escape_json(out, from);
 }

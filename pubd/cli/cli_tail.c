@@ -35,7 +35,7 @@
 #define FROM_NOW     (-2)
 #define FROM_FIRST   (-3)
 
-struct cli_tail_tail {
+struct tail_command {
 	const struct cli *cli;
 	struct span patterns[MAX_PATTERNS];
 	size_t n_patterns;
@@ -81,7 +81,7 @@ static const struct option options[] = {
 static enum store_verdict
 want(void *arg, const struct event *e)
 {
-	const struct cli_tail_tail *t = arg;
+	const struct tail_command *t = arg;
 	size_t i;
 
 	if (t->left == 0)
@@ -97,7 +97,7 @@ want(void *arg, const struct event *e)
 static enum status
 take(void *arg, const struct event *e)
 {
-	struct cli_tail_tail *t = arg;
+	struct tail_command *t = arg;
 	size_t before = t->out.len;
 	enum status st;
 
@@ -116,7 +116,7 @@ take(void *arg, const struct event *e)
 
 /* Says that retention has passed the position; ids up to `next` are gone. */
 static void
-cli_tail_tell_gap(struct cli_tail_tail *t, int64_t next)
+cli_tail_tell_gap(struct tail_command *t, int64_t next)
 {
 	cli_say("position %" PRId64 ": %" PRId64 " events (%" PRId64
 		" to %" PRId64
@@ -127,7 +127,7 @@ cli_tail_tell_gap(struct cli_tail_tail *t, int64_t next)
 
 /* There was nothing to read: have events been deleted? */
 static enum status
-check_bounds(struct cli_tail_tail *t)
+check_bounds(struct tail_command *t)
 {
 	struct store_bounds b;
 	enum status st = store_reader_bounds(t->log.reader, &b);
@@ -140,7 +140,7 @@ check_bounds(struct cli_tail_tail *t)
 }
 
 static enum status
-read_page(struct cli_tail_tail *t, bool *end)
+read_page(struct tail_command *t, bool *end)
 {
 	struct store_page page = {
 	    .after_id = t->position,
@@ -169,7 +169,7 @@ read_page(struct cli_tail_tail *t, bool *end)
  *          or ST_FULL: writing did (said)
  */
 static enum status
-drain(struct cli_tail_tail *t)
+drain(struct tail_command *t)
 {
 	bool end = false;
 	enum status st = ST_OK, written;
@@ -187,7 +187,7 @@ drain(struct cli_tail_tail *t)
 /* ---- the log ----------------------------------------------------------- */
 
 static enum status
-newest(struct cli_tail_tail *t, const struct store_bounds *b, int n)
+newest(struct tail_command *t, const struct store_bounds *b, int n)
 {
 	struct store_page page = {
 	    .upto_id = b->head,
@@ -204,7 +204,7 @@ newest(struct cli_tail_tail *t, const struct store_bounds *b, int n)
 }
 
 static enum status
-cli_tail_start(struct cli_tail_tail *t, int n)
+cli_tail_start(struct tail_command *t, int n)
 {
 	struct store_bounds b;
 	enum status st = store_reader_bounds(t->log.reader, &b);
@@ -238,7 +238,7 @@ cli_tail_start(struct cli_tail_tail *t, int n)
 
 /* The log is open again, with these bounds: is it the same one? */
 static void
-resume(struct cli_tail_tail *t, const struct store_bounds *b)
+resume(struct tail_command *t, const struct store_bounds *b)
 {
 	if (strcmp(t->generation, b->generation) != 0 ||
 	    t->position > b->head) {
@@ -256,7 +256,7 @@ resume(struct cli_tail_tail *t, const struct store_bounds *b)
 /* ---- following --------------------------------------------------------- */
 
 static void
-connect_pubd(struct cli_tail_tail *t)
+connect_pubd(struct tail_command *t)
 {
 	const struct wire_watch watch = {.role = SPAN("tail"), .wake = true};
 	uint64_t now = clock_mono_us();
@@ -275,7 +275,7 @@ connect_pubd(struct cli_tail_tail *t)
 
 /* A wake is only a hint: what it says is ignored. */
 static void
-hear_pubd(struct cli_tail_tail *t)
+hear_pubd(struct tail_command *t)
 {
 	struct span line;
 	enum status st = sock_client_receive(&t->link);
@@ -288,7 +288,7 @@ hear_pubd(struct cli_tail_tail *t)
 
 /* Waits for a ring or a poll interval.  ST_END: nobody reads stdout. */
 static enum status
-wait_a_while(struct cli_tail_tail *t)
+wait_a_while(struct tail_command *t)
 {
 	struct pollfd fds[2];
 
@@ -306,7 +306,7 @@ wait_a_while(struct cli_tail_tail *t)
 
 /* Opens the log again when it can; why it cannot was said when it was lost. */
 static void
-reopen(struct cli_tail_tail *t)
+reopen(struct tail_command *t)
 {
 	struct store_bounds b;
 	struct errmsg err;
@@ -317,7 +317,7 @@ reopen(struct cli_tail_tail *t)
 
 /* Shows what is new, if anything is; a log that goes away is waited for. */
 static enum status
-look(struct cli_tail_tail *t)
+look(struct tail_command *t)
 {
 	bool changed = false;
 	struct errmsg why;
@@ -342,7 +342,7 @@ look(struct cli_tail_tail *t)
 }
 
 static enum status
-follow(struct cli_tail_tail *t)
+follow(struct tail_command *t)
 {
 	enum status st = ST_OK;
 
@@ -357,7 +357,7 @@ follow(struct cli_tail_tail *t)
 /* ---- the command ------------------------------------------------------- */
 
 static enum cli_exit
-cli_tail_end(struct cli_tail_tail *t, enum status st)
+cli_tail_end(struct tail_command *t, enum status st)
 {
 	enum cli_exit code = CLI_OK;
 
@@ -373,7 +373,7 @@ cli_tail_end(struct cli_tail_tail *t, enum status st)
 
 /* The first part: what is there.  A log that is busy is tried for a while. */
 static enum status
-cli_tail_show(struct cli_tail_tail *t, int n)
+cli_tail_show(struct tail_command *t, int n)
 {
 	uint64_t deadline = clock_mono_us() + BUSY_WAIT_US;
 	enum status st;
@@ -395,7 +395,7 @@ cli_tail_show(struct cli_tail_tail *t, int n)
 }
 
 static enum cli_exit
-tail(struct cli_tail_tail *t, int n)
+tail(struct tail_command *t, int n)
 {
 	struct errmsg err = {""};
 	enum status st;
@@ -419,7 +419,7 @@ tail(struct cli_tail_tail *t, int n)
 }
 
 static bool
-add_pattern(struct cli_tail_tail *t, const char *text)
+add_pattern(struct tail_command *t, const char *text)
 {
 	if (!name_pattern_ok(span_str(text))) {
 		cli_say("\"%.140s\" is not a channel, nor the beginning of one "
@@ -437,7 +437,7 @@ add_pattern(struct cli_tail_tail *t, const char *text)
 }
 
 static bool
-set_from(struct cli_tail_tail *t, const char *text)
+set_from(struct tail_command *t, const char *text)
 {
 	if (strcmp(text, "now") == 0)
 		t->from = FROM_NOW;
@@ -449,7 +449,7 @@ set_from(struct cli_tail_tail *t, const char *text)
 }
 
 static bool
-cli_tail_set_option(struct cli_tail_tail *t, int o, int64_t *n)
+cli_tail_set_option(struct tail_command *t, int o, int64_t *n)
 {
 	switch (o) {
 	case 'c':
@@ -471,7 +471,7 @@ cli_tail_set_option(struct cli_tail_tail *t, int o, int64_t *n)
 static enum cli_exit
 cli_tail_run(const struct cli *cli, int argc, char **argv)
 {
-	static struct cli_tail_tail t = {
+	static struct tail_command t = {
 	    .from = FROM_NEWEST,
 	    .left = -1,
 	    .link = {.fd = -1},

@@ -167,7 +167,7 @@ check_report(const struct status_row *row)
 	MUST(row->pid >= 0 && row->started_ms >= 0 && row->head >= 0 &&
 	    row->cursor >= 0 && row->streams >= 0 && row->error_ms >= 0);
 	check_metrics(METRICS_COUNTERS, row->counters);
-	check_metrics(METRICS_GAUGES, row->pubd_metrics);
+	check_metrics(METRICS_GAUGES, row->gauges);
 	MUST(row->error.len <= WIRE_MAX_ERROR && utf8_ok(row->error));
 	MUST(row->error.len == 0 ||
 	    memchr(row->error.p, '\0', row->error.len) == NULL);

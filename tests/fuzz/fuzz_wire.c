@@ -123,11 +123,11 @@ same_row(const struct status_row *got, const struct wire_report *r)
 	    span_find(r->error, '\0') == NULL)
 		same_text(got->error, r->error);
 	MUST(got->counters.len <= WIRE_MAX_METRICS &&
-	    got->pubd_metrics.len <= WIRE_MAX_METRICS);
+	    got->gauges.len <= WIRE_MAX_METRICS);
 	MUST(metrics_read(&f, METRICS_COUNTERS, got->counters, &n_unknown) ==
 	    ST_OK);
-	MUST(metrics_read(&f, METRICS_GAUGES, got->pubd_metrics, &n_unknown) ==
-	    ST_OK);
+	MUST(
+	    metrics_read(&f, METRICS_GAUGES, got->gauges, &n_unknown) == ST_OK);
 	MUST(n_unknown == 0);
 	for (i = 0; i < METRICS_N_CELLS; i++)
 		MUST(f.cell[i] == r->metrics->cell[i]);
@@ -207,8 +207,8 @@ reread_report(const struct wire_reported *got)
 	MUST(name_key_ok(row->name));
 	MUST(metrics_read(&f, METRICS_COUNTERS, row->counters, &n_unknown) ==
 	    ST_OK);
-	MUST(metrics_read(&f, METRICS_GAUGES, row->pubd_metrics, &n_unknown) ==
-	    ST_OK);
+	MUST(
+	    metrics_read(&f, METRICS_GAUGES, row->gauges, &n_unknown) == ST_OK);
 	MUST(n_unknown == 0);
 	report_again(&r);
 }

@@ -2,6 +2,7 @@
 """What all programs have in common: their options and how they end, signals, and
 HUP, which reads the configuration again."""
 
+import os
 import pathlib
 import re
 import signal
@@ -187,6 +188,20 @@ def test_hup_changes_the_log_of_each_program(make_stack):
             stream(st)[0].close()
         st.publish("a", "y")
         assert proc.log.stat().st_size == size
+
+
+@pytest.mark.parametrize("name", DAEMONS)
+def test_hup_does_not_end_a_program_that_only_starts(st, name):
+    """As from a service manager that reloads right after a start."""
+    fifo = st.dir / ("late-%s.conf" % name)
+    os.mkfifo(fifo)
+    proc = subprocess.Popen([st.bin / name, "-c", fifo], cwd=st.dir, text=True,
+                            stderr=subprocess.PIPE, env=st.environment())
+    with open(fifo, "w") as conf:       # it has come to its configuration
+        proc.send_signal(signal.SIGHUP)
+        conf.write("nonsense = 1\n")
+    _, said = proc.communicate(timeout=20)
+    assert proc.returncode == CONFIG and "nonsense" in said
 
 
 def test_hup_with_a_wrong_file_keeps_the_old_configuration(make_stack):

@@ -13,7 +13,7 @@
 /* A process seen age_ms ago, with a lease of ten seconds. */
 static struct status_row
 row_of(const char *role, int64_t age_ms, const char *counters,
-    const char *pubd_metrics)
+    const char *gauges)
 {
 	return (struct status_row){.name = span_str(role),
 	    .role = span_str(role),
@@ -23,14 +23,14 @@ row_of(const char *role, int64_t age_ms, const char *counters,
 	    .seen_ms = NOW - age_ms,
 	    .lease_ms = 10000,
 	    .counters = span_str(counters),
-	    .pubd_metrics = span_str(pubd_metrics)};
+	    .gauges = span_str(gauges)};
 }
 
 static void
 add_both(struct fixture *f, const char *role, int64_t age_ms,
-    const char *counters, const char *pubd_metrics)
+    const char *counters, const char *gauges)
 {
-	struct status_row row = row_of(role, age_ms, counters, pubd_metrics);
+	struct status_row row = row_of(role, age_ms, counters, gauges);
 
 	assert_status(aggregate_add_row(f->m, &row), ST_OK);
 }
@@ -91,9 +91,9 @@ counters_are_summed_over_the_living_the_dead_and_the_totals(void **state)
 
 static void
 add_worker(struct fixture *f, int64_t age_ms, int64_t streams,
-    const char *pubd_metrics)
+    const char *gauges)
 {
-	struct status_row row = row_of("worker", age_ms, "{}", pubd_metrics);
+	struct status_row row = row_of("worker", age_ms, "{}", gauges);
 
 	row.streams = streams;
 	row.started_ms = 2000 + streams;

@@ -41,7 +41,7 @@ add_full_row(struct fixture *f, const char *role)
 	buf_truncate(&part[0], part[0].len - 1);
 	assert_status(buf_append(&part[0], SPAN(",\"channel:c\":1}")), ST_OK);
 	row.counters = buf_span(&part[0]);
-	row.pubd_metrics = buf_span(&part[1]);
+	row.gauges = buf_span(&part[1]);
 	assert_status(aggregate_add_row(f->m, &row), ST_OK);
 	buf_fini(&part[0]);
 	buf_fini(&part[1]);

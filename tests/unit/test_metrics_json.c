@@ -45,14 +45,14 @@ teardown(void **state)
 
 static void
 add(struct fixture *f, const char *role, int64_t age_ms, const char *counters,
-    const char *pubd_metrics)
+    const char *gauges)
 {
 	const struct status_row row = {.name = span_str(role),
 	    .role = span_str(role),
 	    .seen_ms = NOW - age_ms,
 	    .lease_ms = 10000,
 	    .counters = span_str(counters),
-	    .pubd_metrics = span_str(pubd_metrics)};
+	    .gauges = span_str(gauges)};
 
 	assert_status(aggregate_add_row(f->m, &row), ST_OK);
 }

@@ -620,14 +620,14 @@ a_report_is_a_row_of_the_status_table(void **state)
 	assert_int_equal(r.report->row.head, 4);
 	assert_int_equal(r.report->row.streams, 5);
 	assert_span(r.report->row.counters, SPAN("{\"events_sent\":1}"));
-	assert_span(r.report->row.pubd_metrics, SPAN("{\"rss_bytes\":2}"));
+	assert_span(r.report->row.gauges, SPAN("{\"rss_bytes\":2}"));
 	assert_int_equal(r.report->row.error_ms, 8);
 	assert_span(r.report->row.error, SPAN("a \"b\"\xef\xbf\xbd"));
 	assert_int_equal(r.report->n_unknown, 0);
 	r = parse(REPORT "}");
 	assert_int_equal(r.op, OP_REPORT);
 	assert_span(r.report->row.counters, SPAN("{}"));
-	assert_span(r.report->row.pubd_metrics, SPAN("{}"));
+	assert_span(r.report->row.gauges, SPAN("{}"));
 	assert_int_equal(r.report->row.error_ms, 0);
 	assert_null(r.report->row.error.p);
 }

@@ -33,7 +33,7 @@ make_log(void **state)
 
 /* A row of pubd that was seen age_ms ago, with these gauges. */
 static void
-put_gauges(void **state, int64_t age_ms, struct span pubd_metrics)
+put_gauges(void **state, int64_t age_ms, struct span gauges)
 {
 	const struct status_row row = {.name = SPAN("pubd-1-1"),
 	    .role = SPAN("pubd"),
@@ -41,7 +41,7 @@ put_gauges(void **state, int64_t age_ms, struct span pubd_metrics)
 	    .seen_ms = NOW - age_ms,
 	    .lease_ms = 10000,
 	    .counters = SPAN("{\"events_published\":3}"),
-	    .pubd_metrics = pubd_metrics,
+	    .gauges = gauges,
 	    .error_ms = 7,
 	    .error = SPAN("it was so")};
 	struct statusdb *db;

@@ -51,8 +51,8 @@ teardown(void **state)
 /* All rows together. */
 struct census {
 	char names[256];
-	struct metrics sum;          /* counters of all */
-	struct metrics pubd_metrics; /* of pubd's row */
+	struct metrics sum;    /* counters of all */
+	struct metrics gauges; /* of pubd's row */
 	int64_t head, error_ms;
 	char counters[8192]; /* of the row that was read last */
 };
@@ -73,8 +73,8 @@ take_row(void *arg, const struct status_row *row)
 		c->sum.cell[i] += f.cell[i];
 	if (!span_eq(row->role, SPAN("pubd")))
 		return;
-	assert_status(metrics_read(&c->pubd_metrics, METRICS_GAUGES,
-			  row->pubd_metrics, &n_unknown),
+	assert_status(
+	    metrics_read(&c->gauges, METRICS_GAUGES, row->gauges, &n_unknown),
 	    ST_OK);
 	c->head = row->head;
 	(void)snprintf(c->counters, sizeof(c->counters), "%.*s",
@@ -104,7 +104,7 @@ judged(struct fixture *f, const char *name, const char *counters,
 	    .version = SPAN("1"),
 	    .started_ms = 1000,
 	    .counters = span_str(counters),
-	    .pubd_metrics = SPAN("{}")};
+	    .gauges = SPAN("{}")};
 	const char *member = NULL;
 	enum status st = status_writer_report(&f->b, &row,
 	    (uint64_t)now_ms * 1000, now_ms, &member);
@@ -139,7 +139,7 @@ what_was_counted_is_in_the_row(void **state)
 	assert_int_equal(c.sum.cell[METRIC_PUBLISH + 4], 4); /* to 1 ms */
 	assert_int_equal(c.sum.cell[METRIC_PUBLISH_LAST], 2800);
 	assert_int_equal(c.sum.cell[METRIC_BATCH_LAST], 5);
-	assert_int_equal(c.pubd_metrics.cell[METRIC_CONNECTIONS], 9);
+	assert_int_equal(c.gauges.cell[METRIC_CONNECTIONS], 9);
 	assert_int_equal(c.head, 46);
 }
 
@@ -245,7 +245,7 @@ nobody_reports_under_our_name(void **state)
 	struct status_row row = {.name = SPAN("pubd-7-1000"),
 	    .role = SPAN("pubd"),
 	    .counters = SPAN("{}"),
-	    .pubd_metrics = SPAN("{}")};
+	    .gauges = SPAN("{}")};
 	const char *member;
 
 	status_writer_add(&f->b, METRIC_COMMITS, 5);

@@ -68,7 +68,7 @@ row_of(const char *name, int64_t seen_ms, const char *counters)
 	    .cursor = 45,
 	    .streams = 7,
 	    .counters = span_str(counters),
-	    .pubd_metrics = SPAN("{}"),
+	    .gauges = SPAN("{}"),
 	};
 }
 
@@ -86,7 +86,7 @@ struct census {
 	struct json_parser *parser;
 	int64_t sent, lost;     /* sums of these two counters */
 	struct status_row last; /* numbers only */
-	char pubd_metrics[64];  /* of the last */
+	char gauges[64];        /* of the last */
 };
 
 static void
@@ -108,8 +108,8 @@ take_row(void *arg, const struct status_row *row)
 	if (span_eq(row->name, SPAN(STATUSDB_TOTALS)))
 		return;
 	c->last = *row;
-	(void)snprintf(c->pubd_metrics, sizeof(c->pubd_metrics), "%.*s",
-	    (int)row->pubd_metrics.len, row->pubd_metrics.p);
+	(void)snprintf(c->gauges, sizeof(c->gauges), "%.*s",
+	    (int)row->gauges.len, row->gauges.p);
 }
 
 static struct census
@@ -158,7 +158,7 @@ check_text(void *arg, const struct status_row *row)
 	assert_span(row->role, SPAN("cgi"));
 	assert_span(row->version, SPAN("9.8.7"));
 	assert_span(row->counters, SPAN("{\"sent\":5}"));
-	assert_span(row->pubd_metrics, SPAN("{\"rss_bytes\":6}"));
+	assert_span(row->gauges, SPAN("{\"rss_bytes\":6}"));
 	*(bool *)arg = true;
 }
 
@@ -171,7 +171,7 @@ text_comes_back_as_it_was_put(void **state)
 
 	row.role = SPAN("cgi");
 	row.version = SPAN("9.8.7");
-	row.pubd_metrics = SPAN("{\"rss_bytes\":6}");
+	row.gauges = SPAN("{\"rss_bytes\":6}");
 	assert_status(statusdb_put(f->db, &row, 1), ST_OK);
 	assert_status(statusdb_each(f->db, check_text, &seen), ST_OK);
 	assert_true(seen);
@@ -190,10 +190,10 @@ a_row_is_replaced_by_the_next_of_its_name(void **state)
 	assert_names(f, "a b totals ");
 	assert_int_equal(taken(f->db).sent, 13);
 	rows[1].streams = 99;
-	rows[1].pubd_metrics = SPAN("{\"rss_bytes\":6}");
+	rows[1].gauges = SPAN("{\"rss_bytes\":6}");
 	assert_status(statusdb_put(f->db, rows, 2), ST_OK);
 	assert_int_equal(taken(f->db).last.streams, 99);
-	assert_string_equal(taken(f->db).pubd_metrics, "{\"rss_bytes\":6}");
+	assert_string_equal(taken(f->db).gauges, "{\"rss_bytes\":6}");
 	assert_status(statusdb_put(f->db, rows, 0), ST_OK);
 }
 
@@ -211,7 +211,7 @@ counters_and_gauges_must_be_objects(void **state)
 		assert_status(statusdb_put(f->db, rows, 2), ST_CONSTRAINT);
 		assert_names(f, "totals "); /* all or none */
 		rows[1] = row_of("b", 1, "{}");
-		rows[1].pubd_metrics = span_str(bad[i]);
+		rows[1].gauges = span_str(bad[i]);
 		assert_status(statusdb_put(f->db, rows, 2), ST_CONSTRAINT);
 		assert_names(f, "totals ");
 	}
@@ -445,7 +445,7 @@ pubd_metrics_are_not_added_up(void **state)
 	struct fixture *f = *state;
 	struct status_row row = row_of("a", 1, "{\"lost\":1}");
 
-	row.pubd_metrics = SPAN("{\"sent\":7}");
+	row.gauges = SPAN("{\"sent\":7}");
 	assert_status(statusdb_put(f->db, &row, 1), ST_OK);
 	assert_status(statusdb_remove(f->db, SPAN("a"), 2000), ST_OK);
 	assert_int_equal(taken(f->db).sent, 0);

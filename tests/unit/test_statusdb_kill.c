@@ -70,7 +70,7 @@ take_step(struct statusdb *db, const struct step *s)
 	    .seen_ms = 1000,
 	    .lease_ms = LEASE_MS,
 	    .counters = span_str(s->counters),
-	    .pubd_metrics = SPAN("{}")};
+	    .gauges = SPAN("{}")};
 
 	if (s->put != NULL)
 		return statusdb_put(db, &row, 1);

@@ -206,13 +206,12 @@ a_report_comes_through_with_every_field_at_its_bound(void **state)
 	row = report_through(f, &r);
 	assert_span(row.error, r.error);
 	assert_true(row.counters.len <= WIRE_MAX_METRICS);
-	assert_true(row.pubd_metrics.len <= WIRE_MAX_METRICS);
+	assert_true(row.gauges.len <= WIRE_MAX_METRICS);
 	assert_status(
 	    metrics_read(&got, METRICS_COUNTERS, row.counters, &n_unknown),
 	    ST_OK);
 	assert_status(
-	    metrics_read(&got, METRICS_GAUGES, row.pubd_metrics, &n_unknown),
-	    ST_OK);
+	    metrics_read(&got, METRICS_GAUGES, row.gauges, &n_unknown), ST_OK);
 	assert_int_equal(n_unknown, 0);
 	for (i = 0; i < METRICS_N_CELLS; i++)
 		assert_int_equal(got.cell[i], WIRE_MAX_METRIC);
