@@ -17,7 +17,7 @@
 #include "stream_log.h"
 
 #define SERVE_STREAMS 256        /* streams served in one turn */
-#define SERVE_RUNS    8          /* chunks for one stream in one turn */
+#define SERVE_CHUNKS  8          /* chunks for one stream in one turn */
 #define RING_SCAN     8192       /* entries looked at for one chunk */
 #define SERVE_BYTES   (1u << 20) /* written by one hub_serve */
 #define SERVE_SCAN    (1u << 15) /* entries looked at by one hub_serve */
@@ -190,7 +190,7 @@ serve(struct hub *h, struct stream *s)
 	uint64_t scan_upto = h->n_scanned + RING_SCAN;
 	int i;
 
-	for (i = 0; i < SERVE_RUNS && h->n_scanned < scan_upto; i++)
+	for (i = 0; i < SERVE_CHUNKS && h->n_scanned < scan_upto; i++)
 		if (!serve_run(h, s))
 			return;
 	/* Enough for this turn: the others first. */

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Makes one C string of the status page: status.html, in which a line that is
 # only "@FILE@" stands for the text of that file.
-# Usage: awk -f embed.awk fcgi/page/status.html
+# Usage: awk -f embed.awk fcgi/metrics/page/status.html
 function put(line) {
 	gsub(/\\/, "&&", line)
 	gsub(/"/, "\\\"", line)
@@ -9,7 +9,7 @@ function put(line) {
 	print "    \"" line "\\n\""
 }
 BEGIN {
-	print "/* Made from fcgi/page/ by embed.awk; do not edit. */"
+	print "/* Made from fcgi/metrics/page/ by embed.awk; do not edit. */"
 	print "extern const char page_text[];"
 	print "const char page_text[] ="
 }
