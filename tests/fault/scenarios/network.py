@@ -298,6 +298,9 @@ def socket_away(run):
             st.pubd_sock.rename(aside)
             for w in range(len(st.workers)):
                 run.kill_worker(st, web, w)
+            # Apache tells clients of a killed worker after KeepAliveTimeout:
+            # only what is acked from here on proves that they are back.
+            t.progress(20)
             catch_up(run, t)
             judge_polling(run, timed(run, t, "away"), "without the socket")
             aside.rename(st.pubd_sock)
