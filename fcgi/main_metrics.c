@@ -6,11 +6,11 @@
  */
 #include <stdio.h>
 
-#include "metrics_http.h"
-#include "metrics_doc.h"
 #include "cgi.h"
 #include "fcgx.h"
 #include "listener.h"
+#include "metrics_doc.h"
+#include "metrics_http.h"
 #include "metrics_server.h"
 #include "owner.h"
 #include "program.h"
@@ -71,7 +71,7 @@ main(int argc, char **argv)
 		.act = print_catalogue},
 	};
 	static struct program metrics = {
-	    .name = ANSWERS_PROGRAM,
+	    .name = METRICS_HTTP_PROGRAM,
 	    .conf_user = CONF_METRICS,
 	    .options = options,
 	    .n_options = sizeof(options) / sizeof(options[0]),

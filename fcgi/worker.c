@@ -11,12 +11,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "acceptor.h"
 #include "admit.h"
 #include "cgi.h"
 #include "clock.h"
 #include "hub.h"
-#include "acceptor.h"
-#include "stream_log.h"
 #include "log.h"
 #include "log_reader.h"
 #include "loop.h"
@@ -28,10 +27,11 @@
 #include "signals.h"
 #include "slots.h"
 #include "sock.h"
+#include "stream_log.h"
 #include "tail.h"
-#include "worker_metrics.h"
 #include "traceparent.h"
 #include "wire.h"
+#include "worker_metrics.h"
 
 #define REPORT_US      1000000
 #define DRAIN_STEP_US  50000
@@ -60,7 +60,7 @@ struct worker {
 	struct watch signals;
 	struct timer report, drain;
 	uint64_t drain_end_us;
-	struct worker_metrics *worker_metrics;
+	struct worker_metrics *metrics;
 	unsigned n_spans; /* since the last report */
 	bool sends_spans;
 	bool more; /* the next turn does not wait */
@@ -168,7 +168,7 @@ worker_report(struct worker *w, bool last)
 	struct buf b;
 
 	buf_init(&b, WIRE_MAX_REPORT);
-	if (worker_metrics_report(w->worker_metrics, &p, &b) != ST_OK)
+	if (worker_metrics_report(w->metrics, &p, &b) != ST_OK)
 		log_warnx("no memory for a report to pubd: its metrics stay "
 			  "as they were");
 	else if (last)
@@ -186,7 +186,7 @@ on_report(struct timer *t, uint64_t now_us)
 
 	status_ignore(timer_set(w->loop, t, now_us + REPORT_US));
 	w->n_spans = 0;
-	worker_metrics_tick(w->worker_metrics, &p);
+	worker_metrics_tick(w->metrics, &p);
 	worker_report(w, false);
 }
 
@@ -204,7 +204,7 @@ send_span(struct worker *w, const struct traced *t, uint64_t end_us)
 	buf_init(&b, SPAN_BYTES_MAX);
 	if (w->n_spans++ >= SPANS_A_SECOND ||
 	    traced_line(t, end_us, &b) != ST_OK)
-		worker_metrics_lost_span(w->worker_metrics);
+		worker_metrics_lost_span(w->metrics);
 	else
 		pubd_link_send(w->pubd, buf_span(&b));
 	buf_fini(&b);
@@ -240,7 +240,7 @@ on_woken(void *arg, int64_t head, const int64_t *at_us)
 
 	if (w->conf->metrics == CONF_ON && at_us != NULL) {
 		now_us = clock_mono_us();
-		worker_metrics_woken(w->worker_metrics,
+		worker_metrics_woken(w->metrics,
 		    now_us > (uint64_t)*at_us ? now_us - (uint64_t)*at_us : 0);
 	}
 	hub_woken(w->hub, head, at_us);
@@ -379,7 +379,7 @@ set_up_rest(struct worker *w, unsigned long fd_limit)
 		return st;
 	hub_set_tracing(w->hub, w->sends_spans || log_wants(LOG_DEBUG_));
 	p = parts_of(w);
-	return worker_metrics_new(&w->worker_metrics, w->role, clock_real_ms(),
+	return worker_metrics_new(&w->metrics, w->role, clock_real_ms(),
 	    fd_limit, &p);
 }
 
@@ -425,7 +425,7 @@ worker_free(struct worker **wp)
 	log_reader_free(&w->log);
 	hub_free(&w->hub);
 	admit_free(&w->admit);
-	worker_metrics_free(&w->worker_metrics);
+	worker_metrics_free(&w->metrics);
 	reply_set_free(&w->replies);
 	slots_close(&w->slots);
 	signals_unwatch(w->loop, &w->signals);

@@ -7,11 +7,11 @@
 
 #include <string.h>
 
-#include "status_writer.h"
 #include "exporter.h"
 #include "otlp.h"
 #include "protocol.h"
 #include "random.h"
+#include "status_writer.h"
 #include "traceparent.h"
 
 void

@@ -11,8 +11,8 @@
 #include <stdbool.h>
 
 #include "batch.h"
-#include "log_writer.h"
 #include "log.h"
+#include "log_writer.h"
 #include "protocol.h"
 #include "store.h"
 

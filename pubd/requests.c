@@ -5,11 +5,11 @@
  */
 #include "requests.h"
 
+#include "after_commit.h"
 #include "batch.h"
-#include "status_writer.h"
 #include "log_writer.h"
 #include "protocol.h"
-#include "after_commit.h"
+#include "status_writer.h"
 #include "watchers.h"
 
 /* The cell of each error, by its name; PROTOCOL_NONE is none. */

@@ -10,8 +10,8 @@
 
 #include "clock.h"
 #include "conf.h"
-#include "log_writer.h"
 #include "log.h"
+#include "log_writer.h"
 #include "store.h"
 
 #define TRIM_ROWS        1000

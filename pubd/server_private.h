@@ -7,22 +7,22 @@
 #ifndef WALCAST_SERVER_PRIVATE_H
 #define WALCAST_SERVER_PRIVATE_H
 
+#include "after_commit.h"
 #include "batch.h"
-#include "status_writer.h"
 #include "commit.h"
 #include "conf.h"
 #include "conn.h"
 #include "exporter.h"
-#include "log_writer.h"
 #include "listeners.h"
 #include "log.h"
+#include "log_writer.h"
 #include "loop.h"
 #include "protocol.h"
 #include "pulse.h"
 #include "requests.h"
 #include "retain.h"
 #include "server.h"
-#include "after_commit.h"
+#include "status_writer.h"
 #include "watchers.h"
 
 struct server {

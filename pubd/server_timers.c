@@ -6,9 +6,9 @@
 #include "server_private.h"
 
 #include "clock.h"
-#include "pubd_metrics.h"
 #include "notify.h"
 #include "proc.h"
+#include "pubd_metrics.h"
 
 #define LOOK_US      15000 /* for SQL writers, while somebody watches */
 #define LOOK_IDLE_US 250000

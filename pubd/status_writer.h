@@ -16,9 +16,9 @@
 #include <stdint.h>
 
 #include "counted.h"
-#include "metrics.h"
 #include "hist.h"
 #include "log.h"
+#include "metrics.h"
 #include "span.h"
 #include "status.h"
 #include "store.h"

@@ -39,12 +39,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "chunk.h"
 #include "commit_clock.h"
 #include "frame.h"
 #include "frontend.h"
 #include "loop.h"
 #include "ring.h"
-#include "chunk.h"
 #include "status.h"
 #include "store.h"
 #include "stream.h"

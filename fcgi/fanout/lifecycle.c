@@ -16,10 +16,10 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "stream_log.h"
 #include "log.h"
 #include "random.h"
 #include "record.h"
+#include "stream_log.h"
 
 #define INPUT_SCRATCH 512
 #define TICK_US_MIN   5000

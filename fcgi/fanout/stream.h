@@ -68,10 +68,10 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "chunk.h"
 #include "frame.h"
 #include "hist.h"
 #include "loop.h"
-#include "chunk.h"
 #include "span.h"
 #include "status.h"
 #include "subs.h"

@@ -14,8 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "metrics.h"
 #include "hist.h"
+#include "metrics.h"
 #include "span.h"
 #include "status.h"
 #include "statusdb.h"

@@ -20,8 +20,8 @@
 #include "beacon.h"
 #include "buf.h"
 #include "conf.h"
-#include "metrics.h"
 #include "hist.h"
+#include "metrics.h"
 #include "params.h"
 #include "status.h"
 

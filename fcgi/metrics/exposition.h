@@ -8,8 +8,8 @@
 #ifndef WALCAST_EXPOSITION_H
 #define WALCAST_EXPOSITION_H
 
-#include "buf.h"
 #include "aggregate.h"
+#include "buf.h"
 #include "status.h"
 
 #define EXPOSITION_TEXT_TYPE "text/plain; version=0.0.4; charset=utf-8"

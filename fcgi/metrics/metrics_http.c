@@ -52,7 +52,8 @@ put_form(const struct scrape *s, enum form form, struct buf *body,
 }
 
 static enum status
-put_metrics(struct answers *a, struct buf *out, enum form form, bool head_only)
+put_metrics(struct metrics_http *a, struct buf *out, enum form form,
+    bool head_only)
 {
 	struct span type;
 	struct scrape s;
@@ -63,7 +64,7 @@ put_metrics(struct answers *a, struct buf *out, enum form form, bool head_only)
 	if (st != ST_OK)
 		return st;
 	a->n_scrapes++;
-	buf_init(&body, ANSWERS_MAX);
+	buf_init(&body, METRICS_HTTP_MAX);
 	st = put_form(&s, form, &body, &type);
 	if (st == ST_OK)
 		st = http_ok(out, 200, type, buf_span(&body), head_only);
@@ -73,7 +74,8 @@ put_metrics(struct answers *a, struct buf *out, enum form form, bool head_only)
 }
 
 enum status
-metrics_http_look(struct answers *a, struct buf *json, struct frame_open *open)
+metrics_http_look(struct metrics_http *a, struct buf *json,
+    struct frame_open *open)
 {
 	struct scrape s;
 	enum status st;
@@ -100,7 +102,7 @@ put_page(struct buf *out, bool head_only)
 }
 
 static enum status
-put_wanted(struct answers *a, const struct params *p, struct buf *out,
+put_wanted(struct metrics_http *a, const struct params *p, struct buf *out,
     bool *stream, bool head_only)
 {
 	struct span accept = params_get(p, "HTTP_ACCEPT");
@@ -136,7 +138,7 @@ put_wanted(struct answers *a, const struct params *p, struct buf *out,
 /* ---- health ------------------------------------------------------------- */
 
 static enum status
-put_ready(struct answers *a, struct buf *out, bool head_only)
+put_ready(struct metrics_http *a, struct buf *out, bool head_only)
 {
 	struct scrape s;
 	struct buf body;
@@ -145,7 +147,7 @@ put_ready(struct answers *a, struct buf *out, bool head_only)
 	st = scrape_read(&s, a->conf->database, clock_real_ms());
 	if (st != ST_OK)
 		return st;
-	buf_init(&body, ANSWERS_MAX);
+	buf_init(&body, METRICS_HTTP_MAX);
 	st = scrape_ready_json(&s, &body);
 	if (st == ST_OK)
 		st = http_ok(out, scrape_ready(&s) ? 200 : 503, SPAN(JSON_TYPE),
@@ -156,7 +158,7 @@ put_ready(struct answers *a, struct buf *out, bool head_only)
 }
 
 static enum status
-put_path(struct answers *a, const struct params *p, struct span path,
+put_path(struct metrics_http *a, const struct params *p, struct span path,
     struct buf *out, bool *stream)
 {
 	struct span method = params_get(p, "REQUEST_METHOD");
@@ -182,8 +184,8 @@ put_path(struct answers *a, const struct params *p, struct span path,
 }
 
 enum status
-metrics_http_put(struct answers *a, const struct params *p, struct buf *out,
-    bool *stream)
+metrics_http_put(struct metrics_http *a, const struct params *p,
+    struct buf *out, bool *stream)
 {
 	struct span path;
 	struct buf text;
@@ -197,7 +199,7 @@ metrics_http_put(struct answers *a, const struct params *p, struct buf *out,
 	st = buf_reserve(&text, route_room(p));
 	if (st != ST_OK)
 		return ST_NOMEM;
-	if (route_path(&text, p, SPAN(ANSWERS_PROGRAM), &path) == ST_OK)
+	if (route_path(&text, p, SPAN(METRICS_HTTP_PROGRAM), &path) == ST_OK)
 		st = put_path(a, p, path, out, stream);
 	else
 		st = metrics_http_error(out, 400,

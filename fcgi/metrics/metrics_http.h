@@ -19,10 +19,10 @@
 #include "status.h"
 #include "store.h"
 
-#define ANSWERS_PROGRAM "sse-metrics.fcgi" /* its name in a path */
-#define ANSWERS_MAX     (4u << 20)         /* bytes of a response */
+#define METRICS_HTTP_PROGRAM "sse-metrics.fcgi" /* its name in a path */
+#define METRICS_HTTP_MAX     (4u << 20)         /* bytes of a response */
 
-struct answers {
+struct metrics_http {
 	const struct conf *conf;
 	struct beacons *beacons; /* NULL: plain CGI, beacons are refused */
 	uint64_t n_scrapes;      /* answers that hold metrics */
@@ -37,14 +37,14 @@ struct answers {
  *          nothing is appended
  * Returns  ST_OK, ST_NOMEM or ST_FULL
  */
-MUST_USE enum status metrics_http_put(struct answers *a, const struct params *p,
-    struct buf *out, bool *stream);
+MUST_USE enum status metrics_http_put(struct metrics_http *a,
+    const struct params *p, struct buf *out, bool *stream);
 
 /*
  * For status_stream_options.look: appends the metrics as one line of JSON, and
  * says how the log stands; open->generation is valid until the next call.
  */
-MUST_USE enum status metrics_http_look(struct answers *a, struct buf *json,
+MUST_USE enum status metrics_http_look(struct metrics_http *a, struct buf *json,
     struct frame_open *open);
 
 /* Appends a whole error response. */

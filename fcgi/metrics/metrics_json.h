@@ -16,8 +16,8 @@
 #ifndef WALCAST_METRICS_JSON_H
 #define WALCAST_METRICS_JSON_H
 
-#include "buf.h"
 #include "aggregate.h"
+#include "buf.h"
 #include "span.h"
 #include "status.h"
 #include "statusdb.h"

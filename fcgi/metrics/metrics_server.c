@@ -12,17 +12,17 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "acceptor_metrics.h"
-#include "metrics_http.h"
-#include "cgi.h"
 #include "acceptor.h"
+#include "acceptor_metrics.h"
+#include "cgi.h"
 #include "log.h"
 #include "loop.h"
+#include "metrics_http.h"
+#include "own_metrics.h"
 #include "params.h"
 #include "program.h"
 #include "random.h"
 #include "reply.h"
-#include "own_metrics.h"
 #include "signals.h"
 #include "status_stream.h"
 
@@ -39,7 +39,7 @@ struct metrics_server {
 	struct acceptor *acceptor; /* NULL: plain CGI */
 	struct status_streams *streams;
 	struct own_metrics *self; /* NULL: plain CGI */
-	struct answers answers;
+	struct metrics_http http;
 	struct watch signals;
 	uint64_t end_us; /* 0: runs */
 };
@@ -71,8 +71,8 @@ metrics_respond(struct metrics_server *ms, int fd, uint16_t request_id,
 	bool stream;
 	enum status st;
 
-	buf_init(&out, ANSWERS_MAX + 4096);
-	st = metrics_http_put(&ms->answers, p, &out, &stream);
+	buf_init(&out, METRICS_HTTP_MAX + 4096);
+	st = metrics_http_put(&ms->http, p, &out, &stream);
 	if (st == ST_OK && stream &&
 	    metrics_open_stream(ms, fd, request_id, &out, &st)) {
 		buf_fini(&out);
@@ -122,7 +122,7 @@ metrics_on_look(void *arg, struct buf *json, struct frame_open *open)
 {
 	struct metrics_server *ms = arg;
 
-	return metrics_http_look(&ms->answers, json, open);
+	return metrics_http_look(&ms->http, json, open);
 }
 
 static void
@@ -130,8 +130,8 @@ metrics_on_report(void *arg, struct metrics *f)
 {
 	const struct metrics_server *ms = arg;
 
-	metrics_set(f, METRIC_SCRAPES, ms->answers.n_scrapes);
-	beacons_report(ms->answers.beacons, f);
+	metrics_set(f, METRIC_SCRAPES, ms->http.n_scrapes);
+	beacons_report(ms->http.beacons, f);
 	acceptor_metrics_set(f, acceptor_counters(ms->acceptor),
 	    METRIC_ACCEPT_PAUSES_METRICS);
 }
@@ -221,7 +221,7 @@ metrics_set_up_fastcgi(struct metrics_server *ms, int listener)
 	    .socket = ms->conf->socket,
 	    .fill = metrics_on_report,
 	    .arg = ms};
-	enum status st = beacons_new(&ms->answers.beacons, random_seed());
+	enum status st = beacons_new(&ms->http.beacons, random_seed());
 
 	if (st == ST_OK)
 		st = acceptor_new(&ms->acceptor, ms->loop, &o);
@@ -267,7 +267,7 @@ metrics_server_new(struct metrics_server **out, struct program *p, int listener,
 	if (ms == NULL)
 		return ST_NOMEM;
 	ms->program = p;
-	ms->conf = ms->answers.conf = &p->conf;
+	ms->conf = ms->http.conf = &p->conf;
 	ms->signals = (struct watch){.fd = -1, .fn = metrics_on_signal};
 	st = metrics_set_up(ms, listener);
 	if (st != ST_OK) {
@@ -287,7 +287,7 @@ metrics_server_free(struct metrics_server **msp)
 		return;
 	own_metrics_free(&ms->self);
 	acceptor_free(&ms->acceptor);
-	beacons_free(&ms->answers.beacons);
+	beacons_free(&ms->http.beacons);
 	status_streams_free(&ms->streams);
 	reply_set_free(&ms->replies);
 	signals_unwatch(ms->loop, &ms->signals);

@@ -10,8 +10,8 @@
 #include <stdint.h>
 
 #include "conf.h"
-#include "metrics.h"
 #include "loop.h"
+#include "metrics.h"
 #include "status.h"
 
 struct own_metrics;

@@ -10,8 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "buf.h"
 #include "aggregate.h"
+#include "buf.h"
 #include "status.h"
 #include "store.h"
 

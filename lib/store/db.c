@@ -11,8 +11,8 @@
 #include <sys/statvfs.h>
 
 #include "db_files.h"
-#include "db_vfs.h"
 #include "db_private.h"
+#include "db_vfs.h"
 
 #define VALUE_BYTES_MAX (64 << 20) /* no row of ours is a tenth of it */
 

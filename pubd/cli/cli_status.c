@@ -13,8 +13,8 @@
 #include "cli_check.h"
 #include "cli_commands.h"
 #include "clock.h"
-#include "metrics.h"
 #include "jsontext.h"
+#include "metrics.h"
 #include "statusdb.h"
 
 #define MAX_BYTES (64u << 20)
