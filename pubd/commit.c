@@ -26,12 +26,6 @@ struct transaction {
 
 /* ---- failures ---------------------------------------------------------- */
 
-static bool
-stores(const struct protocol_request *r)
-{
-	return r->op == OP_PUBLISH || r->op == OP_ARRAY;
-}
-
 static void
 fail_all(struct batch *b, enum protocol_error code, const struct errmsg *why)
 {
@@ -40,7 +34,7 @@ fail_all(struct batch *b, enum protocol_error code, const struct errmsg *why)
 	for (i = 0; i < batch_count(b); i++) {
 		struct protocol_request *r = &batch_at(b, i)->request;
 
-		if (stores(r))
+		if (protocol_publishes(r))
 			protocol_fail(r, code, span_str(why->text));
 	}
 }

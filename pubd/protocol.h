@@ -104,6 +104,13 @@ struct protocol_request {
 	struct wire_span *span;
 };
 
+/* Does it bring events? */
+static inline bool
+protocol_publishes(const struct protocol_request *r)
+{
+	return r->op == OP_PUBLISH || r->op == OP_ARRAY;
+}
+
 struct protocol_limits {
 	size_t max_data_bytes; /* of an event, as stored */
 };

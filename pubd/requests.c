@@ -19,12 +19,6 @@ static const enum metric_cell error_cells[PROTOCOL_N_ERRORS] = {
 #undef X
 };
 
-static bool
-publishes(const struct protocol_request *r)
-{
-	return r->op == OP_PUBLISH || r->op == OP_ARRAY;
-}
-
 /* ---- what is counted and logged ----------------------------------------- */
 
 static void
@@ -176,7 +170,7 @@ requests_answer_one(struct requests *rq, struct conn *c,
 		carry_out(rq, c, r);
 	if (r->op == OP_ERROR)
 		note_error(rq, c, r);
-	else if (publishes(r))
+	else if (protocol_publishes(r))
 		note_stored(rq, c, r);
 	if (c->dead)
 		return ST_OK;
@@ -189,7 +183,7 @@ requests_answer_one(struct requests *rq, struct conn *c,
 	}
 	st = c->codec->answer(out, r, log_writer_seen(rq->log_writer));
 	conn_wrote(c, before);
-	if (st == ST_OK && publishes(r) && rq->timing)
+	if (st == ST_OK && protocol_publishes(r) && rq->timing)
 		note_answered(rq, r->read_us);
 	return st;
 }
@@ -337,7 +331,7 @@ requests_enter(struct requests *rq, struct conn *c, struct protocol_request *r)
 {
 	enum status st;
 
-	if (!publishes(r) && c->n_waiting == 0)
+	if (!protocol_publishes(r) && c->n_waiting == 0)
 		return requests_answer_one(rq, c, r);
 	st = batch_add(rq->batch, c, r);
 	if (st == ST_OK) {
@@ -359,7 +353,7 @@ requests_enter(struct requests *rq, struct conn *c, struct protocol_request *r)
 static int64_t
 cost_of(const struct protocol_request *r, size_t n_bytes)
 {
-	if (publishes(r))
+	if (protocol_publishes(r))
 		return (int64_t)(n_bytes / BYTES_PER_COST + r->n_events);
 	return (int64_t)(n_bytes / BYTES_PER_COST_WASTE) +
 	    (r->op == OP_REPORT ? CONN_COST_REPORT : CONN_COST_ANSWER);
@@ -382,7 +376,7 @@ requests_line(void *arg, struct conn *c, struct span line)
 		return ST_OK;
 	if (r.op == OP_SPAN && take_span(rq, c, &r) == ST_OK)
 		return ST_OK;
-	if (publishes(&r))
+	if (protocol_publishes(&r))
 		paid = pay(rq, c, &r, &why);
 	st = requests_enter(rq, c, &r);
 	if (st == ST_FULL && paid > 0)

@@ -37,9 +37,6 @@ WRAPPED = {
     r"fcgiapp\.h|fcgi_stdio\.h": {"fcgi/gateway/fcgx.c"},
 }
 
-# Names that may stand in several files, and why: none does.
-SHARED_NAMES = {}
-
 problems = []
 
 
@@ -205,12 +202,9 @@ def check_names(sources):
         for name in defined_names(s.text):
             where[name].append(str(s.path))
     for name, files in sorted(where.items()):
-        if len(files) > 1 and name not in SHARED_NAMES:
+        if len(files) > 1:
             say("%s is defined in %s: give it its module's prefix", name,
                 ", ".join(files))
-    for name in SHARED_NAMES:
-        if len(where[name]) < 2:
-            say("%s need not be listed as a shared name any more", name)
 
 
 def main():
