@@ -192,6 +192,45 @@ const struct conf_row conf_rows[] = {
 	.sentence = "Where pubd sends trace spans (OTLP over HTTP, JSON), "
 		    "such as `http://127.0.0.1:4318/v1/traces`; empty: "
 		    "nowhere."},
+    {MEMBER(access), .type = CONF_PATH, .initial = "", .unit = "",
+	.users = CONF_PUBD | CONF_WORKER,
+	.sentence = "The file of rules that says who may read and publish, "
+		    "see access.conf(5); empty: whoever reaches the workers "
+		    "reads all, and whoever reaches the socket publishes."},
+    {MEMBER(groups), .type = CONF_PATH, .initial = "", .unit = "",
+	.users = CONF_PUBD | CONF_WORKER,
+	.sentence = "The groups that rules may name: a file in the form of "
+		    "htgroup, as Apache's AuthGroupFile."},
+    {MEMBER(token_keys), .type = CONF_PATH, .initial = "", .unit = "",
+	.users = CONF_WORKER,
+	.sentence = "The keys that tokens are checked with: a JWK set, PEM, "
+		    "or a secret of at least 32 bytes; empty: no tokens."},
+    {MEMBER(token_cookie), .type = CONF_STRING, .initial = "walcast_token",
+	.unit = "", .users = CONF_WORKER, .reload = true,
+	.sentence = "The cookie that may bring a token."},
+    {MEMBER(token_audience), .type = CONF_STRING, .initial = "", .unit = "",
+	.users = CONF_WORKER, .reload = true,
+	.sentence = "A token must name this in `aud`; empty: it need not."},
+    {MEMBER(token_issuer), .type = CONF_STRING, .initial = "", .unit = "",
+	.users = CONF_WORKER, .reload = true,
+	.sentence = "A token must name this in `iss`; empty: it need not."},
+    {MEMBER(authorizer), .type = CONF_STRING, .initial = "", .unit = "",
+	.users = CONF_WORKER,
+	.sentence = "The application that is asked what a visitor may read, "
+		    "such as `fcgi:/run/php/php-fpm.sock:/var/www/auth.php`; "
+		    "empty: none."},
+    {MEMBER(authorizer_timeout_ms), .type = CONF_INT, .initial = "2000",
+	.min = 10, .max = 60000, .unit = "milliseconds", .users = CONF_WORKER,
+	.reload = true,
+	.sentence = "How long the application may take for its answer."},
+    {MEMBER(authorizer_age_s), .type = CONF_INT, .initial = "60", .min = 0,
+	.max = 86400, .unit = "seconds", .users = CONF_WORKER, .reload = true,
+	.sentence = "How long an answer of the application holds that does "
+		    "not say it."},
+    {MEMBER(authorizer_max), .type = CONF_INT, .initial = "8", .min = 1,
+	.max = 1024, .unit = "questions", .users = CONF_WORKER, .reload = true,
+	.sentence = "How many questions a worker puts to the application at "
+		    "once."},
     {.key = NULL},
 };
 
@@ -329,10 +368,25 @@ is_control(char c)
 }
 
 static enum status
+set_string(struct conf *c, const struct conf_row *row, struct span value,
+    struct errmsg *err)
+{
+	if (value.len >= row->size) {
+		errmsg_set(err, "%s: it may have %zu bytes, not %zu", row->key,
+		    row->size - 1, value.len);
+		return ST_INVALID;
+	}
+	if (value.len > 0)
+		memcpy(text_member(c, row), value.p, value.len);
+	text_member(c, row)[value.len] = '\0';
+	return ST_OK;
+}
+
+static enum status
 set_path(struct conf *c, const struct conf_row *row, struct span value,
     struct errmsg *err)
 {
-	if (value.len == 0) {
+	if (value.len == 0 && row->initial[0] != '\0') {
 		errmsg_set(err, "%s: a path is missing", row->key);
 		return ST_INVALID;
 	}
@@ -345,9 +399,7 @@ set_path(struct conf *c, const struct conf_row *row, struct span value,
 		    row->key, row->size - 1, value.len);
 		return ST_INVALID;
 	}
-	memcpy(text_member(c, row), value.p, value.len);
-	text_member(c, row)[value.len] = '\0';
-	return ST_OK;
+	return set_string(c, row, value, err);
 }
 
 /* scheme://host or scheme://host:port, as a browser writes it. */
@@ -571,6 +623,8 @@ set_value(struct conf *c, const struct conf_row *row, struct span value,
 		return set_enum(c, row, value, err);
 	case CONF_PATH:
 		return set_path(c, row, value, err);
+	case CONF_STRING:
+		return set_string(c, row, value, err);
 	case CONF_TEXT:
 		break;
 	}
@@ -815,7 +869,8 @@ conf_load(struct conf *c, const char *path, struct errmsg *err)
 static bool
 is_same(const struct conf_row *row, const char *a, const char *b)
 {
-	if (row->type == CONF_TEXT || row->type == CONF_PATH)
+	if (row->type == CONF_TEXT || row->type == CONF_STRING ||
+	    row->type == CONF_PATH)
 		return strcmp(a, b) == 0;
 	return memcmp(a, b, row->size) == 0;
 }
@@ -889,6 +944,7 @@ conf_dump(const struct conf *c, FILE *out)
 			    row->values[*(const int64_t *)member]);
 			break;
 		case CONF_TEXT:
+		case CONF_STRING:
 		case CONF_PATH:
 			dump_text(row, member, out);
 			break;

@@ -74,19 +74,36 @@ struct conf {
 	int64_t log_level;  /* enum log_level */
 	int64_t log_rate;   /* lines a second of a kind that peers cause */
 	int64_t metrics;    /* enum conf_switch */
-	char metrics_channels[1024]; /* comma separated; "" none */
-	char report_users[256];      /* uids, space separated; "" none */
-	int64_t beacon;              /* enum conf_switch */
-	int64_t beacon_sample;       /* percent that is counted */
-	int64_t beacon_rate;         /* a minute and address; 0: no limit */
-	char otlp_endpoint[1024];    /* a URL; "" off */
+	char metrics_channels[1024];    /* comma separated; "" none */
+	char report_users[256];         /* uids, space separated; "" none */
+	int64_t beacon;                 /* enum conf_switch */
+	int64_t beacon_sample;          /* percent that is counted */
+	int64_t beacon_rate;            /* a minute and address; 0: no limit */
+	char otlp_endpoint[1024];       /* a URL; "" off */
+	char access[CONF_PATH_MAX];     /* rules; "" everybody may read */
+	char groups[CONF_PATH_MAX];     /* htgroup(1); "" none */
+	char token_keys[CONF_PATH_MAX]; /* "" no tokens */
+	char token_cookie[128];
+	char token_audience[256]; /* "" any */
+	char token_issuer[256];   /* "" any */
+	char authorizer[512];     /* fcgi:SOCKET:SCRIPT; "" none */
+	int64_t authorizer_timeout_ms;
+	int64_t authorizer_age_s; /* of an answer that says none */
+	int64_t authorizer_max;   /* questions at once */
 };
 
 /* The long-running programs that read a key; walcast(1) is not one. */
 enum conf_user { CONF_PUBD = 1, CONF_WORKER = 2, CONF_METRICS = 4 };
 
 /* One row of the table; conf_rows ends with a row whose key is NULL. */
-enum conf_type { CONF_INT, CONF_MODE, CONF_TEXT, CONF_PATH, CONF_ENUM };
+enum conf_type {
+	CONF_INT,
+	CONF_MODE,
+	CONF_TEXT,   /* with a rule of its own */
+	CONF_STRING, /* as it stands; may be empty */
+	CONF_PATH,
+	CONF_ENUM
+};
 
 struct conf_row {
 	const char *key;

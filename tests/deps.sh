@@ -24,14 +24,17 @@ set -eu
 packages() {
 	case $1 in
 	build)	echo gcc libc6-dev make pkg-config libfcgi-dev libsqlite3-dev \
-		    libjson-c-dev libcurl4-openssl-dev uthash-dev ;;
+		    libjson-c-dev libcurl4-openssl-dev uthash-dev \
+		    libjwt-dev libssl-dev ;;
 	demo)	echo lighttpd ;;
 	check)	echo libcmocka-dev lighttpd lighttpd-mod-deflate apache2 \
 		    libapache2-mod-fcgid php-cli php-sqlite3 libdbi-perl \
 		    libdbd-sqlite3-perl python3 python3-pytest \
 		    python3-pytest-xdist curl chromium firefox-esr haproxy \
 		    procps ca-certificates media-types sqlite3 \
-		    prometheus python3-yaml jq nodejs npm iproute2 ;;
+		    prometheus python3-yaml jq nodejs npm iproute2 \
+		    php-fpm libapache2-mod-auth-openidc openssl \
+		    libcrypt-jwt-perl python3-jwt ;;
 	lint)	echo clang-format clang-tidy cppcheck mandoc python3 ;;
 	fuzz)	echo clang libclang-rt-14-dev ;;
 	bench)	echo nginx-light libnginx-mod-nchan lighttpd apache2 python3 ;;
@@ -50,7 +53,8 @@ things() {
 	case $1 in
 	build)	echo "gcc:${CC%% *} libc6-dev:stdio.h libfcgi-dev:fcgiapp.h" \
 		    "libsqlite3-dev:sqlite3.h libjson-c-dev:json-c/json.h" \
-		    "libcurl4-openssl-dev:curl/curl.h uthash-dev:uthash.h" ;;
+		    "libcurl4-openssl-dev:curl/curl.h uthash-dev:uthash.h" \
+		    "libjwt-dev:jwt.h libssl-dev:openssl/evp.h" ;;
 	lint)	for tool in $(packages lint); do
 			echo "$tool:$tool"
 		done ;;

@@ -527,6 +527,7 @@ admit_start(struct entry *e)
 	s->front = (uint8_t)e->front;
 	s->heartbeat_events = e->req.heartbeat_events;
 	s->place = (struct chunk_place){.cursor = e->cursor};
+	s->end_why = CLOSE_MAX_AGE;
 	if (a->o.conf->max_age_s > 0)
 		s->end_us = loop_now_us(a->o.loop) +
 		    random_jitter(&a->random,

@@ -70,6 +70,18 @@ struct hub_options {
 	bool timed;             /* measure how long events take */
 	/* Called once when a stream ends, for its slots. */
 	void (*ended)(void *arg, const struct stream *s);
+	/*
+	 * Called when a stream's end_us has come.  True: it goes on, and end_us
+	 * was moved; false, or NULL: it ends, for end_why.
+	 */
+	bool (*due)(void *arg, struct stream *s, uint64_t now_us);
+	/*
+	 * Called for each revocation in the log, in its order: what was before
+	 * it is dispatched, what comes after it is not.  NULL: some may have
+	 * gone by unseen (retention passed us, the log is another one): look
+	 * each stream up.
+	 */
+	void (*revoked)(void *arg, const struct event *e);
 	/* Called for each event with a trace when it was dispatched; or NULL.
 	 */
 	void (*dispatched)(void *arg, const struct traced *t, uint64_t end_us);
@@ -222,6 +234,13 @@ void hub_break(struct hub *h, struct stream *s);
 
 /* Ends streams with control.close; at most max_streams of them. */
 size_t hub_drain(struct hub *h, size_t max_streams);
+
+/*
+ * Ends those of all streams for which `ends` is true, with control.close;
+ * returns how many.  `ends` is called once for each that is not ending.
+ */
+size_t hub_end_where(struct hub *h, enum frame_reason why,
+    bool (*ends)(void *arg, struct stream *s), void *arg);
 
 /* Ends all that are left without a word. */
 void hub_cut(struct hub *h);

@@ -368,8 +368,9 @@ check_stream(struct hub *h, struct stream *s, uint64_t now_us)
 			lifecycle_end(h, s);
 		return;
 	}
-	if (s->end_us != 0 && now_us >= s->end_us) {
-		close_stream(h, s, CLOSE_MAX_AGE);
+	if (s->end_us != 0 && now_us >= s->end_us &&
+	    (h->o.due == NULL || !h->o.due(h->o.arg, s, now_us))) {
+		close_stream(h, s, (enum frame_reason)s->end_why);
 		return;
 	}
 	if (lags_too_far(h, s, now_us)) {
@@ -490,6 +491,26 @@ hub_drain(struct hub *h, size_t max_streams)
 			if (s->ending != 0)
 				continue;
 			close_stream(h, s, CLOSE_DRAIN);
+			n++;
+		}
+	}
+	return n;
+}
+
+size_t
+hub_end_where(struct hub *h, enum frame_reason why,
+    bool (*ends)(void *arg, struct stream *s), void *arg)
+{
+	struct stream *s, *next;
+	size_t n = 0;
+	int i;
+
+	for (i = 0; i < WHEEL_SLOTS; i++) {
+		for (s = TAILQ_FIRST(&h->wheel[i]); s != NULL; s = next) {
+			next = TAILQ_NEXT(s, wheel);
+			if (s->ending != 0 || !ends(arg, s))
+				continue;
+			close_stream(h, s, why);
 			n++;
 		}
 	}

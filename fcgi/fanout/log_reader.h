@@ -16,6 +16,7 @@
 
 #include "conf.h"
 #include "loop.h"
+#include "revocation.h"
 #include "span.h"
 #include "status.h"
 #include "store.h"
@@ -64,6 +65,16 @@ MUST_USE enum status log_reader_newest(struct log_reader *r,
 MUST_USE enum status log_reader_newest_of(struct log_reader *r,
     const struct span *name, size_t n_names, struct store_page *page, int n,
     int64_t *position);
+
+/*
+ * Was it revoked?  Looks in the log itself, so that it is true also while pubd
+ * is away, and of what was acknowledged before this call.
+ *
+ * at_ms    what was given before that time (Unix) counts no more
+ * Returns  ST_OK, ST_NOTFOUND (it was not); else nobody knows
+ */
+MUST_USE enum status log_reader_revoked(struct log_reader *r,
+    enum revocation_kind kind, struct span value, int64_t *at_ms);
 
 /* Calls that failed for another reason than a lock or memory. */
 uint64_t log_reader_n_errors(const struct log_reader *r);

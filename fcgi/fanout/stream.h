@@ -76,6 +76,8 @@
 #include "status.h"
 #include "subs.h"
 
+struct pass; /* of who opens streams; the fan-out only keeps it */
+
 enum stream_state {
 	STREAM_LIVE,    /* in sub->live */
 	STREAM_READY,   /* in hub->ready */
@@ -123,10 +125,11 @@ struct stream {
 	uint8_t head_left;         /* bytes of its header that are not out */
 	uint8_t state;             /* enum stream_state */
 	uint8_t wheel_slot;
-	uint8_t queue;  /* less than HUB_QUEUES: of its address */
-	uint8_t front;  /* enum front */
-	uint8_t ending; /* closed when pend is out: 1 + why; 0: goes on */
-	bool wants_out; /* EPOLLOUT is asked for */
+	uint8_t queue;   /* less than HUB_QUEUES: of its address */
+	uint8_t front;   /* enum front */
+	uint8_t end_why; /* enum frame_reason: for which end_us ends it */
+	uint8_t ending;  /* closed when pend is out: 1 + why; 0: goes on */
+	bool wants_out;  /* EPOLLOUT is asked for */
 	bool told_lagging;
 	bool heartbeat_events;
 	uint32_t epoch; /* which log its place is in: see hub.h */
@@ -143,6 +146,8 @@ struct stream {
 	uint64_t last_write_us;
 	uint64_t behind_since_us; /* 0: is up to date */
 	uint64_t end_us;          /* max_age, or cut when ending; 0: none */
+	struct pass *pass;        /* who reads it; NULL: nobody in particular */
+	uint32_t edition;         /* of the rules that it was last judged by */
 };
 
 struct stream_counters {

@@ -174,7 +174,7 @@ refuse_kind(const char *path, struct errmsg *err)
 }
 
 /* What is wanted of a file or directory. */
-struct access {
+struct owner_access {
 	uid_t uid;
 	gid_t gid;
 	mode_t mode;
@@ -183,7 +183,7 @@ struct access {
 /* Takes fd. */
 static enum status
 set_open(int take_fd, const struct stat *sb, const char *path,
-    const struct access *a, struct errmsg *err)
+    const struct owner_access *a, struct errmsg *err)
 {
 	bool ok = set_access(take_fd, sb, a->uid, a->gid, a->mode);
 
@@ -200,7 +200,7 @@ enum status
 owner_set_file(const char *path, uid_t uid, gid_t gid, mode_t mode,
     struct errmsg *err)
 {
-	const struct access a = {uid, gid, mode};
+	const struct owner_access a = {uid, gid, mode};
 	int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	struct stat sb;
 
@@ -216,7 +216,7 @@ enum status
 owner_set_directory(const char *path, gid_t gid, mode_t mode,
     struct errmsg *err)
 {
-	const struct access a = {OWNER_KEEP, gid, mode};
+	const struct owner_access a = {OWNER_KEEP, gid, mode};
 	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct stat sb;
 

@@ -164,6 +164,7 @@ rig_join(struct rig *r, struct rig_client *c, const struct rig_wish *w)
 	s->place.cursor = w->cursor;
 	s->epoch = hub_epoch(r->hub);
 	s->end_us = w->end_us;
+	s->end_why = CLOSE_MAX_AGE;
 	s->front = (uint8_t)w->front;
 	st = hub_add(r->hub, s);
 	assert(st == ST_OK);
