@@ -951,6 +951,80 @@ a_stream_ends_at_its_age(void **state)
 	rig_fini(&r);
 }
 
+static struct postponed {
+	int n;
+	uint64_t by_us;
+} postponed;
+
+/* Once it goes on, the second time it ends. */
+static bool
+postpone_once(void *arg, struct stream *s, uint64_t now_us)
+{
+	(void)arg;
+	if (++postponed.n > 1)
+		return false;
+	s->end_us = now_us + postponed.by_us;
+	return true;
+}
+
+static void
+who_is_asked_at_its_end_may_move_it(void **state)
+{
+	struct hub_options o = {.heartbeat_us = 1000000, .due = postpone_once};
+	struct rig r;
+	struct rig_client c;
+	uint64_t first_us;
+
+	(void)state;
+	postponed = (struct postponed){.by_us = 20000};
+	open_ticking(&r, &o);
+	first_us = loop_now_us(r.loop) + 10000;
+	rig_join(&r, &c,
+	    &(struct rig_wish){.channels = "a", .end_us = first_us});
+	c.s->end_why = CLOSE_AUTH_EXPIRED;
+	while (c.s != NULL)
+		(void)wait_for_text(&r, &c, SIZE_MAX);
+	assert_closed(&c, "auth_expired");
+	assert_int_equal(postponed.n, 2);
+	assert_true(loop_now_us(r.loop) >= first_us + postponed.by_us);
+	rig_fini(&r);
+}
+
+static bool
+is_picked(void *arg, struct stream *s)
+{
+	struct sub **sub = arg;
+
+	return s->sub == *sub;
+}
+
+static void
+only_the_streams_that_are_picked_end(void **state)
+{
+	struct hub_options o = {.heartbeat_us = 1000000};
+	struct rig r;
+	struct rig_client live, new, other, ending;
+	struct sub *picked;
+
+	(void)state;
+	open_ticking(&r, &o);
+	join(&r, &live, "a");
+	join(&r, &other, "b");
+	join(&r, &ending, "a");
+	rig_settle(&r, 10);
+	join(&r, &new, "a");
+	picked = live.s->sub;
+	ending.s->ending = 1 + CLOSE_MAX_AGE;
+	assert_int_equal(
+	    hub_end_where(r.hub, CLOSE_REVOKED, is_picked, &picked), 2);
+	rig_settle(&r, 10);
+	assert_closed(&live, "revoked");
+	assert_closed(&new, "revoked");
+	assert_non_null(other.s);
+	assert_int_equal(r.hub->counters.n_closed[CLOSE_REVOKED], 2);
+	rig_fini(&r);
+}
+
 static void
 a_stream_that_lags_too_long_is_told_or_cut(void **state)
 {
@@ -1607,6 +1681,8 @@ main(void)
 	    cmocka_unit_test(
 		no_heartbeat_comes_inside_a_record_that_waits_for_a_page),
 	    cmocka_unit_test(a_stream_ends_at_its_age),
+	    cmocka_unit_test(who_is_asked_at_its_end_may_move_it),
+	    cmocka_unit_test(only_the_streams_that_are_picked_end),
 	    cmocka_unit_test(a_stream_that_lags_too_long_is_told_or_cut),
 	    cmocka_unit_test(a_stream_that_lags_by_too_many_events_is_closed),
 	    cmocka_unit_test(
