@@ -122,16 +122,23 @@ struct access_verdict {
 
 struct access; /* the rules of one file, and of its groups; immutable */
 
+/* What rules are read from; all of it may go away afterwards. */
+struct access_source {
+	struct span text;
+	struct span groups; /* htgroup(1); p NULL: none, and a line `group` is
+			       an error */
+	const char *name;   /* how to call the file in errors */
+	/* Numbers of names; NULL: only numbers are understood. */
+	bool (*find_uid)(struct span name, int64_t *uid);
+	bool (*find_gid)(struct span name, int64_t *gid);
+};
+
 /*
- * Reads the text of a file.
- *
- * groups   the text of an htgroup(1) file; p NULL: there is none, and a line
- *          `group` is an error
- * name     how to call the file in errors
+ * Reads a file.
  * Returns  ST_OK, ST_NOMEM, ST_INVALID: err says "FILE:LINE: what is wrong"
  */
-MUST_USE enum status access_parse(struct access **out, struct span text,
-    struct span groups, const char *name, struct errmsg *err);
+MUST_USE enum status access_parse(struct access **out,
+    const struct access_source *src, struct errmsg *err);
 void access_free(struct access **a);
 
 /*

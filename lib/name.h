@@ -13,7 +13,7 @@
 
 #define NAME_MAX_BYTES 128 /* channel, event name, key */
 
-/* 1-128 bytes of A-Z a-z 0-9 _ . : / - */
+/* 1-128 bytes of A-Z a-z 0-9 _ . : / - @ % ~ + = */
 bool name_channel_ok(struct span s);
 
 /* A channel that begins `system.` or `control.` is ours. */
