@@ -71,7 +71,8 @@ LIB_A    := $(B)/libwalcast.a
 PUBD_A   := $(B)/pubd.a
 CLI_A    := $(B)/cli.a
 FCGI_A   := $(B)/fcgi.a
-LDLIBS   := -lsqlite3 -ljson-c
+# Tokens' libraries stay out of a program that judges none.
+LDLIBS   := -lsqlite3 -ljson-c -Wl,--as-needed -ljwt -lcrypto -Wl,--no-as-needed
 
 # Which archives a test of module $1 needs besides lib.
 side = $(if $(filter %/$1.c,$(CLI_SRC)),cli) \

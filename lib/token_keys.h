@@ -34,9 +34,13 @@ enum token_algorithm {
 struct token_key {
 	struct span id;      /* `kid`; empty: none */
 	uint32_t algorithms; /* a bit for each that it may be used with */
-	struct span secret;  /* HS*: the bytes; else PEM */
-	bool can_sign;       /* a secret, or a private key */
+	struct span verify;  /* HS*: the secret; else the public key in PEM,
+				a NUL behind it */
+	struct span sign;    /* the secret or private key; empty: it cannot */
 };
+
+/* False: the word is none of them. */
+bool token_algorithm_of(struct span word, enum token_algorithm *out);
 
 struct token_keys; /* those of one file */
 
