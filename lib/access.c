@@ -468,7 +468,13 @@ access_rate_of(const struct access *a, unsigned line)
 {
 	const struct access_rule *r = find_rule(a, line);
 
-	return r == NULL ? (struct access_rate){.per_s = 0} : r->rate;
+	struct access_rate rate = {.per_s = 0};
+
+	if (r == NULL)
+		return rate;
+	rate = r->rate;
+	rate.shared = r->kind == ACCESS_GID;
+	return rate;
 }
 
 struct span
@@ -486,6 +492,19 @@ access_has_kind(const struct access *a, enum access_kind kind)
 
 	for (i = 0; i < a->n_rules; i++)
 		if (a->rule[i].kind == kind)
+			return true;
+	return false;
+}
+
+bool
+access_names_peer(const struct access *a, const struct access_person *p)
+{
+	size_t i;
+
+	for (i = 0; i < a->n_rules; i++)
+		if ((a->rule[i].kind == ACCESS_UID ||
+			a->rule[i].kind == ACCESS_GID) &&
+		    judge_peer(&a->rule[i], p) == ACCESS_ALLOWS)
 			return true;
 	return false;
 }

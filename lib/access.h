@@ -162,6 +162,7 @@ void access_explain(const struct access *a, const struct access_person *p,
  */
 struct access_rate {
 	int64_t per_s, burst;
+	bool shared; /* the line's: it is of `gid` */
 };
 struct access_rate access_rate_of(const struct access *a, unsigned line);
 
@@ -176,6 +177,9 @@ bool access_uses_env(const struct access *a, struct span name);
 /* Calls fn for each variable that a line names, once for each line. */
 void access_each_env(const struct access *a,
     void (*fn)(void *arg, struct span name), void *arg);
+
+/* Has it a line of `uid` or `gid` for this socket's peer, whatever it says? */
+bool access_names_peer(const struct access *a, const struct access_person *p);
 
 /* What is odd in it, without being an error: for doctor, -n and the log. */
 void access_warnings(const struct access *a,

@@ -31,6 +31,7 @@ conns_init(struct conns *set, struct loop *l)
 	    .read_left = CONNS_READ_TURN,
 	    .round = 1};
 	peers_init(&set->peers);
+	identities_init(&set->identities);
 	TAILQ_INIT(&set->all);
 	TAILQ_INIT(&set->held);
 	TAILQ_INIT(&set->flush);
@@ -290,17 +291,17 @@ conn_event(struct watch *w, uint32_t events)
 }
 
 /* Who connected, as the kernel kept it. */
-static void
+static enum status
 look_at_peer(struct conn *c)
 {
-	struct ucred who;
-	socklen_t n = sizeof(who);
+	enum status st = identities_look(&c->set->identities, c->fd,
+	    &c->peer_pid, &c->identity);
 
-	c->peer_uid = -1;
-	if (getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &who, &n) < 0)
-		return;
-	c->peer_pid = (int64_t)who.pid;
-	c->peer_uid = (int64_t)who.uid;
+	if (st != ST_OK)
+		return st; /* UNTESTED: no memory */
+	c->peer_uid = c->identity->uid;
+	return peers_join(&c->set->peers, &c->place, c->peer_uid, &c->n_waiting,
+	    c->moved_us);
 }
 
 enum status
@@ -317,9 +318,8 @@ conns_take_fd(struct conns *set, int fd, const struct codec *codec)
 	c->codec = codec;
 	c->watch = (struct watch){.fd = -1, .fn = conn_event};
 	c->moved_us = loop_now_us(set->loop);
-	look_at_peer(c);
-	if (peers_join(&set->peers, &c->place, c->peer_uid, &c->n_waiting,
-		c->moved_us) != ST_OK) {
+	if (look_at_peer(c) != ST_OK) {
+		identities_unref(&set->identities, &c->identity);
 		(void)close(fd);
 		free(c);
 		return ST_NOMEM;
@@ -382,6 +382,7 @@ conn_free(struct conn *c)
 		TAILQ_REMOVE(&set->flush, c, flush);
 	if (set->gone != NULL)
 		set->gone(set->arg, c);
+	identities_unref(&set->identities, &c->identity);
 	buf_fini(&c->in);
 	buf_fini(&c->out);
 	free(c);

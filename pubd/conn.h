@@ -21,6 +21,7 @@
 
 #include "buf.h"
 #include "codec.h"
+#include "identities.h"
 #include "log.h"
 #include "loop.h"
 #include "peers.h"
@@ -66,6 +67,7 @@ struct conn {
 	uint64_t number;            /* counts connections from 1, for the log */
 	int64_t peer_pid;           /* of who connected; 0: not known */
 	int64_t peer_uid;           /* -1: not known */
+	struct identity *identity;  /* of who connected: the uid and groups */
 	bool is_own;                /* our pulse: neither counted nor logged */
 	bool is_held;               /* in the held list */
 	bool is_flush;              /* in the flush list */
@@ -99,6 +101,7 @@ enum conn_spared {
 struct conns {
 	struct loop *loop;
 	struct peers peers;
+	struct identities identities;            /* of all that are open */
 	struct conn_list all, held, flush, dead; /* held: cannot go on now */
 	conn_line_fn *line;
 	conn_refuse_fn *refuse;

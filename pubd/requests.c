@@ -7,6 +7,7 @@
 
 #include "after_commit.h"
 #include "batch.h"
+#include "identities.h"
 #include "log_writer.h"
 #include "protocol.h"
 #include "status_writer.h"
@@ -26,16 +27,21 @@ note_error(struct requests *rq, const struct conn *c,
     const struct protocol_request *r)
 {
 	enum protocol_error code = r->failure.code;
+	struct rights_why why = {.len = 0};
 
 	status_writer_add(rq->status_writer, error_cells[code], 1);
 	if (r->of_report)
 		status_writer_add(rq->status_writer, METRIC_REPORTS_REFUSED, 1);
 	if (!log_wants(LOG_INFO_) || !log_gate(&rq->gate, rq->now_us))
 		return;
+	if (code == PROTOCOL_FORBIDDEN)
+		rights_explain(rq->rights, c->identity, r->failure.channel,
+		    &why);
 	LOG_EVENT(LOG_INFO_, "publisher.error", LOG_INT("conn", c->number),
 	    LOG_INT("pid", c->peer_pid), LOG_INT("uid", c->peer_uid),
 	    LOG_STR("error", span_str(protocol_error_name(code))),
-	    LOG_STR("channel", r->failure.channel));
+	    LOG_STR("channel", r->failure.channel),
+	    LOG_STR("lines", span_of(why.text, why.len)));
 }
 
 /* In the order of reading, so that the last group is mostly the one. */
@@ -101,7 +107,7 @@ begin_watch(struct requests *rq, struct conn *c, struct protocol_request *r)
 	    .opening = log_writer_opening(rq->log_writer)};
 	const struct watchers_wish wish = {.wake = r->wake,
 	    .timing = r->timing};
-	bool trusted = trust_reports(&rq->trust, c->peer_uid);
+	bool trusted = rights_report(rq->rights, c->identity);
 	enum status st = ST_OK;
 
 	if (!trusted)
@@ -198,6 +204,37 @@ fail_report(struct protocol_request *r, struct span message)
 	return ST_INVALID;
 }
 
+/* They say that they are a process of ours, and are not. */
+static void
+refuse_report(struct requests *rq, const struct conn *c,
+    struct protocol_request *r, struct errmsg *why)
+{
+	errmsg_set(why,
+	    "uid %lld may not report, or watch as a worker does: if it is the "
+	    "user of workers, add it to report_users in walcast.conf%s and "
+	    "reload pubd",
+	    (long long)c->peer_uid,
+	    rq->rights->access.is_set ? ", or a line `uid ... report` to the "
+					"access file,"
+				      : "");
+	r->of_report = r->op == OP_REPORT;
+	protocol_fail(r, PROTOCOL_FORBIDDEN, span_str(why->text));
+	status_writer_add(rq->status_writer, METRIC_REPORTS_FORBIDDEN, 1);
+	rq->refused_uid = c->peer_uid;
+	rq->refused_ms = rq->now_ms;
+}
+
+static void
+refuse_watch(const struct conn *c, struct protocol_request *r,
+    struct errmsg *why)
+{
+	errmsg_set(why,
+	    "uid %lld may not watch: no line `uid` or `gid` of the access "
+	    "file is for it",
+	    (long long)c->peer_uid);
+	protocol_fail(r, PROTOCOL_FORBIDDEN, span_str(why->text));
+}
+
 /* Fails a request that this peer has no right to make. */
 static void
 check_rights(struct requests *rq, const struct conn *c,
@@ -206,23 +243,14 @@ check_rights(struct requests *rq, const struct conn *c,
 	bool reports = r->op == OP_REPORT || r->op == OP_SPAN ||
 	    (r->op == OP_WATCH && r->ours);
 
-	if (r->op == OP_RESET && !trust_owns(&rq->trust, c->peer_uid)) {
+	if (r->op == OP_RESET && !trust_owns(&rq->rights->trust, c->peer_uid))
 		protocol_fail(r, PROTOCOL_FORBIDDEN,
 		    SPAN("reset_counters: only root and the owner of the log "
 			 "may: run `walcast reset-counters` as one of them"));
-	} else if (reports && !trust_reports(&rq->trust, c->peer_uid)) {
-		errmsg_set(why,
-		    "uid %lld may not report, or watch as a worker does: if it "
-		    "is the user of workers, add it to report_users in "
-		    "walcast.conf and reload pubd",
-		    (long long)c->peer_uid);
-		r->of_report = r->op == OP_REPORT;
-		protocol_fail(r, PROTOCOL_FORBIDDEN, span_str(why->text));
-		status_writer_add(rq->status_writer, METRIC_REPORTS_FORBIDDEN,
-		    1);
-		rq->refused_uid = c->peer_uid;
-		rq->refused_ms = rq->now_ms;
-	}
+	else if (reports && !rights_report(rq->rights, c->identity))
+		refuse_report(rq, c, r, why);
+	else if (r->op == OP_WATCH && !rights_listen(rq->rights, c->identity))
+		refuse_watch(c, r, why);
 }
 
 static void
@@ -286,41 +314,71 @@ take_span(struct requests *rq, struct conn *c, struct protocol_request *r)
 	return ST_INVALID;
 }
 
-/* ---- how much one may publish -------------------------------------------- */
+/* ---- what one may publish ------------------------------------------------ */
 
-/*
- * Takes the user's tokens for the events of r, or fails it, with a message in
- * *why, which must outlive r.  Returns how many tokens were taken.
- */
-static size_t
-pay(struct requests *rq, const struct conn *c, struct protocol_request *r,
+#define SHOW_IN_COMMAND 80 /* bytes of a channel */
+
+static void
+refuse_event(const struct conn *c, struct protocol_request *r, size_t index,
     struct errmsg *why)
 {
-	struct span channel = r->events[0].e.channel;
-	size_t n = r->n_events;
-	uint64_t wait_us;
-	/* Not rq->now_us, which is of the turn before. */
-	enum status st = rates_take(&rq->rates, c->peer_uid, n,
-	    loop_now_us(c->set->loop), &wait_us);
+	struct span channel = r->events[index].e.channel;
+	struct span again = channel.len > SHOW_IN_COMMAND ? SPAN("CHANNEL")
+							  : channel;
+	bool is_array = r->op == OP_ARRAY;
 
-	if (st == ST_OK)
-		return n;
+	errmsg_set(why,
+	    "uid %lld may not publish to %.*s: no line of the access file "
+	    "allows it, see `walcast access --as uid=%lld publish %.*s`",
+	    (long long)c->peer_uid, (int)channel.len, channel.p,
+	    (long long)c->peer_uid, (int)again.len, again.p);
+	protocol_fail(r, PROTOCOL_FORBIDDEN, span_str(why->text));
+	r->failure.channel = channel;
+	if (is_array)
+		r->failure.index = (int64_t)index;
+}
+
+/* By publish_rate, or by the rate of a line. */
+static void
+refuse_amount(const struct conn *c, struct protocol_request *r, enum status st,
+    const struct rights_bill *bill, struct errmsg *why)
+{
+	struct span channel = r->events[0].e.channel;
+	bool by_line = bill->line != 0;
+
 	if (st == ST_TOOLARGE) {
 		errmsg_set(why,
 		    "%zu events at once are more than uid %lld may ever "
-		    "publish (publish_burst): send smaller arrays",
-		    n, (long long)c->peer_uid);
+		    "publish (%s): send smaller arrays",
+		    bill->n_events, (long long)c->peer_uid,
+		    by_line ? "burst= in the access file" : "publish_burst");
 		protocol_fail(r, PROTOCOL_TOO_LARGE, span_str(why->text));
 	} else {
 		errmsg_set(why,
-		    "uid %lld publishes more than it may (publish_rate): "
-		    "nothing was stored, send it again after retry_ms",
-		    (long long)c->peer_uid);
+		    "uid %lld publishes more than it may (%s): nothing was "
+		    "stored, send it again after retry_ms",
+		    (long long)c->peer_uid,
+		    by_line ? "rate= in the access file" : "publish_rate");
 		protocol_fail(r, PROTOCOL_RATE_LIMITED, span_str(why->text));
-		r->failure.retry_ms = (int64_t)((wait_us + 999) / 1000);
+		r->failure.retry_ms = (int64_t)((bill->wait_us + 999) / 1000);
 	}
 	r->failure.channel = channel;
-	return 0;
+}
+
+/* Fails r, with a message in *why, which must outlive it, or pays for it. */
+static void
+pay(struct requests *rq, struct conn *c, struct protocol_request *r,
+    struct rights_bill *bill, struct errmsg *why)
+{
+	/* Not rq->now_us, which is of the turn before. */
+	enum status st = rights_publish(rq->rights, c->identity, r->events,
+	    r->n_events, loop_now_us(c->set->loop), bill);
+
+	c->set->cost += (int64_t)bill->n_judged;
+	if (st == ST_DENIED)
+		refuse_event(c, r, bill->index, why);
+	else if (st != ST_OK)
+		refuse_amount(c, r, st, bill, why);
 }
 
 /* ---- lines --------------------------------------------------------------- */
@@ -365,7 +423,7 @@ requests_line(void *arg, struct conn *c, struct span line)
 	struct requests *rq = arg;
 	struct errmsg why;
 	struct protocol_request r;
-	size_t paid = 0;
+	struct rights_bill bill;
 	enum status st;
 
 	c->codec->parse(rq->protocol, line, &r);
@@ -376,11 +434,12 @@ requests_line(void *arg, struct conn *c, struct span line)
 		return ST_OK;
 	if (r.op == OP_SPAN && take_span(rq, c, &r) == ST_OK)
 		return ST_OK;
+	bill.n = 0;
 	if (protocol_publishes(&r))
-		paid = pay(rq, c, &r, &why);
+		pay(rq, c, &r, &bill, &why);
 	st = requests_enter(rq, c, &r);
-	if (st == ST_FULL && paid > 0)
-		rates_give_back(&rq->rates, c->peer_uid, paid);
+	if (st == ST_FULL)
+		rights_refund(rq->rights, &bill);
 	return st;
 }
 

@@ -11,10 +11,9 @@
 
 #include "conn.h"
 #include "log.h"
-#include "rates.h"
+#include "rights.h"
 #include "span.h"
 #include "status.h"
-#include "trust.h"
 
 struct batch;
 struct status_writer;
@@ -33,8 +32,7 @@ struct requests {
 	struct watchers *watchers;
 	struct status_writer *status_writer;
 	struct after_commit *after_commit;
-	struct rates rates;
-	struct trust trust;
+	struct rights *rights;
 	int64_t refused_uid; /* who was last not trusted to report, ... */
 	int64_t refused_ms;  /* ... and when, Unix time; 0: nobody */
 	bool timing;         /* measure how long publishing takes */

@@ -42,7 +42,6 @@ apply_conf(struct server *s)
 		log_warnx("metrics_channels: more than %d channels were named "
 			  "since pubd started: restart it to count the others",
 		    COUNTED_MAX);
-	trust_name(&s->requests.trust, span_str(c->report_users));
 	protocol_limit(s->protocol, limits);
 	s->conns.max_line_bytes = (size_t)c->max_line_bytes;
 	s->conns.max_idle_us = (uint64_t)c->idle_timeout_s * 1000000;
@@ -50,24 +49,12 @@ apply_conf(struct server *s)
 	s->retain.due_us = 0;
 }
 
-/* The same for all, until there are rules for some. */
-static struct rates_rule
-rate_of(const void *arg, int64_t uid)
-{
-	const struct conf *c = arg;
-	int64_t burst = c->publish_burst > 0 ? c->publish_burst
-					     : c->publish_rate;
-
-	(void)uid;
-	return (struct rates_rule){.per_s = (uint64_t)c->publish_rate,
-	    .burst = (uint64_t)burst};
-}
-
 static void
 reload(struct server *s)
 {
 	if (program_reload(s->program))
 		apply_conf(s);
+	rights_reload(&s->rights);
 }
 
 /* ---- signals ------------------------------------------------------------ */
@@ -134,6 +121,7 @@ static void
 join_parts(struct server *s)
 {
 	conns_init(&s->conns, s->loop);
+	s->conns.identities.with_groups = s->rights.access.is_set;
 	listeners_init(&s->listeners, s->loop, &s->conns);
 	watchers_init(&s->watchers);
 	s->commit = (struct commit){.log_writer = s->log_writer,
@@ -144,10 +132,8 @@ join_parts(struct server *s)
 	    .watchers = &s->watchers,
 	    .status_writer = &s->status_writer,
 	    .after_commit = &s->after_commit,
+	    .rights = &s->rights,
 	    .timing = s->conf->metrics == CONF_ON};
-	s->requests.trust.owner = -1;
-	trust_look(&s->requests.trust, s->conf->database);
-	rates_init(&s->requests.rates, rate_of, s->conf);
 	s->after_commit = (struct after_commit){
 	    .status_writer = &s->status_writer,
 	    .exporter = s->exporter,
@@ -167,6 +153,8 @@ start_parts(struct server *s, struct errmsg *err)
 	    (int64_t)getpid(), clock_real_ms());
 	if (s->conf->otlp_endpoint[0] != '\0')
 		st = exporter_new(&s->exporter, s->conf->otlp_endpoint, err);
+	if (st == ST_OK)
+		st = rights_open(&s->rights, s->conf, err);
 	if (st != ST_OK)
 		return st;
 	st = make_parts(s);
@@ -273,6 +261,7 @@ server_free(struct server **sp)
 	if (s->conns.loop != NULL)
 		conns_fini(&s->conns);
 	exporter_free(&s->exporter);
+	rights_close(&s->rights);
 	if (s->status_writer.db != NULL)
 		server_take_metrics(s);
 	status_writer_fini(&s->status_writer, clock_mono_us(), clock_real_ms());

@@ -21,6 +21,7 @@
 #include "pulse.h"
 #include "requests.h"
 #include "retain.h"
+#include "rights.h"
 #include "server.h"
 #include "status_writer.h"
 #include "watchers.h"
@@ -40,6 +41,7 @@ struct server {
 	struct protocol *protocol;
 	struct watchers watchers;
 	struct requests requests;
+	struct rights rights;
 	struct retain retain;
 	struct status_writer status_writer;
 	struct pulse pulse;

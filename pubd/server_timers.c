@@ -65,7 +65,7 @@ on_status_due(struct timer *t, uint64_t now_us)
 {
 	struct server *s = OWNER_OF(t, struct server, status_timer);
 
-	trust_look(&s->requests.trust, s->conf->database);
+	trust_look(&s->rights.trust, s->conf->database);
 	server_take_metrics(s);
 	status_writer_write(&s->status_writer, now_us, clock_real_ms());
 	exporter_tell(s->exporter, now_us);

@@ -8,16 +8,6 @@
 
 static struct rates_rule rule;
 
-/* User 7 has a rule of his own. */
-static struct rates_rule
-rule_of(const void *arg, int64_t uid)
-{
-	assert_ptr_equal(arg, &rule);
-	if (uid == 7)
-		return (struct rates_rule){.per_s = 1, .burst = 1};
-	return rule;
-}
-
 static struct rates rs;
 
 static int
@@ -25,14 +15,18 @@ setup(void **state)
 {
 	(void)state;
 	rule = (struct rates_rule){.per_s = 10, .burst = 20};
-	rates_init(&rs, rule_of, &rule);
+	rates_init(&rs);
 	return 0;
 }
 
 static enum status
 take(int64_t uid, uint64_t n, uint64_t now_us, uint64_t *wait_us)
 {
-	return rates_take(&rs, uid, n, now_us, wait_us);
+	/* User 7 has a rule of his own. */
+	static const struct rates_rule slow = {.per_s = 1, .burst = 1};
+
+	return rates_take(&rs, (struct rates_key){.uid = uid},
+	    uid == 7 ? slow : rule, n, now_us, wait_us);
 }
 
 static void
@@ -103,7 +97,7 @@ what_was_not_used_is_given_back(void **state)
 
 	(void)state;
 	assert_status(take(1, 20, SECOND, &wait), ST_OK);
-	rates_give_back(&rs, 1, 20);
+	rates_give_back(&rs, (struct rates_key){.uid = 1}, 20);
 	assert_status(take(1, 20, SECOND, &wait), ST_OK);
 	assert_status(take(1, 1, SECOND, &wait), ST_BUSY);
 }
@@ -119,10 +113,32 @@ a_rule_may_change_at_any_time(void **state)
 	assert_status(take(1, 1000000000, 2 * SECOND + 1, &wait), ST_OK);
 	rule = (struct rates_rule){0};
 	assert_status(take(1, UINT64_MAX, 2 * SECOND, &wait), ST_OK);
-	rates_give_back(&rs, 1, 1);
+	rates_give_back(&rs, (struct rates_key){.uid = 1}, 1);
 	rule = (struct rates_rule){.per_s = 10, .burst = 1};
 	assert_status(take(1, 1, 3 * SECOND, &wait), ST_OK);
 	assert_status(take(1, 1, 3 * SECOND, &wait), ST_BUSY);
+}
+
+static void
+a_line_of_the_rules_has_a_bucket_for_each_user_or_one(void **state)
+{
+	const struct rates_rule r = {.per_s = 1, .burst = 5};
+	const struct rates_key keys[] = {{.uid = 1, .line = 8},
+	    {.uid = 1, .line = 9}, {.uid = 2, .line = 8},
+	    {.uid = -1, .line = 8}, {.uid = 1}};
+	uint64_t wait;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		assert_status(rates_take(&rs, keys[i], r, 5, SECOND, &wait),
+		    ST_OK);
+	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		assert_status(rates_take(&rs, keys[i], r, 1, SECOND, &wait),
+		    ST_BUSY);
+	rates_give_back(&rs, keys[2], 5);
+	assert_status(rates_take(&rs, keys[3], r, 1, SECOND, &wait), ST_BUSY);
+	assert_status(rates_take(&rs, keys[2], r, 5, SECOND, &wait), ST_OK);
 }
 
 static void
@@ -155,6 +171,7 @@ main(void)
 	    TEST(a_rest_fills_the_bucket_and_no_more),
 	    TEST(what_was_not_used_is_given_back),
 	    TEST(a_rule_may_change_at_any_time),
+	    TEST(a_line_of_the_rules_has_a_bucket_for_each_user_or_one),
 	    TEST(past_the_bound_of_users_the_others_share_a_bucket),
 	};
 

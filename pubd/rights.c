@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Rights of publishers.  Invariants: a verdict is used only while the rules
+ * are those that it came from; a bill that is not ST_OK has taken nothing.
+ */
+#include "rights.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf.h"
+#include "hashtable.h"
+#include "identities.h"
+#include "log.h"
+#include "name.h"
+#include "protocol.h"
+
+#define VERDICTS 64 /* channels of one identity */
+
+/* What the rules say of a channel, for one identity. */
+struct said {
+	bool allowed;
+	/*
+	 * The first line that allows it, if all that do have a rate, and a
+	 * number for all of these; 0: some line lets it through for nothing.
+	 */
+	unsigned line;
+	uint64_t lines;
+};
+
+struct verdict {
+	struct said said;
+	uint32_t edition; /* of the rules */
+	uint8_t len;      /* of the channel; 0: none is kept here */
+	char channel[NAME_MAX_BYTES];
+};
+
+static struct access_person
+person_of(const struct identity *id)
+{
+	return (struct access_person){.uid = id->uid,
+	    .gid = id->gid,
+	    .n_gids = id->n_gids};
+}
+
+/* ---- the rules ---------------------------------------------------------- */
+
+enum status
+rights_open(struct rights *r, const struct conf *conf, struct errmsg *err)
+{
+	*r = (struct rights){.conf = conf, .trust = {.owner = -1}};
+	rates_init(&r->rates);
+	trust_look(&r->trust, conf->database);
+	trust_name(&r->trust, span_str(conf->report_users));
+	return access_file_open(&r->access, conf, err);
+}
+
+void
+rights_close(struct rights *r)
+{
+	access_file_close(&r->access);
+}
+
+void
+rights_reload(struct rights *r)
+{
+	struct errmsg err = {""};
+
+	trust_name(&r->trust, span_str(r->conf->report_users));
+	if (!r->access.is_set)
+		return;
+	if (access_file_reload(&r->access, r->conf, &err) != ST_OK)
+		log_error("keeping the old access rules: %s", err.text);
+	else
+		log_info("access rules read again");
+}
+
+/* ---- verdicts ----------------------------------------------------------- */
+
+/* All lines that allow it; a line without a rate lets it through. */
+static void
+find_lines(const struct rights *r, const struct identity *id,
+    struct span channel, struct said *v)
+{
+	const struct access *rules = r->access.rules;
+	struct access_person who = person_of(id);
+	struct access_verdict first = access_judge(rules, &who, ACCESS_PUBLISH,
+	    channel);
+	unsigned line;
+
+	v->allowed = first.allowed;
+	v->line = first.allowed ? first.line : 0;
+	v->lines = 0;
+	for (line = v->line; line != 0;
+	     line = access_next(rules, &who, ACCESS_PUBLISH, channel, line)) {
+		if (access_rate_of(rules, line).per_s == 0) {
+			v->line = 0;
+			v->lines = 0;
+			return;
+		}
+		v->lines = (v->lines ^ line) * UINT64_C(0x100000001b3);
+	}
+}
+
+/* Where the verdict of this channel is, or would be; NULL: no memory. */
+static struct verdict *
+verdict_place(struct identity *id, struct span channel)
+{
+	if (id->verdicts == NULL)
+		id->verdicts = calloc(VERDICTS, sizeof(id->verdicts[0]));
+	if (id->verdicts == NULL)
+		return NULL;
+	return &id->verdicts[hashtable_hash(channel.p, channel.len) % VERDICTS];
+}
+
+static bool
+is_for(const struct verdict *v, const struct rights *r, struct span channel)
+{
+	return v->len == channel.len && v->edition == r->access.edition &&
+	    memcmp(v->channel, channel.p, channel.len) == 0;
+}
+
+static struct said
+rights_judge(const struct rights *r, struct identity *id, struct span channel,
+    size_t *n_judged)
+{
+	struct verdict *v = verdict_place(id, channel);
+	struct said said;
+
+	if (v != NULL && is_for(v, r, channel))
+		return v->said;
+	find_lines(r, id, channel, &said);
+	++*n_judged;
+	if (v == NULL)
+		return said; /* UNTESTED: no memory */
+	v->said = said;
+	v->edition = r->access.edition;
+	v->len = (uint8_t)channel.len;
+	memcpy(v->channel, channel.p, channel.len);
+	return said;
+}
+
+/* ---- paying ------------------------------------------------------------- */
+
+/* Takes n more of the same bucket: what was taken before counts with it. */
+static enum status
+rights_take(struct rights *r, struct rights_bill *bill, struct rights_payment p,
+    struct rates_rule rule, uint64_t now_us, uint64_t *wait_us)
+{
+	size_t i;
+	enum status st;
+
+	if (rule.per_s == 0)
+		return ST_OK;
+	for (i = 0; i < bill->n; i++)
+		if (bill->payment[i].from.uid == p.from.uid &&
+		    bill->payment[i].from.line == p.from.line)
+			break;
+	if (i == RIGHTS_MAX_LINES + 1)
+		return ST_TOOLARGE;
+	if (i < bill->n && bill->payment[i].n_events + p.n_events > rule.burst)
+		return ST_TOOLARGE;
+	st = rates_take(&r->rates, p.from, rule, p.n_events, now_us, wait_us);
+	if (st != ST_OK)
+		return st;
+	if (i == bill->n)
+		bill->payment[bill->n++] = (struct rights_payment){
+		    .from = p.from};
+	bill->payment[i].n_events += p.n_events;
+	return ST_OK;
+}
+
+void
+rights_refund(struct rights *r, struct rights_bill *bill)
+{
+	while (bill->n > 0) {
+		const struct rights_payment *p = &bill->payment[--bill->n];
+
+		rates_give_back(&r->rates, p->from, p->n_events);
+	}
+}
+
+/* publish_rate, which is each user's, whatever the rules say. */
+static enum status
+pay_as_user(struct rights *r, const struct identity *id, uint64_t n,
+    uint64_t now_us, struct rights_bill *bill)
+{
+	const struct conf *c = r->conf;
+	int64_t burst = c->publish_burst > 0 ? c->publish_burst
+					     : c->publish_rate;
+	struct rates_rule rule = {.per_s = (uint64_t)c->publish_rate,
+	    .burst = (uint64_t)burst};
+	struct rights_payment p = {.from = {.uid = id->uid}, .n_events = n};
+
+	bill->line = 0;
+	bill->n_events = n;
+	return rights_take(r, bill, p, rule, now_us, &bill->wait_us);
+}
+
+/* The bucket goes with the text of its line: others may move it. */
+static struct rates_key
+bucket_of_line(const struct rights *r, const struct identity *id, unsigned line)
+{
+	struct span text = access_line_text(r->access.rules, line);
+	bool shared = access_rate_of(r->access.rules, line).shared;
+
+	return (struct rates_key){.uid = shared ? -1 : id->uid,
+	    .line = hashtable_hash(text.p, text.len) | 1};
+}
+
+/* Events of a request that the same lines allow. */
+struct share {
+	uint64_t lines;
+	unsigned line;
+	struct span channel;
+	uint64_t n_events;
+};
+
+static enum status
+pay_by_line(struct rights *r, const struct identity *id, const struct share *s,
+    unsigned line, uint64_t now_us, struct rights_bill *bill)
+{
+	struct access_rate rate = access_rate_of(r->access.rules, line);
+	struct rates_rule rule = {.per_s = (uint64_t)rate.per_s,
+	    .burst = (uint64_t)rate.burst};
+	struct rights_payment p = {.from = bucket_of_line(r, id, line),
+	    .n_events = s->n_events};
+
+	return rights_take(r, bill, p, rule, now_us, &bill->wait_us);
+}
+
+/*
+ * The first line that has the tokens pays all of it.  If none has, the one
+ * that soonest will is told.
+ */
+static enum status
+pay_share(struct rights *r, const struct identity *id, const struct share *s,
+    uint64_t now_us, struct rights_bill *bill)
+{
+	struct access_person who = person_of(id);
+	enum status found = ST_TOOLARGE, st;
+	uint64_t soonest_us = UINT64_MAX;
+	unsigned line;
+
+	bill->line = s->line;
+	bill->n_events = s->n_events;
+	for (line = s->line; line != 0;
+	     line = access_next(r->access.rules, &who, ACCESS_PUBLISH,
+		 s->channel, line)) {
+		st = pay_by_line(r, id, s, line, now_us, bill);
+		if (st == ST_OK)
+			return ST_OK;
+		if (st == ST_BUSY && bill->wait_us < soonest_us) {
+			found = ST_BUSY;
+			soonest_us = bill->wait_us;
+			bill->line = line;
+		}
+	}
+	bill->wait_us = soonest_us;
+	return found;
+}
+
+/* Adds an event to the share that it belongs to; false: there are too many. */
+static bool
+add_to_shares(struct share *list, size_t *n, const struct said *v,
+    struct span channel)
+{
+	size_t i = *n;
+
+	/* Mostly that of the event before. */
+	while (i > 0 && list[i - 1].lines != v->lines)
+		i--;
+	if (i == 0 && *n == RIGHTS_MAX_LINES)
+		return false;
+	if (i == 0) {
+		list[*n] = (struct share){.lines = v->lines,
+		    .line = v->line,
+		    .channel = channel};
+		i = ++*n;
+	}
+	list[i - 1].n_events++;
+	return true;
+}
+
+static enum status
+pay_by_rules(struct rights *r, struct identity *id,
+    const struct protocol_event *ev, size_t n, uint64_t now_us,
+    struct rights_bill *bill)
+{
+	struct share list[RIGHTS_MAX_LINES];
+	size_t i, n_shares = 0;
+	enum status st = ST_OK;
+
+	for (i = 0; i < n; i++) {
+		struct said v = rights_judge(r, id, ev[i].e.channel,
+		    &bill->n_judged);
+
+		bill->index = i;
+		if (!v.allowed)
+			return ST_DENIED;
+		bill->line = v.line;
+		bill->n_events = n;
+		if (v.line != 0 &&
+		    !add_to_shares(list, &n_shares, &v, ev[i].e.channel))
+			return ST_TOOLARGE;
+	}
+	for (i = 0; st == ST_OK && i < n_shares; i++)
+		st = pay_share(r, id, &list[i], now_us, bill);
+	return st;
+}
+
+enum status
+rights_publish(struct rights *r, struct identity *id,
+    const struct protocol_event *ev, size_t n, uint64_t now_us,
+    struct rights_bill *bill)
+{
+	enum status st = ST_OK;
+
+	bill->n = 0;
+	bill->n_judged = 0;
+	bill->wait_us = 0;
+	if (r->access.is_set)
+		st = pay_by_rules(r, id, ev, n, now_us, bill);
+	if (st == ST_OK)
+		st = pay_as_user(r, id, n, now_us, bill);
+	if (st != ST_OK)
+		rights_refund(r, bill);
+	return st;
+}
+
+/* ---- anything else ------------------------------------------------------ */
+
+static bool
+by_rules(const struct rights *r, const struct identity *id, enum access_op op)
+{
+	struct access_person who = person_of(id);
+
+	return r->access.is_set &&
+	    access_judge(r->access.rules, &who, op, SPAN_NONE).allowed;
+}
+
+bool
+rights_report(const struct rights *r, const struct identity *id)
+{
+	return trust_reports(&r->trust, id->uid) ||
+	    by_rules(r, id, ACCESS_REPORT);
+}
+
+bool
+rights_listen(const struct rights *r, const struct identity *id)
+{
+	struct access_person who = person_of(id);
+
+	return !r->access.is_set || trust_reports(&r->trust, id->uid) ||
+	    access_names_peer(r->access.rules, &who);
+}
+
+bool
+rights_revoke(const struct rights *r, const struct identity *id)
+{
+	return trust_owns(&r->trust, id->uid) || by_rules(r, id, ACCESS_REVOKE);
+}
+
+/* ---- why not ------------------------------------------------------------ */
+
+/* Lines for others, and for something else, are not worth telling. */
+static void
+add_why(void *arg, unsigned line, enum access_outcome outcome)
+{
+	struct rights_why *why = arg;
+	size_t room = sizeof(why->text) - why->len;
+	int n;
+
+	if (outcome != ACCESS_OTHER_CHANNEL && outcome != ACCESS_OTHER_UID &&
+	    outcome != ACCESS_OTHER_GID)
+		return;
+	n = snprintf(why->text + why->len, room, "%s%u %s",
+	    why->len > 0 ? "; " : "", line, access_outcome_words(outcome));
+	if (n > 0 && (size_t)n < room)
+		why->len += (size_t)n;
+	else
+		why->text[why->len] = '\0';
+}
+
+void
+rights_explain(const struct rights *r, const struct identity *id,
+    struct span channel, struct rights_why *why)
+{
+	struct access_person who = person_of(id);
+
+	why->len = 0;
+	why->text[0] = '\0';
+	if (r->access.is_set && channel.len > 0)
+		access_explain(r->access.rules, &who, ACCESS_PUBLISH, channel,
+		    add_why, why);
+}
