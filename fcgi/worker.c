@@ -13,6 +13,7 @@
 
 #include "acceptor.h"
 #include "admit.h"
+#include "authz.h"
 #include "cgi.h"
 #include "clock.h"
 #include "hub.h"
@@ -22,6 +23,7 @@
 #include "program.h"
 #include "pubd_link.h"
 #include "random.h"
+#include "rejudge.h"
 #include "replay.h"
 #include "reply.h"
 #include "signals.h"
@@ -56,6 +58,9 @@ struct worker {
 	struct acceptor *acceptor; /* NULL: plain CGI */
 	struct reply_set *replies;
 	struct slots *slots;
+	struct authz *authz;
+	struct authorizer *authorizer;
+	struct rejudge *rejudge;
 	struct admit *admit;
 	struct watch signals;
 	struct timer report, drain;
@@ -73,6 +78,7 @@ static bool
 all_done(const struct worker *w)
 {
 	return hub_n_streams(w->hub) == 0 && reply_set_count(w->replies) == 0 &&
+	    admit_n_waiting(w->admit) == 0 &&
 	    (w->acceptor == NULL || acceptor_waiting(w->acceptor) == 0);
 }
 
@@ -123,6 +129,8 @@ worker_reload(struct worker *w)
 	if (program_reload(w->program))
 		hub_set_tracing(w->hub,
 		    w->sends_spans || log_wants(LOG_DEBUG_));
+	if (authz_reload(w->authz))
+		rejudge_all(w->rejudge);
 }
 
 static void
@@ -264,6 +272,24 @@ on_ended(void *arg, const struct stream *s)
 	admit_release(w->admit, s);
 }
 
+static bool
+on_due(void *arg, struct stream *s, uint64_t now_us)
+{
+	struct worker *w = arg;
+
+	return rejudge_due(w->rejudge, s, now_us);
+}
+
+/* The tail reads from the start on; then there are no streams. */
+static void
+on_revoked(void *arg, const struct event *e)
+{
+	struct worker *w = arg;
+
+	if (w->rejudge != NULL)
+		rejudge_revoked(w->rejudge, e);
+}
+
 static enum status
 new_hub(struct worker *w, bool cgi)
 {
@@ -276,6 +302,8 @@ new_hub(struct worker *w, bool cgi)
 	    .max_lag_events = c->max_lag_events,
 	    .timed = c->metrics == CONF_ON,
 	    .ended = on_ended,
+	    .due = on_due,
+	    .revoked = on_revoked,
 	    .dispatched = on_dispatched,
 	    .arg = w,
 	};
@@ -361,6 +389,20 @@ set_up(struct worker *w, int listener, struct errmsg *err)
 	return st;
 }
 
+/* Who may read. */
+static enum status
+set_up_access(struct worker *w, struct errmsg *err)
+{
+	struct rejudge_options o = {.conf = w->conf,
+	    .loop = w->loop,
+	    .hub = w->hub};
+	enum status st = authz_new(&w->authz, w->conf, w->log, err);
+
+	o.authz = w->authz;
+	o.authorizer = w->authorizer;
+	return st == ST_OK ? rejudge_new(&w->rejudge, &o) : st;
+}
+
 /* What admits streams, and what counts all that happens. */
 static enum status
 set_up_rest(struct worker *w, unsigned long fd_limit)
@@ -371,7 +413,10 @@ set_up_rest(struct worker *w, unsigned long fd_limit)
 	    .tail = w->tail,
 	    .replay = w->replay,
 	    .replies = w->replies,
-	    .slots = w->slots};
+	    .slots = w->slots,
+	    .authz = w->authz,
+	    .authorizer = w->authorizer,
+	    .rejudge = w->rejudge};
 	enum status st = admit_new(&w->admit, &o);
 	struct worker_metrics_parts p;
 
@@ -402,6 +447,8 @@ worker_new(struct worker **out, struct program *p, int listener,
 	fd_limit = sock_raise_fd_limit();
 	st = set_up(w, listener, err);
 	if (st == ST_OK)
+		st = set_up_access(w, err);
+	if (st == ST_OK)
 		st = set_up_rest(w, fd_limit);
 	if (st != ST_OK) {
 		worker_free(&w);
@@ -425,6 +472,8 @@ worker_free(struct worker **wp)
 	log_reader_free(&w->log);
 	hub_free(&w->hub);
 	admit_free(&w->admit);
+	rejudge_free(&w->rejudge);
+	authz_free(&w->authz);
 	worker_metrics_free(&w->metrics);
 	reply_set_free(&w->replies);
 	slots_close(&w->slots);

@@ -25,7 +25,7 @@ access_covers(struct span outer, struct span inner)
 	return span_starts(inner, outer);
 }
 
-/* ---- groups ------------------------------------------------------------- */
+/* ---- groups -------------------------------------------------------------- */
 
 int
 access_compare(struct span a, struct span b)
@@ -74,7 +74,7 @@ access_has_group(const struct access *a, struct span group)
 	return i < a->n_members && span_eq(a->member[i].group, group);
 }
 
-/* ---- patterns ----------------------------------------------------------- */
+/* ---- patterns ------------------------------------------------------------ */
 
 /* Bytes of a value that stand as they are; all others are written %XX. */
 static bool

@@ -617,8 +617,7 @@ parse_groups(struct parsing *g, struct span text)
 	return st;
 }
 
-/* ---- the whole ------------------------------------------------------------
- */
+/* ---- the whole ----------------------------------------------------------- */
 
 static size_t
 count_words(struct span text)
@@ -735,8 +734,7 @@ access_free(struct access **ap)
 	*ap = NULL;
 }
 
-/* ---- what is odd -----------------------------------------------------------
- */
+/* ---- what is odd --------------------------------------------------------- */
 
 /*
  * `user.$user.*` of alice covers `user.alice.bob`, which is what `user.$user`

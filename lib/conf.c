@@ -234,7 +234,7 @@ const struct conf_row conf_rows[] = {
     {.key = NULL},
 };
 
-/* ---- values ------------------------------------------------------------- */
+/* ---- values -------------------------------------------------------------- */
 
 static int64_t *
 int_member(struct conf *c, const struct conf_row *row)
@@ -645,7 +645,7 @@ conf_defaults(struct conf *c)
 	}
 }
 
-/* ---- the file ----------------------------------------------------------- */
+/* ---- the file ------------------------------------------------------------ */
 
 struct parse {
 	struct conf conf; /* becomes the caller's when all is well */
@@ -722,7 +722,7 @@ conf_parse(struct conf *c, struct span text, const char *name,
 	return ST_OK;
 }
 
-/* ---- the environment ---------------------------------------------------- */
+/* ---- the environment ----------------------------------------------------- */
 
 /* True, with what follows the '=', when the variable sets this key. */
 static bool
@@ -781,7 +781,7 @@ conf_environment(struct conf *c, char *const *env, struct errmsg *err)
 	return ST_OK;
 }
 
-/* ---- all of it ---------------------------------------------------------- */
+/* ---- all of it ----------------------------------------------------------- */
 
 static enum status
 read_all(FILE *f, struct buf *text, const char *path, struct errmsg *err)
@@ -863,7 +863,7 @@ conf_load(struct conf *c, const char *path, struct errmsg *err)
 	return st;
 }
 
-/* ---- while running ------------------------------------------------------ */
+/* ---- while running ------------------------------------------------------- */
 
 /* Texts are compared as strings: remains of a longer one may follow the end. */
 static bool
@@ -907,7 +907,7 @@ conf_unmerged(const struct conf *now, const struct conf *fresh,
 	return row->key == NULL ? NULL : row;
 }
 
-/* ---- printing ----------------------------------------------------------- */
+/* ---- printing ------------------------------------------------------------ */
 
 /* Prints a text without its secrets: people send each other the dump. */
 static void

@@ -11,6 +11,7 @@
 #ifndef WALCAST_REVOCATION_H
 #define WALCAST_REVOCATION_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "buf.h"
@@ -51,6 +52,10 @@ MUST_USE enum status revocation_encode(struct buf *out,
  */
 MUST_USE enum status revocation_decode(struct span data, struct buf *text,
     struct revocation *r);
+
+/* The stream that a value names, 16 hexadecimal digits as X-SSE-Stream says it.
+ */
+bool revocation_stream(struct span value, uint64_t *id);
 
 const char *revocation_kind_name(enum revocation_kind kind);
 

@@ -22,8 +22,7 @@
 #define MAX_AUDIENCES 64
 #define MAX_MEMBERS   64 /* of an object whose members are read */
 
-/* ---- reading ----------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------- */
 
 struct token_parts {
 	struct span header, payload, signature;
@@ -89,8 +88,7 @@ read_object(struct buf *b, struct span part, struct json_parser *p,
 	return st == ST_OK ? TOKEN_NONE : TOKEN_MALFORMED;
 }
 
-/* ---- the header
- * ---------------------------------------------------------------- */
+/* ---- the header ---------------------------------------------------------- */
 
 struct token_header {
 	enum token_algorithm algorithm;
@@ -122,8 +120,7 @@ judge_header(const struct json *root, struct token_header *h)
 	return TOKEN_NONE;
 }
 
-/* ---- the signature
- * ---------------------------------------------------------------- */
+/* ---- the signature ------------------------------------------------------- */
 
 /* The token as a string, and a key of that algorithm. */
 static bool
@@ -170,8 +167,7 @@ find_signer(const struct token_keys *k, const struct token_header *h,
 	return found;
 }
 
-/* ---- claims ----------------------------------------------------------------
- */
+/* ---- claims -------------------------------------------------------------- */
 
 /* A NumericDate; only whole numbers.  False: it is something else. */
 static bool
@@ -365,8 +361,7 @@ judge_claims(const struct json *root, struct span payload,
 	return TOKEN_NONE;
 }
 
-/* ---- verifying
- * ---------------------------------------------------------------- */
+/* ---- verifying ----------------------------------------------------------- */
 
 void
 token_init(struct token *t)
@@ -452,8 +447,7 @@ token_verify(const struct token_keys *k, const struct token_rules *r,
 	return fault;
 }
 
-/* ---- making ----------------------------------------------------------------
- */
+/* ---- making -------------------------------------------------------------- */
 
 static const struct token_key *
 find_signing_key(const struct token_keys *k, struct span id)

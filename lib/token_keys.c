@@ -64,8 +64,7 @@ token_algorithm_of(struct span word, enum token_algorithm *out)
 	return false;
 }
 
-/* ---- memory that held a key ------------------------------------------------
- */
+/* ---- memory that held a key ---------------------------------------------- */
 
 static void
 wipe(struct span *s)
@@ -119,8 +118,7 @@ token_keys_free(struct token_keys **kp)
 	*kp = NULL;
 }
 
-/* ---- one key ---------------------------------------------------------------
- */
+/* ---- one key ------------------------------------------------------------- */
 
 static enum status
 refuse_key(struct key_reading *g, const char *why)
@@ -249,8 +247,7 @@ add_pkey(struct key_reading *g, struct span id, EVP_PKEY *pkey, bool is_private,
 	return st;
 }
 
-/* ---- PEM --------------------------------------------------------------------
- */
+/* ---- PEM ----------------------------------------------------------------- */
 
 static int
 no_passphrase(char *out, int size, int writing, void *arg)
@@ -313,8 +310,7 @@ add_pem(struct key_reading *g, struct span text)
 	return st;
 }
 
-/* ---- JWK (RFC 7517, RFC 7518 section 6)
- * --------------------------------------- */
+/* ---- JWK (RFC 7517, RFC 7518 section 6) ---------------------------------- */
 
 /* A member in base64url as a number; NULL: it is missing or malformed. */
 static BIGNUM *
@@ -534,8 +530,7 @@ add_json(struct key_reading *g, struct span text)
 	return st;
 }
 
-/* ---- a whole text
- * ------------------------------------------------------------- */
+/* ---- a whole text -------------------------------------------------------- */
 
 static struct span
 without_line_end(struct span s)
@@ -574,8 +569,7 @@ token_keys_parse(struct token_keys **out, struct span text, const char *name,
 	return st;
 }
 
-/* ---- the file
- * ------------------------------------------------------------------ */
+/* ---- the file ------------------------------------------------------------ */
 
 static void
 note_file(struct token_keys *k, const struct stat *sb)

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "address.h"
+#include "authorizer.h"
+#include "authz.h"
 #include "clock.h"
 #include "conf.h"
 #include "hashtable.h"
@@ -19,6 +21,7 @@
 #include "log.h"
 #include "random.h"
 #include "record.h"
+#include "rejudge.h"
 #include "replay.h"
 #include "reply.h"
 #include "request.h"
@@ -30,6 +33,11 @@
 #define SHOWN_BYTES     48 /* of a value in a log line */
 #define STREAM_ID_BYTES 16
 #define SHARE_MIN       4 /* slots that any address may have */
+#define REFUSAL_BYTES   512
+#define UNAUTHORIZED                                                           \
+	"The token that came with this request is not valid here: get a new "  \
+	"one, and come back with it."
+#define CHALLENGE       "Bearer error=\"invalid_token\""
 #define OVERLOAD_FACTOR 2 /* those told to wait come back this much later */
 
 /* One admission under way. */
@@ -41,7 +49,11 @@ struct entry {
 	uint16_t request_id;
 	enum front front;
 	struct stream *s;
+	struct pass *pass; /* who it is; NULL: nobody in particular */
+	bool expired;      /* the token that came has */
+	bool asks;         /* the application decides */
 	struct buf out;
+	uint64_t number; /* of the stream, and the same as text: */
 	char id[STREAM_ID_BYTES + 1];
 	/* the position */
 	int64_t cursor;
@@ -65,7 +77,7 @@ drop(struct entry *e)
 	e->fd = -1;
 }
 
-/* ---- refusals ---------------------------------------------------------- */
+/* ---- refusals ------------------------------------------------------------ */
 
 static void
 send_error(struct entry *e, const struct http_error *error)
@@ -107,6 +119,13 @@ retry_for_overload(struct admit *a)
 {
 	return (int64_t)random_jitter(&a->random,
 	    (uint64_t)a->o.conf->retry_ms * OVERLOAD_FACTOR);
+}
+
+static int64_t
+jittered_retry(struct admit *a)
+{
+	return (
+	    int64_t)random_jitter(&a->random, (uint64_t)a->o.conf->retry_ms);
 }
 
 /* A stream that is told at once why it ends, and when to come back. */
@@ -162,17 +181,119 @@ reject(struct entry *e, enum admit_reject why)
 
 	a->counters.n_rejected[why]++;
 	a->counters.n_front_rejected[e->front]++;
-	request_log_reject(e->s->id, &e->req, e->front, admit_reject_name(why),
+	request_log_reject(e->number, &e->req, e->front, admit_reject_name(why),
 	    loop_now_us(a->o.loop));
 	if (why == ADMIT_DRAIN)
-		close_softly(e, CLOSE_DRAIN,
-		    (int64_t)random_jitter(&a->random,
-			(uint64_t)a->o.conf->retry_ms));
+		close_softly(e, CLOSE_DRAIN, jittered_retry(a));
 	else
 		overload(e, why);
 }
 
-/* ---- limits ------------------------------------------------------------ */
+/* ---- who may ------------------------------------------------------------- */
+
+/* The page can fetch a fresh one, which no other status would let it. */
+static void
+tell_expired(struct entry *e)
+{
+	struct admit *a = e->a;
+
+	a->counters.n_rejected[ADMIT_EXPIRED]++;
+	a->counters.n_front_rejected[e->front]++;
+	request_log_reject(e->number, &e->req, e->front,
+	    admit_reject_name(ADMIT_EXPIRED), loop_now_us(a->o.loop));
+	close_softly(e, CLOSE_AUTH_EXPIRED, jittered_retry(a));
+}
+
+static void
+refuse_entry(struct entry *e, const struct http_error *error,
+    struct span channel, struct span why)
+{
+	struct admit *a = e->a;
+
+	a->counters.n_refused[refuse_of(error->status)]++;
+	request_log_denied(e->number, &e->req, e->front, error->status, channel,
+	    why, loop_now_us(a->o.loop));
+	send_error(e, error);
+}
+
+static void
+refuse_token(struct entry *e, enum token_fault why)
+{
+	static const struct http_error error = {.status = 401,
+	    .detail = {UNAUTHORIZED, sizeof(UNAUTHORIZED) - 1},
+	    .challenge = {CHALLENGE, sizeof(CHALLENGE) - 1}};
+
+	refuse_entry(e, &error, SPAN_NONE, span_str(token_fault_name(why)));
+}
+
+/* The answer names the channel; why he may not read it, only the log. */
+static void
+refuse_channel(struct entry *e, size_t first)
+{
+	struct span channel = e->req.channel[first];
+	char tried[AUTHZ_TRIED_BYTES], detail[REFUSAL_BYTES];
+	struct http_error error = {.status = 403};
+
+	(void)snprintf(detail, sizeof(detail),
+	    "The channel \"%.*s\" is not open to you: sign in, or ask whoever "
+	    "runs this site.",
+	    (int)channel.len, channel.p);
+	error.detail = span_str(detail);
+	authz_count_refused(e->a->o.authz, e->asks);
+	refuse_entry(e, &error, channel,
+	    authz_tried(e->a->o.authz, e->pass, channel, tried));
+}
+
+/* False: he may not, and was told.  True with e->asks: ask the application. */
+static bool
+entry_may_read(struct entry *e)
+{
+	size_t first;
+
+	switch (authz_judge(e->a->o.authz, e->pass, e->req.channel,
+	    e->req.n_channels, &first)) {
+	case AUTHZ_ALLOWED:
+		e->asks = false;
+		return true;
+	case AUTHZ_ASK:
+		e->asks = true;
+		return true;
+	case AUTHZ_REFUSED:
+		break;
+	}
+	if (e->expired)
+		tell_expired(e);
+	else
+		refuse_channel(e, first);
+	return false;
+}
+
+/* Who is it, and may he read that? */
+static bool
+let_in(struct entry *e)
+{
+	enum token_fault why;
+
+	switch (
+	    authz_identify(e->a->o.authz, e->params, &e->req, &e->pass, &why)) {
+	case AUTHZ_KNOWN:
+		return entry_may_read(e);
+	case AUTHZ_EXPIRED:
+		e->expired = true;
+		return entry_may_read(e);
+	case AUTHZ_FORGED:
+		refuse_token(e, why);
+		return false;
+	case AUTHZ_UNSURE:
+		reject(e, ADMIT_UNAVAILABLE);
+		return false;
+	case AUTHZ_NOMEM:
+		break;
+	}
+	return false;
+}
+
+/* ---- limits -------------------------------------------------------------- */
 
 /* Has the web server had the time to add threads for one more stream? */
 static bool
@@ -289,6 +410,9 @@ take_address_slot(struct entry *e)
 void
 admit_release(struct admit *a, const struct stream *s)
 {
+	struct pass *pass = s->pass;
+
+	pass_unref(&pass);
 	if (a->o.slots == NULL)
 		return;
 	slots_give(a->o.slots, s->pool_key, s->slot);
@@ -312,7 +436,7 @@ within_limits(struct entry *e, enum admit_reject *why)
 	return take_address_slot(e) && take_front_slot(e, why);
 }
 
-/* ---- the position ------------------------------------------------------ */
+/* ---- the position -------------------------------------------------------- */
 
 static void
 set_gap(struct entry *e, enum frame_gap_code code, int64_t position,
@@ -432,14 +556,14 @@ know_the_log(struct entry *e)
 	    e->req.after_id <= hub_head(a->o.hub);
 }
 
-/* ---- the first bytes --------------------------------------------------- */
+/* ---- the first bytes ----------------------------------------------------- */
 
 static void
 name_stream(struct entry *e)
 {
-	e->s->id = random_next(&e->a->random);
+	e->number = random_next(&e->a->random);
 	(void)snprintf(e->id, sizeof(e->id), "%016llx",
-	    (unsigned long long)e->s->id);
+	    (unsigned long long)e->number);
 }
 
 /*
@@ -527,17 +651,16 @@ admit_start(struct entry *e)
 	s->front = (uint8_t)e->front;
 	s->heartbeat_events = e->req.heartbeat_events;
 	s->place = (struct chunk_place){.cursor = e->cursor};
-	s->end_why = CLOSE_MAX_AGE;
-	if (a->o.conf->max_age_s > 0)
-		s->end_us = loop_now_us(a->o.loop) +
-		    random_jitter(&a->random,
-			(uint64_t)a->o.conf->max_age_s * 1000000);
+	s->id = e->number;
+	s->pass = e->pass;
+	rejudge_begin(a->o.rejudge, s);
 	st = hub_open(a->o.hub, s, buf_span(&e->out));
 	if (st != ST_OK)
 		return st;
 	note_opening(e, s->id);
 	e->fd = -1;
 	e->s = NULL;
+	e->pass = NULL;
 	return ST_OK;
 }
 
@@ -546,13 +669,24 @@ abandon(struct entry *e)
 {
 	struct stream *s = e->s;
 
+	pass_unref(&e->pass);
 	if (s == NULL)
 		return;
+	s->pass = NULL;
 	admit_release(e->a, s);
 	if (s->sub != NULL)
 		hub_unsubscribe(e->a->o.hub, &s->sub);
 	free(s->pend);
 	free(s);
+}
+
+static void
+end_entry(struct entry *e)
+{
+	abandon(e);
+	drop(e);
+	request_fini(&e->req);
+	buf_fini(&e->out);
 }
 
 /* Nobody outside can tell who shares his queue. */
@@ -564,14 +698,11 @@ queue_of(struct span remote)
 	return hashtable_hash(&key, sizeof(key)) % HUB_QUEUES;
 }
 
-/* True: the stream is open. */
+/* Takes what limits how many there are.  False: told why not. */
 static bool
-open_stream(struct entry *e)
+take_room(struct entry *e)
 {
-	struct admit *a = e->a;
 	enum admit_reject why;
-	struct sub_spec spec = {e->req.channel, e->req.n_channels, e->req.event,
-	    e->req.n_events, e->req.envelope};
 
 	e->s = calloc(1, sizeof(*e->s));
 	if (e->s == NULL)
@@ -580,11 +711,20 @@ open_stream(struct entry *e)
 	e->s->slot = SLOT_NONE;
 	e->s->address_slot = SLOT_NONE;
 	e->s->share_slot = SLOT_NONE;
-	name_stream(e);
-	if (!within_limits(e, &why)) {
-		reject(e, why);
-		return false;
-	}
+	if (within_limits(e, &why))
+		return true;
+	reject(e, why);
+	return false;
+}
+
+/* True: the stream is open. */
+static bool
+open_stream(struct entry *e)
+{
+	struct admit *a = e->a;
+	struct sub_spec spec = {e->req.channel, e->req.n_channels, e->req.event,
+	    e->req.n_events, e->req.envelope};
+
 	if (hub_subscribe(a->o.hub, &spec, &e->s->sub) != ST_OK)
 		return false;
 	e->s->queue = queue_of(e->req.remote);
@@ -609,20 +749,202 @@ count_return(struct entry *e, bool opened)
 		c->n_resumes_failed++;
 }
 
-/* ---- requests ---------------------------------------------------------- */
+/* ---- those that wait for the application ------------------------------------
+ */
+
+/* A request that goes on when the answer has come. */
+struct waiting {
+	TAILQ_ENTRY(waiting) link;
+	struct entry e;
+	struct params params;
+	struct authorizer_wait *wait;
+	uint8_t bucket; /* of its address */
+};
+
+static uint8_t
+waiting_bucket(const struct entry *e)
+{
+	uint64_t key = address_key(e->req.remote);
+
+	return (
+	    uint8_t)(hashtable_hash(&key, sizeof(key)) % ADMIT_WAIT_BUCKETS);
+}
+
+/* Bounded for all, and for those of one address. */
+static bool
+may_wait(const struct entry *e)
+{
+	const struct admit *a = e->a;
+
+	return a->n_waiting < ADMIT_WAITING &&
+	    a->waiting_bytes < ADMIT_WAITING_BYTES &&
+	    a->n_of_bucket[waiting_bucket(e)] < ADMIT_WAITING_ADDRESS;
+}
+
+static size_t
+size_of_waiting(const struct waiting *w)
+{
+	return sizeof(*w) + w->params.text.len + w->e.req.text.len;
+}
+
+static struct request_rules
+request_rules_of(const struct admit *a)
+{
+	return (struct request_rules){
+	    .default_channel = span_str(a->o.conf->default_channel),
+	    .allow_origin = span_str(a->o.conf->allow_origin),
+	};
+}
+
+/* Takes over all that the entry holds; NULL: no memory, it keeps it. */
+static struct waiting *
+new_waiting(struct entry *e)
+{
+	struct request_rules rules = request_rules_of(e->a);
+	struct waiting *w = calloc(1, sizeof(*w));
+
+	if (w == NULL)
+		return NULL;
+	params_init(&w->params);
+	w->e = *e;
+	w->e.params = &w->params;
+	buf_init(&w->e.out, FIRST_BYTES_MAX);
+	request_init(&w->e.req);
+	if (params_copy(&w->params, e->params) != ST_OK ||
+	    request_read(&w->e.req, &w->params, &rules) != ST_OK) {
+		request_fini(&w->e.req);
+		params_fini(&w->params);
+		free(w);
+		return NULL;
+	}
+	e->fd = -1;
+	e->s = NULL;
+	e->pass = NULL;
+	w->bucket = waiting_bucket(&w->e);
+	TAILQ_INSERT_TAIL(&e->a->waiting, w, link);
+	e->a->n_waiting++;
+	e->a->n_of_bucket[w->bucket]++;
+	e->a->waiting_bytes += size_of_waiting(w);
+	return w;
+}
+
+static void
+end_waiting(struct waiting *w)
+{
+	struct admit *a = w->e.a;
+
+	authorizer_cancel(&w->wait);
+	TAILQ_REMOVE(&a->waiting, w, link);
+	a->n_waiting--;
+	a->n_of_bucket[w->bucket]--;
+	a->waiting_bytes -= size_of_waiting(w);
+	end_entry(&w->e);
+	params_wipe(&w->params);
+	params_fini(&w->params);
+	free(w);
+}
+
+size_t
+admit_n_waiting(const struct admit *a)
+{
+	return a->n_waiting;
+}
+
+/* ---- requests ------------------------------------------------------------ */
+
+static void
+send_head(struct entry *e)
+{
+	if (http_stream_head(&e->out, SPAN_NONE, e->req.origin) == ST_OK)
+		send_reply(e);
+}
+
+/* Everything but the application's answer is known, or that, too. */
+static void
+go_on(struct entry *e)
+{
+	if (e->req.kind == REQUEST_HEAD)
+		send_head(e);
+	else
+		count_return(e, open_stream(e));
+}
+
+/* Goes on when the application has answered; for authorizer_ask. */
+static void
+on_answer(void *arg, struct authorizer_answer *answer)
+{
+	struct waiting *w = arg;
+	struct entry *e = &w->e;
+
+	w->wait = NULL;
+	if (e->a->draining) {
+		count_return(e, false);
+		reject(e, ADMIT_DRAIN);
+	} else if (answer->result != AUTHORIZER_ALLOWED &&
+	    answer->result != AUTHORIZER_REFUSED) {
+		count_return(e, false);
+		reject(e, ADMIT_APP);
+	} else {
+		authorizer_unref(&e->pass->answer);
+		e->pass->answer = authorizer_ref(answer);
+		if (entry_may_read(e))
+			go_on(e);
+		else
+			count_return(e, false);
+	}
+	end_waiting(w);
+}
+
+/*
+ * Waits for the application.  What the request says is read again, out of a
+ * copy, since the one at hand is gone when the answer comes.
+ */
+static void
+ask_application(struct entry *e)
+{
+	struct waiting *w = NULL;
+	struct authorizer_question q;
+
+	if (authz_question(e->a->o.authz, e->params, &e->req, &e->pass) !=
+	    ST_OK)
+		return;
+	if (!may_wait(e) || (w = new_waiting(e)) == NULL) {
+		count_return(e, false);
+		reject(e, ADMIT_APP);
+		return;
+	}
+	q = rejudge_question(w->e.pass);
+	if (authorizer_ask(e->a->o.authorizer, &q, false, on_answer, w,
+		&w->wait) != ST_OK) {
+		reject(&w->e, ADMIT_APP);
+		end_waiting(w);
+	}
+}
+
+static void
+answer_reader(struct entry *e)
+{
+	bool in = let_in(e) && (e->req.kind == REQUEST_HEAD || take_room(e));
+
+	if (!in)
+		count_return(e, false);
+	else if (e->asks)
+		ask_application(e);
+	else
+		go_on(e);
+}
 
 static void
 answer(struct entry *e)
 {
+	name_stream(e);
 	switch (e->req.kind) {
 	case REQUEST_STREAM:
 		e->a->counters.n_asked++;
-		count_return(e, open_stream(e));
+		answer_reader(e);
 		break;
 	case REQUEST_HEAD:
-		if (http_stream_head(&e->out, SPAN_NONE, e->req.origin) ==
-		    ST_OK)
-			send_reply(e);
+		answer_reader(e);
 		break;
 	case REQUEST_PREFLIGHT:
 		if (http_preflight(&e->out, e->req.origin) == ST_OK)
@@ -654,10 +976,7 @@ void
 admit_request(struct admit *a, int fd, uint16_t request_id,
     const struct params *params)
 {
-	struct request_rules rules = {
-	    .default_channel = span_str(a->o.conf->default_channel),
-	    .allow_origin = span_str(a->o.conf->allow_origin),
-	};
+	struct request_rules rules = request_rules_of(a);
 	struct entry e = {.a = a,
 	    .params = params,
 	    .fd = fd,
@@ -670,13 +989,10 @@ admit_request(struct admit *a, int fd, uint16_t request_id,
 		tell_bad_limit(a, &e.req);
 		answer(&e);
 	}
-	abandon(&e);
-	drop(&e);
-	request_fini(&e.req);
-	buf_fini(&e.out);
+	end_entry(&e);
 }
 
-/* ---- making ------------------------------------------------------------ */
+/* ---- making -------------------------------------------------------------- */
 
 enum status
 admit_new(struct admit **out, const struct admit_options *o)
@@ -687,6 +1003,7 @@ admit_new(struct admit **out, const struct admit_options *o)
 		return ST_NOMEM;
 	a->o = *o;
 	a->random = random_seed();
+	TAILQ_INIT(&a->waiting);
 	*out = a;
 	return ST_OK;
 }
@@ -694,6 +1011,10 @@ admit_new(struct admit **out, const struct admit_options *o)
 void
 admit_free(struct admit **a)
 {
+	if (*a == NULL)
+		return;
+	while (!TAILQ_EMPTY(&(*a)->waiting))
+		end_waiting(TAILQ_FIRST(&(*a)->waiting));
 	free(*a);
 	*a = NULL;
 }
@@ -704,7 +1025,7 @@ admit_drain(struct admit *a)
 	a->draining = true;
 }
 
-/* ---- for the metrics --------------------------------------------------- */
+/* ---- for the metrics ----------------------------------------------------- */
 
 const struct admit_counters *
 admit_counters(const struct admit *a)

@@ -13,9 +13,12 @@
 #include "params.h"
 #include "status.h"
 
+struct authorizer;
+struct authz;
 struct conf;
 struct hub;
 struct loop;
+struct rejudge;
 struct replay;
 struct reply_set;
 struct slots;
@@ -32,7 +35,9 @@ struct tail;
 	X(RAMP, "ramp")               /* too many at once for it */            \
 	X(ADDRESS, "address")                                                  \
 	X(DRAIN, "drain")                                                      \
-	X(UNAVAILABLE, "unavailable") /* the log cannot be read so far */
+	X(UNAVAILABLE, "unavailable") /* the log cannot be read so far */      \
+	X(EXPIRED, "auth_expired")    /* its token has */                      \
+	X(APP, "application")         /* it did not answer */
 
 enum admit_reject {
 #define X(member, word) ADMIT_##member,
@@ -44,6 +49,7 @@ enum admit_reject {
 /* Errors that are final, by status; 0: any other. */
 #define ADMIT_REFUSE_LIST(X)                                                   \
 	X(400, 400)                                                            \
+	X(401, 401)                                                            \
 	X(403, 403)                                                            \
 	X(405, 405)                                                            \
 	X(406, 406)                                                            \
@@ -76,6 +82,9 @@ struct admit_options {
 	struct replay *replay;
 	struct reply_set *replies;
 	struct slots *slots; /* NULL: none are counted */
+	struct authz *authz;
+	struct authorizer *authorizer;
+	struct rejudge *rejudge;
 };
 
 MUST_USE enum status admit_new(struct admit **out,
@@ -91,6 +100,9 @@ void admit_drain(struct admit *a);
  */
 void admit_request(struct admit *a, int fd, uint16_t request_id,
     const struct params *params);
+
+/* Requests that wait for the application. */
+size_t admit_n_waiting(const struct admit *a);
 
 /* The word for it, in logs and metrics. */
 const char *admit_reject_name(enum admit_reject why);

@@ -6,11 +6,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "admit.h"
 #include "log.h"
 #include "ramp.h"
 #include "slots.h"
+
+struct waiting; /* admit.c */
+TAILQ_HEAD(waiting_list, waiting);
+
+/* Requests that wait for the application, and what they may hold. */
+#define ADMIT_WAITING         4096
+#define ADMIT_WAITING_ADDRESS 1024
+#define ADMIT_WAITING_BYTES   (32 * 1024 * 1024)
+#define ADMIT_WAIT_BUCKETS    256
 
 #define ADMIT_POOLS 8 /* locations with a cap that are remembered */
 
@@ -23,6 +33,9 @@ struct admit {
 	struct slots_count pool[ADMIT_POOLS];
 	size_t n_pools;
 	struct admit_counters counters;
+	struct waiting_list waiting;
+	size_t n_waiting, waiting_bytes;
+	uint32_t n_of_bucket[ADMIT_WAIT_BUCKETS];
 };
 
 #endif

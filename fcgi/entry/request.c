@@ -46,7 +46,7 @@ request_fini(struct request *r)
 	buf_fini(&r->text);
 }
 
-/* ---- refusing ----------------------------------------------------------- */
+/* ---- refusing ------------------------------------------------------------ */
 
 /* Returns false, so that a step can end with it. */
 PRINTF_LIKE(3, 4)
@@ -90,7 +90,7 @@ request_show(struct shown *out, struct span s)
 	return out->text;
 }
 
-/* ---- channels and event names ------------------------------------------- */
+/* ---- channels and event names -------------------------------------------- */
 
 static bool
 add_channel(struct request *r, struct span name)
@@ -158,7 +158,7 @@ add_event(struct request *r, struct span name)
 	return true;
 }
 
-/* ---- query parameters --------------------------------------------------- */
+/* ---- query parameters ---------------------------------------------------- */
 
 static bool
 read_channel(struct reading *g, struct span value)
@@ -229,6 +229,15 @@ read_generation(struct reading *g, struct span value)
 	return true;
 }
 
+/* Of several the first counts. */
+static bool
+read_token(struct reading *g, struct span value)
+{
+	if (g->r->token.len == 0)
+		g->r->token = value;
+	return true;
+}
+
 /* The position that an id names; NO_ID for what names none. */
 static int64_t
 request_position_of(struct span id)
@@ -267,6 +276,8 @@ static const struct parameter {
     {"envelope", read_envelope},
     {"padding", read_padding},
     {"generation", read_generation},
+    {"token", read_token},
+    {"authorization", read_token},
     {"last_event_id", read_id},
     {"lastEventId", read_id},
     {"evs_last_event_id", read_id},
@@ -335,7 +346,7 @@ read_query(struct reading *g)
 	return true;
 }
 
-/* ---- the path ----------------------------------------------------------- */
+/* ---- the path ------------------------------------------------------------ */
 
 static bool
 read_path(struct reading *g)
@@ -352,7 +363,7 @@ read_path(struct reading *g)
 	return add_channels(r, info);
 }
 
-/* ---- the rest ----------------------------------------------------------- */
+/* ---- the rest ------------------------------------------------------------ */
 
 static bool
 read_whole(struct reading *g)

@@ -58,6 +58,7 @@ struct request {
 	bool resumes; /* ... and it is of a client that comes back; known
 			 of refused requests, too */
 	struct span generation;
+	struct span token; /* of the query; no log may have it */
 	bool envelope;
 	bool heartbeat_events;
 	bool padding;

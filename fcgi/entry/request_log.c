@@ -9,7 +9,7 @@
 
 #define CHANNELS_BYTES 256 /* of the list that a stream asked for */
 
-enum request_log_kind { OPEN, RESUME, REJECT, REFUSE, KINDS };
+enum request_log_kind { OPEN, RESUME, REJECT, REFUSE, DENY, KINDS };
 
 static struct log_gate request_log_gates[KINDS];
 
@@ -88,5 +88,20 @@ request_log_refuse(const struct request *req, enum front front, uint64_t now_us)
 	LOG_EVENT(LOG_INFO_, "stream.refuse",
 	    LOG_INT("status", req->error.status),
 	    LOG_STR("remote", req->remote),
+	    LOG_STR("front", span_str(frontend_name(front))));
+}
+
+void
+request_log_denied(uint64_t stream, const struct request *req, enum front front,
+    int status, struct span channel, struct span why, uint64_t now_us)
+{
+	struct stream_log_id id = {""};
+
+	if (!request_log_wants(DENY, now_us))
+		return;
+	LOG_EVENT(LOG_INFO_, "stream.deny", LOG_INT("status", status),
+	    LOG_STR("stream", stream_log_id(&id, stream)),
+	    LOG_STR("remote", req->remote), LOG_STR("channel", channel),
+	    LOG_STR("why", why),
 	    LOG_STR("front", span_str(frontend_name(front))));
 }

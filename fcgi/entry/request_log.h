@@ -7,6 +7,7 @@
  *   stream.resume   the same, and resumed_from, result (ok, gap): an id came
  *   stream.reject   reason stream remote channel front: told to come back
  *   stream.refuse   status remote front: an error that is final
+ *   stream.deny     status stream remote channel why front: not allowed
  *
  * Never a query or a token.  May block when stderr does.
  */
@@ -35,6 +36,10 @@ void request_log_open(const struct request_log_opening *o, uint64_t now_us);
 
 void request_log_reject(uint64_t stream, const struct request *req,
     enum front front, const char *reason, uint64_t now_us);
+/* Not allowed: the channel that he may not read, and why, for the operator. */
+void request_log_denied(uint64_t stream, const struct request *req,
+    enum front front, int status, struct span channel, struct span why,
+    uint64_t now_us);
 void request_log_refuse(const struct request *req, enum front front,
     uint64_t now_us);
 

@@ -209,3 +209,14 @@ log_reader_newest_of(struct log_reader *r, const struct span *name,
 	/* An answer, not a failure: they were not found in so many rows. */
 	return st == ST_FULL ? st : log_reader_judge(r, st);
 }
+
+enum status
+log_reader_revoked(struct log_reader *r, enum revocation_kind kind,
+    struct span value, int64_t *at_ms)
+{
+	(void)r;
+	(void)kind;
+	(void)value;
+	(void)at_ms;
+	return ST_NOTFOUND;
+}

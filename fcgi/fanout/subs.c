@@ -360,6 +360,13 @@ subs_names(const struct sub *sub, const struct span **name, size_t *n)
 	return m->n_prefixes == 0;
 }
 
+void
+subs_patterns(const struct sub *sub, const struct span **pattern, size_t *n)
+{
+	*pattern = sub->impl->channel;
+	*n = sub->impl->n_channels;
+}
+
 struct finding {
 	struct span event;
 	void (*fn)(void *arg, struct sub *sub);

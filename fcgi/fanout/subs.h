@@ -61,6 +61,10 @@ bool subs_match(const struct sub *sub, struct span channel, struct span event);
  */
 bool subs_names(const struct sub *sub, const struct span **name, size_t *n);
 
+/* The patterns that were asked for; valid while it is referred to. */
+void subs_patterns(const struct sub *sub, const struct span **pattern,
+    size_t *n);
+
 /* Calls fn once for each subscription that wants the event. */
 void subs_find(struct subs *s, struct span channel, struct span event,
     void (*fn)(void *arg, struct sub *sub), void *arg);

@@ -143,6 +143,7 @@ put_error_head(struct buf *out, const struct http_error *e, struct span origin,
 	put_response_head(out, e->status, SPAN("application/problem+json"),
 	    body_len);
 	put_header(out, "Allow", e->allow);
+	put_header(out, "WWW-Authenticate", e->challenge);
 	if (e->retry_after_s > 0)
 		buf_addf(out, "Retry-After: %d\r\n", e->retry_after_s);
 	put_cors(out, origin);

@@ -12,10 +12,11 @@
 #include "status.h"
 
 struct http_error {
-	int status;         /* 4xx or 5xx */
-	struct span detail; /* what is wrong, and what to do: one sentence */
-	struct span allow;  /* for 405; else SPAN_NONE */
-	int retry_after_s;  /* for 429 and 503; 0: none */
+	int status;            /* 4xx or 5xx */
+	struct span detail;    /* what is wrong, and what to do: one sentence */
+	struct span allow;     /* for 405; else SPAN_NONE */
+	struct span challenge; /* WWW-Authenticate, for 401; else SPAN_NONE */
+	int retry_after_s;     /* for 429 and 503; 0: none */
 };
 
 /* The detail of a 431. */

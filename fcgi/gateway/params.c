@@ -6,6 +6,9 @@
  */
 #include "params.h"
 
+#include <stdint.h>
+#include <string.h>
+
 void
 params_init(struct params *p)
 {
@@ -66,18 +69,72 @@ params_body(const struct params *p)
 	return buf_span(&p->body);
 }
 
+static struct span
+params_name_at(const struct params *p, size_t i)
+{
+	return span_of(buf_span(&p->text).p + p->item[i].name_at,
+	    p->item[i].name_len);
+}
+
+static struct span
+params_value_at(const struct params *p, size_t i)
+{
+	return span_of(buf_span(&p->text).p + p->item[i].value_at,
+	    p->item[i].value_len);
+}
+
 struct span
 params_get(const struct params *p, const char *name)
 {
-	struct span want = span_str(name), text = buf_span(&p->text);
+	struct span want = span_str(name);
 	size_t i;
 
 	for (i = 0; i < p->n; i++) {
-		if (span_eq(want,
-			span_of(text.p + p->item[i].name_at,
-			    p->item[i].name_len)))
-			return span_of(text.p + p->item[i].value_at,
-			    p->item[i].value_len);
+		if (span_eq(want, params_name_at(p, i)))
+			return params_value_at(p, i);
 	}
 	return SPAN_NONE;
+}
+
+struct span
+params_get_sure(const struct params *p, struct span name)
+{
+	struct span found = SPAN_NONE;
+	size_t i;
+
+	for (i = 0; i < p->n; i++) {
+		if (!span_eq(params_name_at(p, i), name))
+			continue;
+		if (found.p != NULL && !span_eq(found, params_value_at(p, i)))
+			return SPAN_NONE;
+		found = params_value_at(p, i);
+	}
+	return found;
+}
+
+enum status
+params_copy(struct params *to, const struct params *from)
+{
+	enum status st = buf_append(&to->text, buf_span(&from->text));
+
+	to->body.max = from->body.max;
+	if (st == ST_OK && from->body.len > 0)
+		st = buf_append(&to->body, buf_span(&from->body));
+	if (st != ST_OK) {
+		params_fini(to);
+		return ST_NOMEM;
+	}
+	to->n = from->n;
+	to->cut = from->cut;
+	memcpy(to->item, from->item, from->n * sizeof(from->item[0]));
+	return ST_OK;
+}
+
+void
+params_wipe(struct params *p)
+{
+	struct span text = buf_span(&p->text);
+
+	if (text.len > 0)
+		explicit_bzero((void *)(uintptr_t)text.p, text.len);
 }

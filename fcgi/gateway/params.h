@@ -29,6 +29,9 @@ struct params {
 void params_init(struct params *p);
 void params_fini(struct params *p);
 
+/* Before _fini: what it holds is a secret. */
+void params_wipe(struct params *p);
+
 /* Adds "NAME=VALUE".  ST_FULL past the bounds, ST_INVALID without '='. */
 MUST_USE enum status params_add(struct params *p, struct span pair);
 
@@ -47,5 +50,15 @@ struct span params_body(const struct params *p);
 
 /* The value, or SPAN_NONE (p NULL) when it is not there. */
 struct span params_get(const struct params *p, const char *name);
+
+/*
+ * The same where it decides who somebody is: a variable that stands there
+ * twice with different values counts as not set.
+ */
+struct span params_get_sure(const struct params *p, struct span name);
+
+/* A copy of what is in *from, body and all; *to is params_init'ed.  ST_OK or
+ * ST_NOMEM, and then *to is empty. */
+MUST_USE enum status params_copy(struct params *to, const struct params *from);
 
 #endif
