@@ -485,6 +485,12 @@ access_line_text(const struct access *a, unsigned line)
 	return r == NULL ? SPAN_NONE : r->text;
 }
 
+size_t
+access_n_rules(const struct access *a)
+{
+	return a->n_rules;
+}
+
 bool
 access_has_kind(const struct access *a, enum access_kind kind)
 {

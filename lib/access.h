@@ -170,6 +170,9 @@ struct access_rate access_rate_of(const struct access *a, unsigned line);
 unsigned access_next(const struct access *a, const struct access_person *p,
     enum access_op op, struct span channel, unsigned line);
 
+/* How many lines there are that are rules. */
+size_t access_n_rules(const struct access *a);
+
 /* Has it a line for anyone / of this kind / for this operation? */
 bool access_has_kind(const struct access *a, enum access_kind kind);
 bool access_uses_env(const struct access *a, struct span name);

@@ -374,7 +374,7 @@ pay(struct requests *rq, struct conn *c, struct protocol_request *r,
 	enum status st = rights_publish(rq->rights, c->identity, r->events,
 	    r->n_events, loop_now_us(c->set->loop), bill);
 
-	c->set->cost += (int64_t)bill->n_judged;
+	c->set->cost += (int64_t)bill->cost;
 	if (st == ST_DENIED)
 		refuse_event(c, r, bill->index, why);
 	else if (st != ST_OK)

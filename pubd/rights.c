@@ -17,7 +17,9 @@
 #include "name.h"
 #include "protocol.h"
 
-#define VERDICTS 64 /* channels of one identity */
+#define VERDICTS_WAYS 4   /* places where the verdict of a channel may be */
+#define VERDICTS_SETS 16  /* so 64 channels of one identity */
+#define RULES_A_COST  100 /* lines that are looked at in a microsecond */
 
 /* What the rules say of a channel, for one identity. */
 struct said {
@@ -63,6 +65,24 @@ rights_close(struct rights *r)
 	access_file_close(&r->access);
 }
 
+static void
+tell_warning(void *arg, unsigned line, const char *text)
+{
+	const struct rights *r = arg;
+
+	log_warnx("%s:%u: %s", r->conf->access, line, text);
+}
+
+void
+rights_tell(struct rights *r)
+{
+	if (r->access.is_set)
+		access_warnings(r->access.rules, tell_warning, r);
+	else
+		log_info("access is not set: whoever reaches the socket may "
+			 "publish to all channels");
+}
+
 void
 rights_reload(struct rights *r)
 {
@@ -71,10 +91,12 @@ rights_reload(struct rights *r)
 	trust_name(&r->trust, span_str(r->conf->report_users));
 	if (!r->access.is_set)
 		return;
-	if (access_file_reload(&r->access, r->conf, &err) != ST_OK)
+	if (access_file_reload(&r->access, r->conf, &err) != ST_OK) {
 		log_error("keeping the old access rules: %s", err.text);
-	else
-		log_info("access rules read again");
+		return;
+	}
+	log_info("access rules read again");
+	rights_tell(r);
 }
 
 /* ---- verdicts ----------------------------------------------------------- */
@@ -106,13 +128,16 @@ find_lines(const struct rights *r, const struct identity *id,
 
 /* Where the verdict of this channel is, or would be; NULL: no memory. */
 static struct verdict *
-verdict_place(struct identity *id, struct span channel)
+verdict_set(struct identity *id, struct span channel)
 {
+	size_t set = hashtable_hash(channel.p, channel.len) % VERDICTS_SETS;
+
 	if (id->verdicts == NULL)
-		id->verdicts = calloc(VERDICTS, sizeof(id->verdicts[0]));
+		id->verdicts = calloc((size_t)VERDICTS_SETS * VERDICTS_WAYS,
+		    sizeof(id->verdicts[0]));
 	if (id->verdicts == NULL)
 		return NULL;
-	return &id->verdicts[hashtable_hash(channel.p, channel.len) % VERDICTS];
+	return &id->verdicts[set * VERDICTS_WAYS];
 }
 
 static bool
@@ -122,23 +147,35 @@ is_for(const struct verdict *v, const struct rights *r, struct span channel)
 	    memcmp(v->channel, channel.p, channel.len) == 0;
 }
 
+/* In place of the one that was judged longest ago. */
+static void
+keep_verdict(const struct rights *r, struct verdict *set, struct span channel,
+    const struct said *said)
+{
+	struct verdict *v = &set[0];
+
+	memmove(&set[1], &set[0], (VERDICTS_WAYS - 1) * sizeof(set[0]));
+	v->said = *said;
+	v->edition = r->access.edition;
+	v->len = (uint8_t)channel.len;
+	memcpy(v->channel, channel.p, channel.len);
+}
+
 static struct said
 rights_judge(const struct rights *r, struct identity *id, struct span channel,
     size_t *n_judged)
 {
-	struct verdict *v = verdict_place(id, channel);
+	struct verdict *set = verdict_set(id, channel);
 	struct said said;
+	size_t i;
 
-	if (v != NULL && is_for(v, r, channel))
-		return v->said;
+	for (i = 0; set != NULL && i < VERDICTS_WAYS; i++)
+		if (is_for(&set[i], r, channel))
+			return set[i].said;
 	find_lines(r, id, channel, &said);
 	++*n_judged;
-	if (v == NULL)
-		return said; /* UNTESTED: no memory */
-	v->said = said;
-	v->edition = r->access.edition;
-	v->len = (uint8_t)channel.len;
-	memcpy(v->channel, channel.p, channel.len);
+	if (set != NULL)
+		keep_verdict(r, set, channel, &said);
 	return said;
 }
 
@@ -319,7 +356,7 @@ rights_publish(struct rights *r, struct identity *id,
 	enum status st = ST_OK;
 
 	bill->n = 0;
-	bill->n_judged = 0;
+	bill->n_judged = bill->cost = 0;
 	bill->wait_us = 0;
 	if (r->access.is_set)
 		st = pay_by_rules(r, id, ev, n, now_us, bill);
@@ -327,6 +364,9 @@ rights_publish(struct rights *r, struct identity *id,
 		st = pay_as_user(r, id, n, now_us, bill);
 	if (st != ST_OK)
 		rights_refund(r, bill);
+	if (bill->n_judged > 0)
+		bill->cost = bill->n_judged *
+		    (1 + access_n_rules(r->access.rules) / RULES_A_COST);
 	return st;
 }
 

@@ -41,6 +41,9 @@ MUST_USE enum status rights_open(struct rights *r, const struct conf *conf,
     struct errmsg *err);
 void rights_close(struct rights *r);
 
+/* Tells the log what is odd in the rules, or that there are none. */
+void rights_tell(struct rights *r);
+
 /* The configuration has changed; reads the rules again, and tells the log. */
 void rights_reload(struct rights *r);
 
@@ -58,6 +61,7 @@ struct rights_bill {
 	struct rights_payment payment[RIGHTS_MAX_LINES + 1];
 	size_t n;
 	size_t n_judged;  /* channels that were not known before */
+	size_t cost;      /* of judging them, in about microseconds */
 	size_t index;     /* ST_DENIED: of the event */
 	size_t n_events;  /* ST_BUSY, ST_TOOLARGE: so many at once ... */
 	unsigned line;    /* ... by this line; 0: by publish_rate */

@@ -220,6 +220,7 @@ server_start(struct server *s, struct errmsg *err)
 	pulse_init(&s->pulse, s->loop, s->conf->socket, now_us);
 	server_start_timers(s);
 	tell_start(s);
+	rights_tell(&s->rights);
 	notify_send("READY=1");
 	return ST_OK;
 }

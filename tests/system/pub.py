@@ -16,8 +16,14 @@ class Closed(Exception):
 
 
 @contextlib.contextmanager
-def acting_as(user):
-    """What the kernel takes this process for (pwd.struct_passwd); as root."""
+def acting_as(user, groups=None):
+    """What the kernel takes this process for (pwd.struct_passwd); as root.
+
+    groups   its supplementary groups; None: those that it has
+    """
+    before = os.getgroups()
+    if groups is not None:
+        os.setgroups(list(groups))
     os.setegid(user.pw_gid)
     os.seteuid(user.pw_uid)
     try:
@@ -25,6 +31,7 @@ def acting_as(user):
     finally:
         os.seteuid(0)
         os.setegid(0)
+        os.setgroups(before)
 
 
 class Publisher:

@@ -4,13 +4,13 @@ says which uid, gid and supplementary groups a publisher has."""
 
 import contextlib
 import json
-import os
 import time
+import types
 
 import pytest
 
 from harness import RUN_AS, status_rows, wait_until
-from pub import Publisher
+from pub import Publisher, acting_as
 
 pytestmark = pytest.mark.skipif(not RUN_AS, reason="connects as other users")
 
@@ -21,24 +21,10 @@ REPORT = {"op": "report", "name": "worker-1-1", "role": "worker", "pid": 1,
           "streams": 0, "counters": {"events_sent": 5}, "gauges": {}}
 
 
-@contextlib.contextmanager
-def being(uid, gid, groups):
-    """What the kernel takes this process for."""
-    before = os.getgroups()
-    os.setgroups(list(groups))
-    os.setegid(gid)
-    os.seteuid(uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-        os.setgroups(before)
-
-
 def connect(st, uid, gid=65534, groups=()):
     """A connection of this user: the kernel notes who connects."""
-    with being(uid, gid, groups):
+    user = types.SimpleNamespace(pw_uid=uid, pw_gid=gid)
+    with acting_as(user, groups):
         return Publisher(st.pubd_sock)
 
 
@@ -170,6 +156,17 @@ def test_without_access_all_who_reach_the_socket_publish(make_stack):
     with connect(st, 1001) as pub:
         assert pub.call(event("anything"))["id"] == 1
         assert pub.call({"op": "watch"})["ok"]
+    st.pubd.send_signal(1)
+    wait_until(lambda: "read again" in st.pubd.tail(), what="HUP")
+    assert st.pubd.log.read_text().count("access is not set") == 1
+
+
+def test_what_is_odd_in_the_rules_is_told_with_its_line(ruled):
+    st = ruled("uid 1001 publish a\n")
+    hup(st, "uid 1001 publish a\n\nuser read user.$user.*\n")
+    wait_until(lambda: "access.conf:3: " in st.pubd.log.read_text(),
+               what="the warning")
+    assert "$user_label" in st.pubd.log.read_text()
 
 
 def test_the_log_says_who_was_refused_and_by_which_lines(ruled):

@@ -5,6 +5,7 @@ import contextlib
 import json
 import pwd
 import time
+import types
 
 from harness import RUN_AS, status_rows, wait_until
 from pub import Publisher, acting_as
@@ -116,3 +117,103 @@ def publisher_pretends(run):
         run.check("worker-2-1" not in counted(st),
                   "what a publisher reported is counted")
         spoil(run, st)
+
+
+# ------------------------------------------------------- the rules of access
+
+SHOP, CHAT, GROUP = 61001, 61002, 62001
+RULES = """uid %d %d publish shop.* rate=1/s burst=%d
+gid %d publish group.*
+uid %d report
+""" % (SHOP, CHAT, BURST, GROUP, SHOP)
+
+
+def event(channel):
+    return {"channel": channel, "data": 1}
+
+
+def peer(st, uid, groups=()):
+    """A publisher with this uid and these supplementary groups."""
+    with acting_as(types.SimpleNamespace(pw_uid=uid, pw_gid=65534), groups):
+        return Publisher(st.pubd_sock)
+
+
+def write_rules(st, text):
+    path = st.dir / "access.conf"
+    path.write_text(text)
+    path.chmod(0o644)
+
+
+def new_rules(st, text):
+    """pubd has read them when this returns."""
+    def said():
+        return st.pubd.log.read_text().count("access rules read again")
+    before = said()
+    write_rules(st, text)
+    st.pubd.send_signal(1)
+    wait_until(lambda: said() > before, what="the rules to be read")
+
+
+def only_what_is_allowed(run, st):
+    with peer(st, SHOP) as pub, peer(st, SHOP, [5, GROUP]) as member:
+        for line in (event("group.a"), event("shop"), event("x"),
+                     [event("shop.a"), event("x")],
+                     [event("x"), event("shop.a")]):
+            run.check(pub.call(line).get("error") == "forbidden",
+                      "%r was taken of a user whom no line allows it" % line)
+        run.check(member.call(event("group.a")).get("ok"),
+                  "a supplementary group does not count")
+        run.check(pub.call(event("shop.a")).get("ok"),
+                  "what a line allows was refused")
+
+
+def only_so_much(run, st):
+    """Each has his own bucket, and what was refused has cost nothing."""
+    for uid in (SHOP, CHAT):
+        with peer(st, uid) as pub:
+            for _ in range(3):
+                pub.call([event("shop.a")] * (BURST // 2) + [event("x")])
+            began = time.monotonic()
+            pub.send(*[event("shop.b") for _ in range(3 * BURST)])
+            got = sum(pub.recv(30)["ok"] for _ in range(3 * BURST))
+            run.check(BURST - 1 <= got
+                      <= BURST + 1 + time.monotonic() - began,
+                      "%d events of uid %d, who may send %d at once and one "
+                      "a second" % (got, uid, BURST))
+
+
+def rules_go(run, st):
+    """HUP: what was allowed is not, on connections that are open."""
+    with peer(st, SHOP, [GROUP]) as pub:
+        run.check(pub.call(event("group.a")).get("ok"), "it was refused")
+        run.check(pub.call(WATCH).get("ok"), "a line `report` does not count")
+        new_rules(st, RULES.replace("group.*", "group.b")
+                  .replace("uid %d report" % SHOP, ""))
+        run.check(pub.call(event("group.a")).get("error") == "forbidden",
+                  "it may still publish what the rules allow no more")
+        pub.send(dict(REPORT, name="worker-3-1"), event("group.b"))
+        run.check(pub.recv().get("error") == "forbidden",
+                  "it may still report")
+    with peer(st, CHAT + 1) as pub:
+        run.check(pub.call({"op": "watch"}).get("error") == "forbidden",
+                  "whom no line is for listens")
+    new_rules(st, RULES)
+
+
+@scenario("publisher-without-rights", tags="security publish",
+          fronts=("lighttpd",), short=True, rounds=1)
+def publisher_without_rights(run):
+    """Publishers whom the rules of access allow some channels, and only so
+    much: nothing else is stored, alone or in an array, and what the rules no
+    longer allow ends with HUP."""
+    if not RUN_AS:
+        run.skip("only root can connect as other users")
+    st = run.stack(config=dict(SMALL, socket_mode="0666"), workers=0,
+                   pubd=False)
+    st.configure(access=st.dir / "access.conf")
+    write_rules(st, RULES)
+    for _ in run.each_round():
+        st.restart_pubd()
+        only_what_is_allowed(run, st)
+        only_so_much(run, st)
+        rules_go(run, st)
