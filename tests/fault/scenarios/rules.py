@@ -123,9 +123,10 @@ def publisher_pretends(run):
 
 SHOP, CHAT, GROUP = 61001, 61002, 62001
 RULES = """uid %d %d publish shop.* rate=1/s burst=%d
+uid %d %d publish few rate=1/s burst=5
 gid %d publish group.*
 uid %d report
-""" % (SHOP, CHAT, BURST, GROUP, SHOP)
+""" % (SHOP, CHAT, BURST, SHOP, CHAT, GROUP, SHOP)
 
 
 def event(channel):
@@ -172,7 +173,10 @@ def only_so_much(run, st):
     for uid in (SHOP, CHAT):
         with peer(st, uid) as pub:
             for _ in range(3):
-                pub.call([event("shop.a")] * (BURST // 2) + [event("x")])
+                refused = pub.call([event("shop.a")] * (BURST // 2) +
+                                   [event("few")] * 6)
+                run.check(refused.get("error") == "too_large",
+                          "more at once than a line allows was taken")
             began = time.monotonic()
             pub.send(*[event("shop.b") for _ in range(3 * BURST)])
             got = sum(pub.recv(30)["ok"] for _ in range(3 * BURST))
