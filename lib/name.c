@@ -88,6 +88,8 @@ name_pattern_ok(struct span s)
 bool
 name_pattern_match(struct span pattern, struct span channel)
 {
+	if (name_reserved(channel))
+		return false;
 	if (pattern.len > 0 && pattern.p[pattern.len - 1] == '*') {
 		pattern.len--;
 		return span_starts(channel, pattern);

@@ -34,7 +34,7 @@ bool name_trace_ok(struct span s);
  */
 bool name_pattern_ok(struct span s);
 
-/* Does a valid pattern match a channel? */
+/* Does a valid pattern match a channel?  None matches a reserved one. */
 bool name_pattern_match(struct span pattern, struct span channel);
 
 /* Is there a C0, DEL or C1 (U+0080-U+009F, encoded C2 80 - C2 9F) in it? */

@@ -34,7 +34,7 @@ fail_all(struct batch *b, enum protocol_error code, const struct errmsg *why)
 	for (i = 0; i < batch_count(b); i++) {
 		struct protocol_request *r = &batch_at(b, i)->request;
 
-		if (protocol_publishes(r))
+		if (protocol_stores(r))
 			protocol_fail(r, code, span_str(why->text));
 	}
 }
@@ -151,6 +151,26 @@ append_array(struct transaction *tx, struct protocol_request *r)
 	return store_group_undo(tx->w);
 }
 
+/* The value stays as it is: after a lock the batch is appended again. */
+static enum status
+append_revocation(struct transaction *tx, struct protocol_request *r)
+{
+	struct event *e = &r->events[0].e, stored = {.ts_ms = tx->ts_ms};
+	const struct revocation v = {.kind = r->revokes,
+	    .value = e->data,
+	    .at_ms = tx->ts_ms,
+	    .until_ms = r->until_ms};
+	enum status st = store_revoke(tx->w, &v, &stored);
+
+	if (st != ST_OK)
+		return st;
+	e->id = stored.id;
+	e->prev = stored.prev;
+	tx->head = stored.id;
+	tx->n_stored++;
+	return ST_OK;
+}
+
 static enum status
 append_all(struct transaction *tx)
 {
@@ -164,6 +184,8 @@ append_all(struct transaction *tx)
 			st = append_one(tx, r);
 		else if (r->op == OP_ARRAY)
 			st = append_array(tx, r);
+		else if (r->op == OP_REVOKE)
+			st = append_revocation(tx, r);
 	}
 	return st;
 }

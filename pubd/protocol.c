@@ -12,6 +12,7 @@
 
 #include "json.h"
 #include "jsontext.h"
+#include "revoke_line.h"
 #include "name.h"
 #include "traceparent.h"
 #include "value.h"
@@ -137,7 +138,7 @@ take_channel(struct protocol *p, struct span raw, struct protocol_request *r,
 	if (st != ST_OK || !name_channel_ok(*channel)) {
 		errmsg_set(&p->message,
 		    "channel %.*s: it must be a string of 1 to 128 of the "
-		    "characters A-Z a-z 0-9 _ . : / -",
+		    "characters A-Z a-z 0-9 _ . : / - @ %% ~ + =",
 		    SHOWN(raw));
 		return protocol_refuse(p, r, PROTOCOL_BAD_CHANNEL);
 	}
@@ -424,6 +425,30 @@ protocol_take_span(struct protocol *p, struct span line,
 	return protocol_take_told(p, st, r, OP_SPAN);
 }
 
+/* It is stored as an event, whose channel nobody else may write to. */
+static enum status
+protocol_take_revoke(struct protocol *p, struct span line,
+    struct protocol_request *r)
+{
+	struct revocation v;
+	struct protocol_event *ev = &p->events[0];
+	enum status st = revoke_line_read(&p->values, line, &v, &p->message);
+
+	if (st == ST_NOMEM)
+		return refuse_memory(p, r);
+	if (st != ST_OK)
+		return protocol_refuse(p, r, PROTOCOL_BAD_REQUEST);
+	*ev = (struct protocol_event){.e = {.channel = SPAN(REVOCATION_CHANNEL),
+					  .event = SPAN(REVOCATION_EVENT),
+					  .data = v.value}};
+	r->op = OP_REVOKE;
+	r->revokes = v.kind;
+	r->until_ms = v.until_ms;
+	r->events = ev;
+	r->n_events = 1;
+	return ST_OK;
+}
+
 static enum status
 protocol_take_op(struct protocol *p, struct span line, struct span raw,
     struct protocol_request *r)
@@ -442,6 +467,8 @@ protocol_take_op(struct protocol *p, struct span line, struct span raw,
 		r->op = OP_RESET;
 		return ST_OK;
 	}
+	if (span_eq(raw, SPAN("\"revoke\"")))
+		return protocol_take_revoke(p, line, r);
 	errmsg_set(&p->message,
 	    "op %.*s is unknown: there are \"ping\" and \"watch\"; an event "
 	    "has none",
@@ -738,6 +765,7 @@ protocol_answer(struct buf *out, const struct protocol_request *r,
 {
 	switch (r->op) {
 	case OP_PUBLISH:
+	case OP_REVOKE:
 		return answer_one(out, r);
 	case OP_ARRAY:
 		return answer_array(out, r);

@@ -12,6 +12,7 @@
  *   {"op":"report","name":...,...}             none
  *   {"op":"span","name":"dispatch",...}        none
  *   {"op":"reset_counters"}                    {"ok":true}
+ *   {"op":"revoke",...}                        {"ok":true,"id":N}
  *   anything else           {"ok":false,"error":CODE,"message":TEXT}
  *
  * Of members with the same name the last counts; unknown ones are ignored.
@@ -26,6 +27,7 @@
 #include <stdint.h>
 
 #include "buf.h"
+#include "revocation.h"
 #include "span.h"
 #include "status.h"
 #include "store.h"
@@ -71,7 +73,8 @@ enum protocol_op {
 	OP_REPORT, /* has no answer */
 	OP_SPAN,   /* nor has this */
 	OP_RESET,
-	OP_ERROR /* it failed, or was never valid: `failure` says why */
+	OP_REVOKE, /* events[0].e.data is the value of what is revoked */
+	OP_ERROR   /* it failed, or was never valid: `failure` says why */
 };
 
 struct protocol_event {
@@ -95,7 +98,9 @@ struct protocol_request {
 	bool timing;      /* WATCH: and when they were */
 	bool traces;      /* WATCH: filled in later: it should send spans */
 	uint64_t read_us; /* filled in later: when the line was read */
-	struct span ref;  /* JSON text to be echoed, or none */
+	enum revocation_kind revokes;  /* REVOKE */
+	int64_t until_ms;              /* REVOKE: 0: for ever */
+	struct span ref;               /* JSON text to be echoed, or none */
 	struct protocol_event *events; /* of PUBLISH and ARRAY */
 	size_t n_events;
 	struct protocol_failure failure; /* of ERROR */
@@ -109,6 +114,13 @@ static inline bool
 protocol_publishes(const struct protocol_request *r)
 {
 	return r->op == OP_PUBLISH || r->op == OP_ARRAY;
+}
+
+/* Does it become rows of the log? */
+static inline bool
+protocol_stores(const struct protocol_request *r)
+{
+	return protocol_publishes(r) || r->op == OP_REVOKE;
 }
 
 struct protocol_limits {

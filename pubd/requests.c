@@ -163,6 +163,19 @@ note_stored(struct requests *rq, struct conn *c,
 	conn_stand(c, PEER_KNOWN);
 }
 
+/* Who took something from whom is always in the log. */
+static void
+note_revoked(struct requests *rq, struct conn *c,
+    const struct protocol_request *r)
+{
+	status_writer_add(rq->status_writer, METRIC_REVOCATIONS, 1);
+	conn_stand(c, PEER_KNOWN);
+	LOG_EVENT(LOG_INFO_, "revoked", LOG_INT("id", r->events[0].e.id),
+	    LOG_STR("kind", span_str(revocation_kind_name(r->revokes))),
+	    LOG_STR("value", r->events[0].e.data), LOG_INT("conn", c->number),
+	    LOG_INT("pid", c->peer_pid), LOG_INT("uid", c->peer_uid));
+}
+
 /* Appends the answer to the connection's output. */
 static enum status
 requests_answer_one(struct requests *rq, struct conn *c,
@@ -176,6 +189,8 @@ requests_answer_one(struct requests *rq, struct conn *c,
 		carry_out(rq, c, r);
 	if (r->op == OP_ERROR)
 		note_error(rq, c, r);
+	else if (r->op == OP_REVOKE)
+		note_revoked(rq, c, r);
 	else if (protocol_publishes(r))
 		note_stored(rq, c, r);
 	if (c->dead)
@@ -235,6 +250,17 @@ refuse_watch(const struct conn *c, struct protocol_request *r,
 	protocol_fail(r, PROTOCOL_FORBIDDEN, span_str(why->text));
 }
 
+static void
+refuse_revoke(const struct conn *c, struct protocol_request *r,
+    struct errmsg *why)
+{
+	errmsg_set(why,
+	    "uid %lld may not revoke: root and the owner of the log may, and "
+	    "who has a line such as `uid %lld revoke` in the access file",
+	    (long long)c->peer_uid, (long long)c->peer_uid);
+	protocol_fail(r, PROTOCOL_FORBIDDEN, span_str(why->text));
+}
+
 /* Fails a request that this peer has no right to make. */
 static void
 check_rights(struct requests *rq, const struct conn *c,
@@ -247,6 +273,8 @@ check_rights(struct requests *rq, const struct conn *c,
 		protocol_fail(r, PROTOCOL_FORBIDDEN,
 		    SPAN("reset_counters: only root and the owner of the log "
 			 "may: run `walcast reset-counters` as one of them"));
+	else if (r->op == OP_REVOKE && !rights_revoke(rq->rights, c->identity))
+		refuse_revoke(c, r, why);
 	else if (reports && !rights_report(rq->rights, c->identity))
 		refuse_report(rq, c, r, why);
 	else if (r->op == OP_WATCH && !rights_listen(rq->rights, c->identity))
@@ -389,7 +417,7 @@ requests_enter(struct requests *rq, struct conn *c, struct protocol_request *r)
 {
 	enum status st;
 
-	if (!protocol_publishes(r) && c->n_waiting == 0)
+	if (!protocol_stores(r) && c->n_waiting == 0)
 		return requests_answer_one(rq, c, r);
 	st = batch_add(rq->batch, c, r);
 	if (st == ST_OK) {
@@ -411,7 +439,7 @@ requests_enter(struct requests *rq, struct conn *c, struct protocol_request *r)
 static int64_t
 cost_of(const struct protocol_request *r, size_t n_bytes)
 {
-	if (protocol_publishes(r))
+	if (protocol_stores(r))
 		return (int64_t)(n_bytes / BYTES_PER_COST + r->n_events);
 	return (int64_t)(n_bytes / BYTES_PER_COST_WASTE) +
 	    (r->op == OP_REPORT ? CONN_COST_REPORT : CONN_COST_ANSWER);

@@ -97,5 +97,29 @@ WHERE id >= ?1 AND ts < ?2 AND id < coalesce(
 	WHERE id >= ?1 AND id < ?1 + ?4 AND ts BETWEEN ?2 AND ?3
 	ORDER BY id LIMIT 1), ?1 + ?4);
 
+-- name: revoke
+INSERT INTO revocations (kind, value, at_ms, until_ms, id)
+VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (kind, value) DO UPDATE SET
+	at_ms = max(at_ms, excluded.at_ms),
+	until_ms = CASE WHEN until_ms = 0 OR excluded.until_ms = 0 THEN 0
+	           ELSE max(until_ms, excluded.until_ms) END,
+	id = excluded.id;
+
+-- name: revocations_forget
+DELETE FROM revocations WHERE (kind, value) IN (
+	SELECT kind, value FROM revocations
+	WHERE until_ms > 0 AND until_ms < ?1 LIMIT 100);
+
+-- name: has_revocations
+SELECT count(*) FROM sqlite_schema WHERE name = 'revocations';
+
+-- name: revoked
+SELECT at_ms FROM revocations WHERE kind = ?1 AND value = ?2;
+
+-- name: revocations
+SELECT kind, value, at_ms, until_ms, id FROM revocations
+WHERE (kind, value) > (?1, ?2) ORDER BY kind, value LIMIT 256;
+
 -- name: trim
 DELETE FROM events WHERE id < ?1;

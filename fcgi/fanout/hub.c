@@ -17,6 +17,7 @@
 
 #include "clock.h"
 #include "random.h"
+#include "revocation.h"
 
 #define MATCHES_MAX   (1u << 18) /* pairs of event and subscription, a batch */
 #define NO_MATCH      UINT32_MAX
@@ -44,6 +45,7 @@ hub_new(struct hub **out, struct loop *l, const struct hub_options *o)
 	h->random = random_seed();
 	STAILQ_INIT(&h->dirty);
 	buf_init(&h->text, 8192);
+	buf_init(&h->revocation, 16 * REVOCATION_MAX_VALUE);
 	h->match = calloc(MATCHES_MAX, sizeof(*h->match));
 	st = hub_begin_life(h);
 	if (st == ST_OK)
@@ -69,6 +71,7 @@ hub_free(struct hub **hp)
 	subs_free(&h->subs);
 	ring_free(&h->ring);
 	buf_fini(&h->text);
+	buf_fini(&h->revocation);
 	free(h->traced);
 	free(h->match);
 	free(h);
@@ -93,6 +96,13 @@ int64_t
 hub_head(const struct hub *h)
 {
 	return ring_head(h->ring);
+}
+
+static void
+tell_unseen(struct hub *h)
+{
+	if (h->o.revoked != NULL)
+		h->o.revoked(h->o.arg, NULL);
 }
 
 void
@@ -120,6 +130,7 @@ hub_new_epoch(struct hub *h, const struct store_bounds *b,
 	 */
 	while (hub_first_paging(h) != NULL)
 		hub_move(h, hub_first_paging(h), STREAM_READY);
+	tell_unseen(h);
 }
 
 void
@@ -129,6 +140,7 @@ hub_skip(struct hub *h, int64_t base)
 	hub_all_fall_behind(h);
 	h->head = base;
 	ring_reset(h->ring, base);
+	tell_unseen(h);
 }
 
 /* ---- when events were committed ---------------------------------------- */
@@ -224,9 +236,41 @@ send_by_page(void *arg, struct sub *sub)
 	sub_falls_behind(h, sub, h->head);
 }
 
+/*
+ * A revocation is nobody's event: it only takes its place in the ring.  It ends
+ * the batch, and is told behind what was before it.
+ */
+static void
+take_revocation(struct hub *h, const struct event *e)
+{
+	buf_clear(&h->revocation);
+	h->revocation_id = e->id;
+	if (buf_append(&h->revocation, e->data) != ST_OK)
+		buf_clear(&h->revocation); /* told as one that went unseen */
+}
+
+static void
+tell_revocation(struct hub *h)
+{
+	struct event e = {.id = h->revocation_id,
+	    .channel = SPAN(REVOCATION_CHANNEL),
+	    .event = SPAN(REVOCATION_EVENT)};
+
+	h->revocation_id = 0;
+	if (h->o.revoked == NULL)
+		return;
+	if (h->revocation.len > 0)
+		e.data = buf_span(&h->revocation);
+	h->o.revoked(h->o.arg, h->revocation.len > 0 ? &e : NULL);
+}
+
 bool
 hub_take(struct hub *h, const struct event *e)
 {
+	bool ends = span_eq(e->channel, SPAN(REVOCATION_CHANNEL));
+
+	if (ends)
+		take_revocation(h, e);
 	h->counters.n_events_in++;
 	h->n_wanting = 0;
 	h->taken_bytes += e->data.len + TAKE_OVERHEAD;
@@ -238,7 +282,7 @@ hub_take(struct hub *h, const struct event *e)
 	subs_find(h->subs, e->channel, e->event, note_match, h);
 	if (e->trace.len > 0 && h->tracing)
 		traced_add(h->traced, e, h->n_wanting, unix_us(h));
-	return h->n_matches < MATCHES_MAX / 2 &&
+	return !ends && h->n_matches < MATCHES_MAX / 2 &&
 	    h->taken_bytes < h->o.ring_bytes / 4;
 }
 
@@ -350,6 +394,8 @@ hub_dispatch(struct hub *h)
 	h->head = ring_head(h->ring);
 	if (h->tracing)
 		tell_traced(h);
+	if (h->revocation_id != 0)
+		tell_revocation(h);
 }
 
 /* ---- what others may look at ------------------------------------------- */

@@ -59,6 +59,9 @@ struct hub {
 	size_t n_wanting; /* live streams that want the event at hand */
 	struct traced_set *traced; /* NULL: nobody asks */
 
+	struct buf revocation; /* taken, to be told by the next dispatch */
+	int64_t revocation_id; /* 0: none */
+
 	/* the streams: those that are live stand in their subscriptions */
 	struct stream_list ready, blocked, dead;
 	struct stream_list paging[HUB_QUEUES];

@@ -214,9 +214,13 @@ enum status
 log_reader_revoked(struct log_reader *r, enum revocation_kind kind,
     struct span value, int64_t *at_ms)
 {
-	(void)r;
-	(void)kind;
-	(void)value;
-	(void)at_ms;
-	return ST_NOTFOUND;
+	enum status st;
+
+	if (!log_reader_is_open(r))
+		return ST_IO; /* it is away: nobody knows */
+	st = store_revoked(r->keep.reader, kind, value, at_ms);
+	if (st == ST_OK || st == ST_NOTFOUND)
+		return st;
+	st = log_reader_judge(r, st);
+	return st == ST_NOTFOUND ? ST_IO : st;
 }

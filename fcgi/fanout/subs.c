@@ -343,7 +343,7 @@ subs_match(const struct sub *sub, struct span channel, struct span event)
 {
 	const struct sub_impl *m = sub->impl;
 
-	if (channel.len > NAME_MAX_BYTES)
+	if (channel.len > NAME_MAX_BYTES || name_reserved(channel))
 		return false; /* as subs_find */
 	return (nameset_has(&m->names, channel) ||
 		   nameset_begins(m->prefix, m->n_prefixes, channel)) &&
@@ -401,7 +401,8 @@ subs_find(struct subs *s, struct span channel, struct span event,
 	char prefix[NAME_MAX_BYTES + 1];
 	size_t len;
 
-	if (channel.len > NAME_MAX_BYTES)
+	/* What is ours nobody gets, whatever he has asked for. */
+	if (channel.len > NAME_MAX_BYTES || name_reserved(channel))
 		return;
 	s->asking++;
 	visit_route(s, channel, &f);

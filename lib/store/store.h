@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 #include "event.h"
+#include "revocation.h"
 #include "span.h"
 #include "status.h"
 
@@ -114,6 +115,15 @@ MUST_USE enum status store_begin(struct store_writer *w);
  *          else           the transaction is gone
  */
 MUST_USE enum status store_append(struct store_writer *w, struct event *e);
+
+/*
+ * Appends a revocation in the open transaction: an event, and its row where
+ * retention does not reach.  e->ts_ms is taken and must be r->at_ms; id and
+ * prev are given out.
+ * Returns  as store_append
+ */
+MUST_USE enum status store_revoke(struct store_writer *w,
+    const struct revocation *r, struct event *e);
 
 /* A group of appends in the transaction that can be undone by itself. */
 MUST_USE enum status store_group_begin(struct store_writer *w);
@@ -294,6 +304,18 @@ MUST_USE enum status store_newest(struct store_reader *r,
 MUST_USE enum status store_newest_of(struct store_reader *r,
     const struct span *name, size_t n_names, struct store_page *page, int n,
     int64_t *position);
+
+/*
+ * Was it revoked, and when?
+ * Returns  ST_OK, ST_NOTFOUND (it was not), else nobody knows
+ */
+MUST_USE enum status store_revoked(struct store_reader *r,
+    enum revocation_kind kind, struct span value, int64_t *at_ms);
+
+/* Calls fn for each revocation that is kept; `id` is its event's. */
+MUST_USE enum status store_revocations(struct store_reader *r,
+    enum status (*fn)(void *arg, const struct revocation *v, int64_t id),
+    void *arg);
 
 /* Calls fn for each channel with its newest id, in name order. */
 MUST_USE enum status store_channels(struct store_reader *r,

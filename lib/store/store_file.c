@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "db_files.h"
+#include "log.h"
 #include "owner.h"
 #include "sql_text.h"
 #include "store_private.h"
@@ -24,7 +25,8 @@
 #define APPLICATION_ID "1463897155" /* "WALC" */
 
 /* Migration i brings a log from version i to i + 1. */
-static const char *const migrations[] = {sql_migration_log};
+static const char *const migrations[] = {sql_migration_log,
+    sql_migration_access};
 #define N_TABLES 3 /* of sql_missing */
 #define VERSION  ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))
 
@@ -65,12 +67,15 @@ read_version(struct db *db, const char *path, int64_t *version,
 }
 
 enum status
-store_file_version(struct db *db, const char *path, struct errmsg *err)
+store_file_version(struct db *db, const char *path, bool reads,
+    struct errmsg *err)
 {
 	int64_t version = 0;
 	enum status st = read_version(db, path, &version, err);
 
-	if (st != ST_OK || version == VERSION)
+	/* Readers know the older ones, too: in an upgrade they may be first. */
+	if (st != ST_OK || version == VERSION ||
+	    (reads && version >= 1 && version < VERSION))
 		return st;
 	if (version == 0)
 		errmsg_set(err,
@@ -106,6 +111,33 @@ migrate_one(struct db *db, int64_t from)
 	return db_end(db, st);
 }
 
+/*
+ * A writer brings an older log up: an upgrade must not stop publishers.  This
+ * connection reads the changed definitions again.
+ */
+enum status
+store_file_bring_up(struct db *db, const char *path, struct errmsg *err)
+{
+	int64_t version = 0, was;
+	enum status st = read_version(db, path, &version, err);
+
+	if (st != ST_OK || version == 0 || version >= VERSION)
+		return st;
+	for (was = version; st == ST_OK && version < VERSION; version++)
+		st = migrate_one(db, version);
+	if (st == ST_OK)
+		st = db_exec(db, "PRAGMA writable_schema = RESET");
+	if (st != ST_OK) {
+		errmsg_set(err,
+		    "cannot bring the log %s from version %lld to %lld: %s",
+		    path, (long long)was, (long long)VERSION, db_error(db));
+		return st;
+	}
+	log_warnx("the log %s was of version %lld and is of version %lld now",
+	    path, (long long)was, (long long)VERSION);
+	return ST_OK;
+}
+
 static enum status
 migrate(struct db *db, const char *path, struct errmsg *err)
 {
@@ -113,7 +145,7 @@ migrate(struct db *db, const char *path, struct errmsg *err)
 	enum status st = read_version(db, path, &version, err);
 
 	if (st == ST_OK && version > VERSION)
-		return store_file_version(db, path, err);
+		return store_file_version(db, path, false, err);
 	if (st != ST_OK)
 		return st;
 	st = db_exec(db,

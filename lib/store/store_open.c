@@ -56,7 +56,10 @@ store_open_db(struct db **db, const struct store_options *o, enum db_mode mode,
 		    path);
 	if (st != ST_OK)
 		return st;
-	st = store_file_version(*db, path, err);
+	if (mode == DB_WRITE)
+		st = store_file_bring_up(*db, path, err);
+	if (st == ST_OK)
+		st = store_file_version(*db, path, mode == DB_READ, err);
 	if (st == ST_OK && !(mode == DB_READ && o->for_show))
 		st = make_durable(*db, path, err);
 	if (st != ST_OK)

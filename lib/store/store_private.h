@@ -29,6 +29,8 @@
 	X(commit, "COMMIT")                                                    \
 	X(version, "PRAGMA data_version")                                      \
 	X(witness, sql_witness)                                                \
+	X(revoke, sql_revoke)                                                  \
+	X(forget_revoked, sql_revocations_forget)                              \
 	X(newest, "SELECT coalesce(max(id), 0) FROM events")
 
 #define STORE_READER_SQL(X)                                                    \
@@ -54,6 +56,8 @@ struct store_writer {
 
 struct store_reader {
 	struct db *db;
+	struct db_stmt *revoked; /* NULL: a log of version 1 has no such table,
+				    or nobody has asked */
 	STORE_READER_SQL(DB_STMT_MEMBER)
 	int64_t data_version;
 };
@@ -62,8 +66,12 @@ struct store_reader {
 MUST_USE enum status store_open_db(struct db **db,
     const struct store_options *o, enum db_mode mode, struct errmsg *err);
 
-/* Is this a log of ours, of the version that we use? */
+/* Is this a log of ours, of a version that we use? */
 MUST_USE enum status store_file_version(struct db *db, const char *path,
+    bool reads, struct errmsg *err);
+
+/* Makes of an older log one of our version. */
+MUST_USE enum status store_file_bring_up(struct db *db, const char *path,
     struct errmsg *err);
 
 /* sql_bounds, prepared. */

@@ -54,6 +54,7 @@ store_reader_close(struct store_reader **rp)
 	if (r == NULL)
 		return;
 	STORE_READER_SQL(READER_FREE)
+	db_stmt_free(&r->revoked);
 	db_close(&r->db);
 	free(r);
 	*rp = NULL;

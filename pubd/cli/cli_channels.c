@@ -58,6 +58,8 @@ add_listed(void *arg, struct span name, int64_t last_id)
 
 	if (last_id < l->oldest)
 		return ST_OK; /* retention will forget it */
+	if (name_reserved(name))
+		return ST_OK; /* revocations are nobody's channel */
 	if (l->pattern.p != NULL && !name_pattern_match(l->pattern, name))
 		return ST_OK;
 	if (l->json)

@@ -11,7 +11,7 @@ a_channel_is_made_of_its_alphabet_only(void **state)
 {
 	static const char alphabet[] =
 	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-	    "_.:/-";
+	    "_.:/-@%~+=";
 	int c;
 
 	(void)state;
