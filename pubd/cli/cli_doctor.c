@@ -275,7 +275,7 @@ user_name(char out[USER_BYTES], int64_t uid)
 	return out;
 }
 
-/* Root, the owner of the log, and the users that are named. */
+/* Root, the owner of the log, users that are named, and lines that say so. */
 static void
 list_reporters(const struct conf *c, char *out, size_t size)
 {
@@ -292,6 +292,9 @@ list_reporters(const struct conf *c, char *out, size_t size)
 	for (i = 0; i < t.n_named && n < size; i++)
 		n += (size_t)snprintf(out + n, size - n, ", %s",
 		    user_name(name, t.named[i]));
+	if (c->access[0] != '\0' && n < size)
+		(void)snprintf(out + n, size - n,
+		    ", and whom a line `report` of %s is for", c->access);
 }
 
 static void

@@ -384,6 +384,8 @@ def test_reports_are_taken_from_lines_that_say_so(ruled):
             answer = refused(pub.call(WATCH))
             assert "`uid ... report`" in answer["message"]
             refused(pub.call(REPORT))
+    said = st.walcast("doctor").stdout.decode()
+    assert "and whom a line `report` of %s" % (st.dir / "access.conf") in said
 
 
 def test_only_those_whom_a_line_is_for_may_listen(ruled):
@@ -412,6 +414,44 @@ def test_a_watcher_whose_right_is_gone_is_refused_at_its_next_report(ruled):
         hup(st, "uid 1002 report\n")
         refused(pub.call(dict(REPORT, counters={"events_sent": 6})))
         assert reported(st) == [5]
+
+
+# -------------------------------------------------------------------- revoke
+
+def test_only_the_owner_root_and_whom_a_line_lets_revoke(ruled):
+    st = ruled("uid 1001 revoke\ngid 2001 publish,revoke a\n"
+               "uid 1002 publish *\nuid 1003 report\n")
+    line = {"op": "revoke", "user": "alice"}
+    for who in (dict(uid=1002), dict(uid=1003), dict(uid=1009)):
+        with connect(st, **who) as pub:
+            answer = refused(pub.call(line))
+            assert "revoke" in answer["message"]
+            refused(pub.call(event("system.revoke")))
+    assert head(st) == 0
+    may = (dict(uid=1001), dict(uid=1009, groups=[2001]), dict(uid=0),
+           dict(uid=OURS))
+    for n, who in enumerate(may):
+        with connect(st, **who) as pub:
+            assert pub.call(line)["id"] == n + 1
+    with connect(st, 1001) as pub:
+        hup(st, "uid 1002 revoke\n")
+        refused(pub.call(line))
+
+
+# ------------------------------------------------------------------- walcast
+
+def test_walcast_publish_says_what_to_do_and_waits_as_it_is_told(ruled):
+    st = ruled("uid %d publish a\nuid %d publish b rate=50/s burst=5\n"
+               % (OURS, OURS))
+    assert st.walcast("publish", "-c", "a", "1").stdout == b"1\n"
+    done = st.walcast("publish", "-c", "private", "1")
+    assert done.returncode == 1 and done.stdout == b""
+    assert b"walcast access --as uid=%d publish private" % OURS \
+        in done.stderr
+    done = st.walcast("publish", "-c", "b", "--lines",
+                      input="".join("%d\n" % n for n in range(20)))
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) == 20
 
 
 # --------------------------------------------------------------------- memory

@@ -157,6 +157,45 @@ more_channels_than_are_kept_are_judged_right(void **state)
 	identities_unref(&f->set, &id);
 }
 
+/* Channels are few enough to be found again, and more than are kept. */
+static void
+what_is_kept_never_differs_from_what_the_rules_say(void **state)
+{
+	static const char *const texts[] = {
+	    "uid 7 publish a.* b.1*\ngid 71 publish c.*\n",
+	    "uid 8 publish a.*\ngid 70 publish b.*\n",
+	    "uid 7 8 publish c.2*\ngid 70 71 publish a.1\n"};
+	struct fixture *f = *state;
+	struct identity *id[] = {who(f, 7, 70), who(f, 7, 71), who(f, 8, 70)};
+	uint64_t seed = 88172645463325252;
+	char channel[16];
+	int i;
+
+	for (i = 0; i < 30000; i++) {
+		struct identity *p;
+		struct access_person him;
+		bool may;
+
+		if (i % 3000 == 0)
+			rules(f, texts[i / 3000 % 3]);
+		seed ^= seed << 13;
+		seed ^= seed >> 7;
+		seed ^= seed << 17;
+		p = id[seed % 3];
+		(void)snprintf(channel, sizeof(channel), "%c.%d",
+		    (int)('a' + (seed >> 8) % 3), (int)((seed >> 16) % 50));
+		him = (struct access_person){.uid = p->uid,
+		    .gid = p->gid,
+		    .n_gids = p->n_gids};
+		may = access_judge(f->rights.access.rules, &him, ACCESS_PUBLISH,
+		    span_str(channel))
+			  .allowed;
+		assert_status(publish(f, p, channel), may ? ST_OK : ST_DENIED);
+	}
+	for (i = 0; i < 3; i++)
+		identities_unref(&f->set, &id[i]);
+}
+
 static void
 a_line_of_uid_bounds_each_one_of_gid_all_of_them(void **state)
 {
@@ -375,6 +414,7 @@ main(void)
 	    TEST(every_event_of_a_request_needs_a_line),
 	    TEST(a_verdict_is_asked_for_once_until_the_rules_change),
 	    TEST(more_channels_than_are_kept_are_judged_right),
+	    TEST(what_is_kept_never_differs_from_what_the_rules_say),
 	    TEST(a_line_of_uid_bounds_each_one_of_gid_all_of_them),
 	    TEST(of_several_lines_the_first_that_can_pays_all_of_it),
 	    TEST(channels_of_one_line_are_paid_together),
