@@ -128,6 +128,7 @@ struct access_source {
 	struct span groups; /* htgroup(1); p NULL: none, and a line `group` is
 			       an error */
 	const char *name;   /* how to call the file in errors */
+	const char *groups_name; /* and that of groups */
 	/* Numbers of names; NULL: only numbers are understood. */
 	bool (*find_uid)(struct span name, int64_t *uid);
 	bool (*find_gid)(struct span name, int64_t *gid);
@@ -173,9 +174,7 @@ unsigned access_next(const struct access *a, const struct access_person *p,
 /* How many lines there are that are rules. */
 size_t access_n_rules(const struct access *a);
 
-/* Has it a line for anyone / of this kind / for this operation? */
 bool access_has_kind(const struct access *a, enum access_kind kind);
-bool access_uses_env(const struct access *a, struct span name);
 
 /* Calls fn for each variable that a line names, once for each line. */
 void access_each_env(const struct access *a,
