@@ -6,6 +6,7 @@
 #include "access_private.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "name.h"
@@ -498,6 +499,39 @@ access_line_text(const struct access *a, unsigned line)
 	const struct access_rule *r = find_rule(a, line);
 
 	return r == NULL ? SPAN_NONE : r->text;
+}
+
+static bool
+could_allow(const struct access_rule *r, const struct access_person *p)
+{
+	return r->kind == ACCESS_ANYONE ||
+	    ((r->kind == ACCESS_UID || r->kind == ACCESS_GID) &&
+		judge_peer(r, p) == ACCESS_ALLOWS);
+}
+
+enum status
+access_for_peer(struct access **out, const struct access *a,
+    const struct access_person *p, size_t max)
+{
+	struct access *own;
+	size_t i, n = 0;
+
+	for (i = 0; i < a->n_rules; i++)
+		n += could_allow(&a->rule[i], p);
+	if (n > max)
+		return ST_FULL;
+	own = calloc(1, sizeof(*own));
+	if (own != NULL)
+		own->rule = calloc(n + 1, sizeof(own->rule[0]));
+	if (own == NULL || own->rule == NULL) {
+		access_free(&own);
+		return ST_NOMEM;
+	}
+	for (i = 0; i < a->n_rules; i++)
+		if (could_allow(&a->rule[i], p))
+			own->rule[own->n_rules++] = a->rule[i];
+	*out = own;
+	return ST_OK;
 }
 
 size_t

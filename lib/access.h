@@ -171,6 +171,17 @@ struct access_rate access_rate_of(const struct access *a, unsigned line);
 unsigned access_next(const struct access *a, const struct access_person *p,
     enum access_op op, struct span channel, unsigned line);
 
+/*
+ * Those of them that could allow something to this socket's peer, for one who
+ * asks often: lines of others, and for what only visitors have, are left out.
+ * It points into `a` and is not to be asked once that is freed; access_free
+ * frees it, before or after.
+ *
+ * Returns  ST_OK, ST_NOMEM, ST_FULL: they are more than `max`
+ */
+MUST_USE enum status access_for_peer(struct access **out,
+    const struct access *a, const struct access_person *p, size_t max);
+
 /* How many lines there are that are rules. */
 size_t access_n_rules(const struct access *a);
 

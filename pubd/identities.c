@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "access.h"
 #include "log.h"
 
 #ifndef SO_PEERGROUPS
@@ -88,6 +89,7 @@ identities_unref(struct identities *set, struct identity **idp)
 		return;
 	TAILQ_REMOVE(identities_bucket(set, id->uid), id, link);
 	set->n--;
+	access_free(&id->rules);
 	free(id->verdicts);
 	free(id);
 }
