@@ -9,7 +9,7 @@ import types
 
 import pytest
 
-from harness import RUN_AS, status_rows, wait_until
+from harness import BIN, RUN_AS, status_rows, wait_until
 from pub import Publisher, acting_as
 
 pytestmark = pytest.mark.skipif(not RUN_AS, reason="connects as other users")
@@ -456,6 +456,7 @@ def test_walcast_publish_says_what_to_do_and_waits_as_it_is_told(ruled):
 
 # --------------------------------------------------------------------- memory
 
+@pytest.mark.skipif("asan" in str(BIN), reason="its memory is its own")
 def test_connections_of_one_user_share_what_is_known_of_him(ruled):
     """A thousand connections with many groups do not cost a thousand lists."""
     st = ruled("gid 2001 publish a.*\n")
