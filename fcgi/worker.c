@@ -13,6 +13,7 @@
 
 #include "acceptor.h"
 #include "admit.h"
+#include "authorizer.h"
 #include "authz.h"
 #include "cgi.h"
 #include "clock.h"
@@ -398,6 +399,10 @@ set_up_access(struct worker *w, struct errmsg *err)
 	    .hub = w->hub};
 	enum status st = authz_new(&w->authz, w->conf, w->log, err);
 
+	if (st == ST_OK)
+		st = authorizer_check(span_str(w->conf->authorizer), err);
+	if (st == ST_OK)
+		st = authorizer_new(&w->authorizer, w->loop, w->conf);
 	o.authz = w->authz;
 	o.authorizer = w->authorizer;
 	return st == ST_OK ? rejudge_new(&w->rejudge, &o) : st;
@@ -474,6 +479,7 @@ worker_free(struct worker **wp)
 	admit_free(&w->admit);
 	rejudge_free(&w->rejudge);
 	authz_free(&w->authz);
+	authorizer_free(&w->authorizer);
 	worker_metrics_free(&w->metrics);
 	reply_set_free(&w->replies);
 	slots_close(&w->slots);
