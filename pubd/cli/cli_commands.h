@@ -5,6 +5,7 @@
 
 #include "cli_common.h"
 
+extern const struct cli_command cli_access;
 extern const struct cli_command cli_audit;
 extern const struct cli_command cli_channels;
 extern const struct cli_command cli_doctor;
