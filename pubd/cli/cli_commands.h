@@ -16,5 +16,6 @@ extern const struct cli_command cli_tail;
 extern const struct cli_command cli_trim;
 extern const struct cli_command cli_reset;
 extern const struct cli_command cli_revoke;
+extern const struct cli_command cli_token;
 
 #endif

@@ -21,6 +21,7 @@ static const struct cli_command *const commands[] = {
     &cli_reset,
     &cli_access,
     &cli_revoke,
+    &cli_token,
     &cli_audit,
     &cli_doctor,
 };
