@@ -179,9 +179,9 @@ static const struct {
 	SECRET, TOKEN_CLAIMS},
     {HS256, "{\"exp\":1760000060,\"mercure\":7}", SECRET, TOKEN_CLAIMS},
     {HS256, "[]", SECRET, TOKEN_MALFORMED},
-    {HS256, "\"{}\"", SECRET, TOKEN_MALFORMED},
-    {HS256, "{\"exp\":1760000060", SECRET, TOKEN_MALFORMED},
-    {HS256, "{\"exp\":1760000060}}", SECRET, TOKEN_MALFORMED},
+    {HS256, "\"{}\"", SECRET, TOKEN_SIGNATURE},
+    {HS256, "{\"exp\":1760000060", SECRET, TOKEN_SIGNATURE},
+    {HS256, "{\"exp\":1760000060}}", SECRET, TOKEN_SIGNATURE},
 };
 
 static void
