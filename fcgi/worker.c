@@ -131,7 +131,7 @@ worker_reload(struct worker *w)
 		hub_set_tracing(w->hub,
 		    w->sends_spans || log_wants(LOG_DEBUG_));
 	if (authz_reload(w->authz))
-		rejudge_all(w->rejudge);
+		rejudge_all(w->rejudge, false);
 }
 
 static void
@@ -287,8 +287,8 @@ on_revoked(void *arg, const struct event *e)
 {
 	struct worker *w = arg;
 
-	if (w->rejudge != NULL)
-		rejudge_revoked(w->rejudge, e);
+	if (w->admit != NULL)
+		admit_revoked(w->admit, e);
 }
 
 static enum status
@@ -399,10 +399,9 @@ set_up_access(struct worker *w, struct errmsg *err)
 	    .hub = w->hub};
 	enum status st = authz_new(&w->authz, w->conf, w->log, err);
 
-	if (st == ST_OK)
-		st = authorizer_check(span_str(w->conf->authorizer), err);
-	if (st == ST_OK)
+	if (st == ST_OK && authz_may_ask(w->authz))
 		st = authorizer_new(&w->authorizer, w->loop, w->conf);
+
 	o.authz = w->authz;
 	o.authorizer = w->authorizer;
 	return st == ST_OK ? rejudge_new(&w->rejudge, &o) : st;
@@ -557,6 +556,7 @@ say_started(const struct worker *w, const char *listen)
 {
 	if (w->acceptor == NULL) /* its stream's line says all */
 		return;
+	authz_say(w->authz);
 	LOG_EVENT(LOG_INFO_, "worker.start",
 	    LOG_STR("listen", span_str(listen)),
 	    LOG_INT("head", hub_head(w->hub)),

@@ -26,6 +26,7 @@
 #include "reply.h"
 #include "request.h"
 #include "request_log.h"
+#include "revocation.h"
 #include "stream_log.h"
 #include "tail.h"
 
@@ -52,6 +53,8 @@ struct entry {
 	struct pass *pass; /* who it is; NULL: nobody in particular */
 	bool expired;      /* the token that came has */
 	bool asks;         /* the application decides */
+	bool revoked;      /* meanwhile; */
+	bool unsure;       /* whether he was */
 	struct buf out;
 	uint64_t number; /* of the stream, and the same as text: */
 	char id[STREAM_ID_BYTES + 1];
@@ -135,7 +138,7 @@ close_softly(struct entry *e, enum frame_reason reason, int64_t retry_ms)
 	enum status st = http_stream_head(&e->out, span_str(e->id),
 	    e->req.origin);
 
-	if (st == ST_OK)
+	if (st == ST_OK && !e->req.head_only)
 		st = frame_close(&e->out, reason, retry_ms);
 	if (st == ST_OK)
 		send_reply(e);
@@ -183,26 +186,19 @@ reject(struct entry *e, enum admit_reject why)
 	a->counters.n_front_rejected[e->front]++;
 	request_log_reject(e->number, &e->req, e->front, admit_reject_name(why),
 	    loop_now_us(a->o.loop));
+	/* Of an expired token a page hears in time to fetch a fresh one; no
+	 * other status would let it. */
 	if (why == ADMIT_DRAIN)
 		close_softly(e, CLOSE_DRAIN, jittered_retry(a));
+	else if (why == ADMIT_EXPIRED)
+		close_softly(e, CLOSE_AUTH_EXPIRED, jittered_retry(a));
+	else if (why == ADMIT_REVOKED)
+		close_softly(e, CLOSE_REVOKED, jittered_retry(a));
 	else
 		overload(e, why);
 }
 
 /* ---- who may ------------------------------------------------------------- */
-
-/* The page can fetch a fresh one, which no other status would let it. */
-static void
-tell_expired(struct entry *e)
-{
-	struct admit *a = e->a;
-
-	a->counters.n_rejected[ADMIT_EXPIRED]++;
-	a->counters.n_front_rejected[e->front]++;
-	request_log_reject(e->number, &e->req, e->front,
-	    admit_reject_name(ADMIT_EXPIRED), loop_now_us(a->o.loop));
-	close_softly(e, CLOSE_AUTH_EXPIRED, jittered_retry(a));
-}
 
 static void
 refuse_entry(struct entry *e, const struct http_error *error,
@@ -219,9 +215,10 @@ refuse_entry(struct entry *e, const struct http_error *error,
 static void
 refuse_token(struct entry *e, enum token_fault why)
 {
-	static const struct http_error error = {.status = 401,
+	const struct http_error error = {.status = 401,
 	    .detail = {UNAUTHORIZED, sizeof(UNAUTHORIZED) - 1},
-	    .challenge = {CHALLENGE, sizeof(CHALLENGE) - 1}};
+	    .challenge = {CHALLENGE, sizeof(CHALLENGE) - 1},
+	    .stream = span_str(e->id)};
 
 	refuse_entry(e, &error, SPAN_NONE, span_str(token_fault_name(why)));
 }
@@ -232,7 +229,7 @@ refuse_channel(struct entry *e, size_t first)
 {
 	struct span channel = e->req.channel[first];
 	char tried[AUTHZ_TRIED_BYTES], detail[REFUSAL_BYTES];
-	struct http_error error = {.status = 403};
+	struct http_error error = {.status = 403, .stream = span_str(e->id)};
 
 	(void)snprintf(detail, sizeof(detail),
 	    "The channel \"%.*s\" is not open to you: sign in, or ask whoever "
@@ -262,7 +259,7 @@ entry_may_read(struct entry *e)
 		break;
 	}
 	if (e->expired)
-		tell_expired(e);
+		reject(e, ADMIT_EXPIRED);
 	else
 		refuse_channel(e, first);
 	return false;
@@ -717,6 +714,20 @@ take_room(struct entry *e)
 	return false;
 }
 
+/*
+ * What the log said since he was judged concerns him, too, though he was no
+ * stream so far.
+ */
+static bool
+stays_unrevoked(struct entry *e)
+{
+	if (e->revoked)
+		reject(e, ADMIT_REVOKED);
+	else if (e->unsure)
+		reject(e, ADMIT_UNAVAILABLE);
+	return !e->revoked && !e->unsure;
+}
+
 /* True: the stream is open. */
 static bool
 open_stream(struct entry *e)
@@ -732,6 +743,8 @@ open_stream(struct entry *e)
 		reject(e, ADMIT_UNAVAILABLE);
 		return false;
 	}
+	if (!stays_unrevoked(e))
+		return false;
 	find_position(e);
 	return admit_start(e) == ST_OK;
 }
@@ -863,10 +876,15 @@ send_head(struct entry *e)
 static void
 go_on(struct entry *e)
 {
-	if (e->req.kind == REQUEST_HEAD)
+	struct admit *a = e->a;
+
+	if (e->req.kind == REQUEST_HEAD) {
 		send_head(e);
-	else
-		count_return(e, open_stream(e));
+		return;
+	}
+	a->current = e;
+	count_return(e, open_stream(e));
+	a->current = NULL;
 }
 
 /* Goes on when the application has answered; for authorizer_ask. */
@@ -880,6 +898,8 @@ on_answer(void *arg, struct authorizer_answer *answer)
 	if (e->a->draining) {
 		count_return(e, false);
 		reject(e, ADMIT_DRAIN);
+	} else if (!stays_unrevoked(e)) {
+		count_return(e, false);
 	} else if (answer->result != AUTHORIZER_ALLOWED &&
 	    answer->result != AUTHORIZER_REFUSED) {
 		count_return(e, false);
@@ -924,7 +944,11 @@ ask_application(struct entry *e)
 static void
 answer_reader(struct entry *e)
 {
-	bool in = let_in(e) && (e->req.kind == REQUEST_HEAD || take_room(e));
+	bool in;
+
+	e->a->current = e;
+	in = let_in(e) && (e->req.kind == REQUEST_HEAD || take_room(e));
+	e->a->current = NULL;
 
 	if (!in)
 		count_return(e, false);
@@ -990,6 +1014,54 @@ admit_request(struct admit *a, int fd, uint16_t request_id,
 		answer(&e);
 	}
 	end_entry(&e);
+}
+
+/* ---- revocations --------------------------------------------------------- */
+
+static void
+obey(struct admit *a, const struct revocation *v)
+{
+	struct waiting *w;
+
+	rejudge_revoked(a->o.rejudge, v);
+	TAILQ_FOREACH (w, &a->waiting, link)
+		w->e.revoked = w->e.revoked ||
+		    rejudge_names(w->e.pass, w->e.number, v);
+	if (a->current != NULL &&
+	    rejudge_names(a->current->pass, a->current->number, v))
+		a->current->revoked = true;
+}
+
+static void
+doubt_all(struct admit *a)
+{
+	struct waiting *w;
+
+	rejudge_all(a->o.rejudge, true);
+	TAILQ_FOREACH (w, &a->waiting, link)
+		w->e.unsure = true;
+	if (a->current != NULL)
+		a->current->unsure = true;
+}
+
+void
+admit_revoked(struct admit *a, const struct event *e)
+{
+	struct revocation v;
+	struct buf text;
+
+	if (e == NULL) {
+		doubt_all(a);
+		return;
+	}
+	buf_init(&text, REVOCATION_MAX_VALUE);
+	if (revocation_decode(e->data, &text, &v) == ST_OK)
+		obey(a, &v);
+	else
+		log_warnx("event %lld of the log is a revocation that cannot "
+			  "be read: it is passed over",
+		    (long long)e->id);
+	buf_fini(&text);
 }
 
 /* ---- making -------------------------------------------------------------- */

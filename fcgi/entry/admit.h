@@ -16,6 +16,7 @@
 struct authorizer;
 struct authz;
 struct conf;
+struct event;
 struct hub;
 struct loop;
 struct rejudge;
@@ -37,7 +38,8 @@ struct tail;
 	X(DRAIN, "drain")                                                      \
 	X(UNAVAILABLE, "unavailable") /* the log cannot be read so far */      \
 	X(EXPIRED, "auth_expired")    /* its token has */                      \
-	X(APP, "application")         /* it did not answer */
+	X(APP, "application")         /* it did not answer */                  \
+	X(REVOKED, "revoked")         /* while he was being let in */
 
 enum admit_reject {
 #define X(member, word) ADMIT_##member,
@@ -116,6 +118,12 @@ const struct admit_counters *admit_counters(const struct admit *a);
  */
 bool admit_least_room(struct admit *a, uint64_t until_us, int64_t *room,
     int64_t *cap);
+
+/*
+ * Obeys a revocation of the log, for streams and for those that are to become
+ * one; for hub_options.revoked.
+ */
+void admit_revoked(struct admit *a, const struct event *e);
 
 /* Gives back what a stream held; for hub_options.ended. */
 void admit_release(struct admit *a, const struct stream *s);

@@ -13,7 +13,8 @@
 #include "ramp.h"
 #include "slots.h"
 
-struct waiting; /* admit.c */
+struct entry; /* these two: admit.c */
+struct waiting;
 TAILQ_HEAD(waiting_list, waiting);
 
 /* Requests that wait for the application, and what they may hold. */
@@ -33,6 +34,7 @@ struct admit {
 	struct slots_count pool[ADMIT_POOLS];
 	size_t n_pools;
 	struct admit_counters counters;
+	struct entry *current; /* who is being let in; or NULL */
 	struct waiting_list waiting;
 	size_t n_waiting, waiting_bytes;
 	uint32_t n_of_bucket[ADMIT_WAIT_BUCKETS];

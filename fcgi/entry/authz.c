@@ -37,8 +37,8 @@ log_warning(void *arg, unsigned line, const char *text)
 	log_warnx("%s:%u: %s", a->conf->access, line, text);
 }
 
-static void
-say_what_holds(struct authz *a)
+void
+authz_say(struct authz *a)
 {
 	if (!a->file.is_set) {
 		log_warnx("`access` is not set: whoever reaches this worker "
@@ -95,7 +95,6 @@ authz_new(struct authz **out, const struct conf *c, struct log_reader *log,
 		authz_free(&a);
 		return st;
 	}
-	say_what_holds(a);
 	*out = a;
 	return ST_OK;
 }
@@ -125,10 +124,10 @@ authz_reload(struct authz *a)
 	a->keys_looked_ms = 0;
 	st = access_file_reload(&a->file, a->conf, &err);
 	if (st != ST_OK) {
-		log_warnx("the rules stay as they were: %s", err.text);
+		log_error("the rules stay as they were: %s", err.text);
 		return false;
 	}
-	say_what_holds(a);
+	authz_say(a);
 	return true;
 }
 
@@ -139,10 +138,15 @@ authz_edition(const struct authz *a)
 }
 
 bool
+authz_may_ask(const struct authz *a)
+{
+	return a->file.is_set && a->conf->authorizer[0] != '\0';
+}
+
+bool
 authz_asks(const struct authz *a)
 {
-	return a->file.is_set && a->conf->authorizer[0] != '\0' &&
-	    access_has_kind(a->file.rules, ACCESS_APP);
+	return authz_may_ask(a) && access_has_kind(a->file.rules, ACCESS_APP);
 }
 
 /* A new key holds from the next token on; a broken file changes nothing. */
@@ -169,7 +173,13 @@ refresh_keys(struct authz *a, int64_t now_ms)
 
 /* ---- revocation ---------------------------------------------------------- */
 
-/* Issued in the same second counts as before: iat tells no more. */
+/* In the same second counts as before: iat tells no more. */
+bool
+authz_was_given_before(int64_t issued_s, int64_t at_ms)
+{
+	return issued_s < 0 || issued_s <= at_ms / 1000;
+}
+
 static enum status
 user_was_revoked(struct authz *a, struct span user, int64_t issued_s)
 {
@@ -179,7 +189,7 @@ user_was_revoked(struct authz *a, struct span user, int64_t issued_s)
 	if (user.len == 0)
 		return ST_NOTFOUND;
 	st = log_reader_revoked(a->log, REVOKE_USER, user, &at_ms);
-	if (st == ST_OK && issued_s >= 0 && issued_s > at_ms / 1000)
+	if (st == ST_OK && !authz_was_given_before(issued_s, at_ms))
 		return ST_NOTFOUND;
 	return st;
 }
@@ -197,19 +207,19 @@ token_was_revoked(struct authz *a, struct span id, struct span user,
 }
 
 enum status
-authz_revoked(struct authz *a, const struct pass *p)
+authz_look_up(struct authz *a, const struct revocation *wish, int64_t *at_ms)
 {
-	if (p == NULL || !p->has_token)
+	if (wish->value.len == 0)
 		return ST_NOTFOUND;
-	return token_was_revoked(a, p->token_id, p->token_user,
-	    p->token_issued_s);
+	return log_reader_revoked(a->log, wish->kind, wish->value, at_ms);
 }
 
 /* ---- who it is ----------------------------------------------------------- */
 
 /* Verifies the token; *t is filled when TOKEN_NONE comes. */
 static enum token_fault
-check_token(struct authz *a, struct span text, struct token *t, bool *unsure)
+check_token(struct authz *a, const struct credential *c, struct token *t,
+    bool *unsure)
 {
 	struct token_rules rules = {
 	    .audience = span_str(a->conf->token_audience),
@@ -219,7 +229,9 @@ check_token(struct authz *a, struct span text, struct token *t, bool *unsure)
 	enum status st;
 
 	refresh_keys(a, now_ms);
-	fault = token_verify(a->keys, &rules, text, now_ms / 1000, t);
+	fault = c->ambiguous
+	    ? TOKEN_MALFORMED
+	    : token_verify(a->keys, &rules, c->token, now_ms / 1000, t);
 	*unsure = false;
 	if (fault == TOKEN_NONE) {
 		st = token_was_revoked(a, t->id, t->subject, t->issued_s);
@@ -260,7 +272,7 @@ make_pass(struct authz *a, const struct params *p, const struct credential *c,
 	struct pass_wish w = {.user = c->user, .token = t, .env = taken.env};
 
 	access_each_env(a->file.rules, take_variable, &taken);
-	if (taken.n > 0)
+	if (taken.n > 0) /* what a certificate says may be among them */
 		take_variable(&taken, SPAN("SSL_CLIENT_VERIFY"));
 	w.n_env = taken.n;
 	return pass_get(a->passes, &w, pass) == ST_OK ? AUTHZ_KNOWN
@@ -280,10 +292,10 @@ authz_identify(struct authz *a, const struct params *p, const struct request *r,
 	*why = TOKEN_NONE;
 	if (!a->file.is_set)
 		return AUTHZ_KNOWN;
-	credential_read(&c, p, r->token, span_str(a->conf->token_cookie));
+	credential_read(&c, p, r, span_str(a->conf->token_cookie));
 	token_init(&t);
 	if (a->keys != NULL && c.token.len > 0)
-		*why = check_token(a, c.token, &t, &unsure);
+		*why = check_token(a, &c, &t, &unsure);
 	if (*why == TOKEN_MEMORY)
 		id = AUTHZ_NOMEM;
 	else if (*why != TOKEN_NONE && *why != TOKEN_EXPIRED)

@@ -16,6 +16,7 @@
 #include "params.h"
 #include "pass.h"
 #include "request.h"
+#include "revocation.h"
 #include "span.h"
 #include "status.h"
 #include "token.h"
@@ -29,6 +30,9 @@ MUST_USE enum status authz_new(struct authz **out, const struct conf *c,
     struct log_reader *log, struct errmsg *err);
 void authz_free(struct authz **a);
 
+/* What the log is to say about them at the start of a server. */
+void authz_say(struct authz *a);
+
 /*
  * Reads the rules again, on HUP; what is wrong is logged, and then the old
  * ones stay.
@@ -39,7 +43,10 @@ bool authz_reload(struct authz *a);
 /* Grows with each reading. */
 uint32_t authz_edition(const struct authz *a);
 
-/* Does any rule ask the application, and is there one to be asked? */
+/* Is there an application to be asked, should a rule say so? */
+bool authz_may_ask(const struct authz *a);
+
+/* ... and does a rule say so? */
 bool authz_asks(const struct authz *a);
 
 enum authz_identity {
@@ -84,10 +91,17 @@ struct span authz_tried(const struct authz *a, const struct pass *p,
     struct span channel, char out[AUTHZ_TRIED_BYTES]);
 
 /*
- * Was a token or its user revoked after it was issued?
+ * Was this kind of thing with this value revoked, by the log?  Of *wish only
+ * these two are looked at.
+ *
+ * at_ms    what was given before that time (Unix) counts no more
  * Returns  ST_OK (it was), ST_NOTFOUND (it was not), else nobody knows
  */
-MUST_USE enum status authz_revoked(struct authz *a, const struct pass *p);
+MUST_USE enum status authz_look_up(struct authz *a,
+    const struct revocation *wish, int64_t *at_ms);
+
+/* Does a token's iat (-1: it does not say) lie before that time? */
+bool authz_was_given_before(int64_t issued_s, int64_t at_ms);
 
 /* Somebody was told that he may not; by the application, or by the rules. */
 void authz_count_refused(struct authz *a, bool by_app);

@@ -1,24 +1,44 @@
 /* SPDX-License-Identifier: MIT */
-/* Credentials of a request.  Pure. */
+/*
+ * Credentials of a request.  The first source that has a token counts, and no
+ * other is looked at, or somebody could try several at once.
+ *
+ * Two cookies of the name with different values make it ambiguous.  To take
+ * the first would let a page of a sibling host, which may set cookies for the
+ * whole domain, put a token of its own before the visitor's: he would then,
+ * without a sign of it, read as somebody else.  A stream that is refused is
+ * noticed.  Pure.
+ */
 #include "credential.h"
 
 #define MERCURE_COOKIE SPAN("mercureAuthorization")
 
-struct span
-credential_cookie(struct span header, struct span name)
+static struct span
+unquoted(struct span value)
 {
-	struct span pair, key;
+	if (value.len >= 2 && value.p[0] == '"' &&
+	    value.p[value.len - 1] == '"')
+		return span_of(value.p + 1, value.len - 2);
+	return value;
+}
 
-	while (span_cut(&header, ';', &pair)) {
+struct span
+credential_cookie(struct span header, struct span name, bool *differ)
+{
+	struct span pair, key, found = SPAN_NONE;
+
+	*differ = false;
+	while (name.len > 0 && span_cut(&header, ';', &pair)) {
 		pair = span_trim(pair);
 		if (!span_cut(&pair, '=', &key) || !span_eq(key, name))
 			continue;
-		if (pair.len >= 2 && pair.p[0] == '"' &&
-		    pair.p[pair.len - 1] == '"')
-			pair = span_of(pair.p + 1, pair.len - 2);
-		return pair;
+		pair = unquoted(pair);
+		if (found.len == 0)
+			found = pair;
+		else if (pair.len > 0 && !span_eq(found, pair))
+			*differ = true;
 	}
-	return SPAN_NONE;
+	return found;
 }
 
 /* The scheme's name has no case, and one space or more follows it. */
@@ -35,16 +55,21 @@ bearer_token(struct span authorization)
 
 void
 credential_read(struct credential *c, const struct params *p,
-    struct span query_token, struct span cookie_name)
+    const struct request *r, struct span cookie_name)
 {
 	c->user = params_get_sure(p, SPAN("REMOTE_USER"));
-	c->cookie = params_get(p, "HTTP_COOKIE");
-	c->authorization = params_get(p, "HTTP_AUTHORIZATION");
+	c->cookie = params_get_sure(p, SPAN("HTTP_COOKIE"));
+	c->authorization = params_get_sure(p, SPAN("HTTP_AUTHORIZATION"));
+	c->ambiguous = false;
 	c->token = bearer_token(c->authorization);
+	if (c->token.len > 0)
+		return;
+	c->token = r->token;
+	c->ambiguous = r->tokens_differ;
 	if (c->token.len == 0)
-		c->token = query_token;
+		c->token = credential_cookie(c->cookie, cookie_name,
+		    &c->ambiguous);
 	if (c->token.len == 0)
-		c->token = credential_cookie(c->cookie, cookie_name);
-	if (c->token.len == 0)
-		c->token = credential_cookie(c->cookie, MERCURE_COOKIE);
+		c->token = credential_cookie(c->cookie, MERCURE_COOKIE,
+		    &c->ambiguous);
 }

@@ -6,29 +6,31 @@
  */
 #include "rejudge.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "authz.h"
-#include "buf.h"
 #include "clock.h"
 #include "conf.h"
 #include "hub.h"
-#include "log.h"
-#include "log_reader.h"
+#include "pass.h"
 #include "random.h"
 #include "revocation.h"
 
-#define SLICE          512   /* streams judged at once */
-#define SLICE_US       10000 /* and then the others have a turn */
-#define ASK_AT_PERCENT 80    /* of an answer's age */
+#define SLICE          512    /* streams judged at once */
+#define SLICE_US       2000   /* and then the others have a turn */
+#define BLIND_US       100000 /* until the log is tried again */
+#define ASK_AT_PERCENT 80     /* of an answer's age */
 #define ASK_AGAIN_US   1000000
 #define NEVER_S        INT64_C(1000000000000)
 
 struct rejudge {
 	struct rejudge_options o;
-	uint64_t random;
+	uint32_t edition; /* of all that streams are judged by */
 	struct timer slice;
-	size_t left; /* of the slice at hand */
+	size_t left;  /* of the slice at hand */
+	bool look_up; /* ... among what was revoked, too */
+	bool blind;   /* that cannot be done now */
 	bool more;
 };
 
@@ -58,6 +60,15 @@ loop_time_of(struct rejudge *r, int64_t unix_s)
 	return (uint64_t)-left_us < now_us ? now_us - (uint64_t)-left_us : 1;
 }
 
+/* How old it is; a stream that is not the hub's so far is new. */
+static uint64_t
+stream_age_us(struct rejudge *r, const struct stream *s)
+{
+	uint32_t now_ms = (uint32_t)(loop_now_us(r->o.loop) / 1000);
+
+	return s->hub == NULL ? 0 : (now_ms - s->opened_ms) * UINT64_C(1000);
+}
+
 /*
  * A token's stream ends at exp; one that began when that had passed, within
  * the leeway for clocks that differ, at the leeway's end.
@@ -66,30 +77,51 @@ static uint64_t
 token_end(struct rejudge *r, const struct stream *s)
 {
 	uint64_t exp_us = loop_time_of(r, s->pass->token_expires_s);
-	uint64_t begun_us = loop_now_us(r->o.loop) -
-	    (s->hub == NULL ? 0
-			    : ((uint32_t)(loop_now_us(r->o.loop) / 1000) -
-				  s->opened_ms) *
-			UINT64_C(1000));
 
-	if (exp_us > begun_us)
+	if (exp_us > loop_now_us(r->o.loop) - stream_age_us(r, s))
 		return exp_us;
 	return exp_us + TOKEN_LEEWAY_S * UINT64_C(1000000);
+}
+
+/* By max_age_s, spread by what follows from its id alone; 0: never. */
+static uint64_t
+old_age(struct rejudge *r, const struct stream *s)
+{
+	uint64_t seed = s->id;
+	uint64_t max_us = (uint64_t)r->o.conf->max_age_s * 1000000;
+
+	if (max_us == 0)
+		return 0;
+	return loop_now_us(r->o.loop) - stream_age_us(r, s) +
+	    random_jitter(&seed, max_us);
+}
+
+/* An answer that holds for less than this is asked for anew then. */
+static uint64_t
+answer_end(const struct authorizer_answer *a)
+{
+	uint64_t least = a->asked_us + ASK_AGAIN_US;
+
+	return a->until_us > least ? a->until_us : least;
 }
 
 static uint64_t
 ask_time(const struct authorizer_answer *a)
 {
-	return a->asked_us + (a->until_us - a->asked_us) / 100 * ASK_AT_PERCENT;
+	return a->asked_us +
+	    (answer_end(a) - a->asked_us) / 100 * ASK_AT_PERCENT;
 }
 
-/* Sets end_us to what comes first; age_us stands for max_age. */
+/* Sets end_us to what comes first. */
 static void
 plan_end(struct rejudge *r, struct stream *s)
 {
+	uint64_t old_us = old_age(r, s);
+
 	s->end_us = 0;
-	if (s->age_us != 0)
-		end_no_later(s, s->age_us, CLOSE_MAX_AGE);
+	s->end_why = CLOSE_MAX_AGE;
+	if (old_us != 0)
+		end_no_later(s, old_us, CLOSE_MAX_AGE);
 	if (s->pass == NULL)
 		return;
 	if (s->pass->has_token)
@@ -101,12 +133,7 @@ plan_end(struct rejudge *r, struct stream *s)
 void
 rejudge_begin(struct rejudge *r, struct stream *s)
 {
-	uint64_t max_age_us = (uint64_t)r->o.conf->max_age_s * 1000000;
-
-	s->edition = authz_edition(r->o.authz);
-	if (max_age_us > 0)
-		s->age_us = loop_now_us(r->o.loop) +
-		    random_jitter(&r->random, max_age_us);
+	s->edition = r->edition;
 	plan_end(r, s);
 }
 
@@ -123,22 +150,70 @@ may_go_on(struct rejudge *r, const struct stream *s)
 	    AUTHZ_ALLOWED;
 }
 
+/* What a revocation could name him by. */
+static size_t
+names_of(const struct pass *p, struct revocation out[4])
+{
+	size_t n = 0;
+
+	if (p == NULL)
+		return 0;
+	out[n++] = (struct revocation){REVOKE_TOKEN, p->token_id, 0, 0};
+	out[n++] = (struct revocation){REVOKE_USER, p->token_user, 0, 0};
+	out[n++] = (struct revocation){REVOKE_USER, p->user, 0, 0};
+	if (p->answer != NULL)
+		out[n++] = (struct revocation){REVOKE_USER, p->answer->user, 0,
+		    0};
+	return n;
+}
+
+/* Was one of these revoked since he came?  Sets r->blind: nobody knows. */
+static bool
+was_revoked(struct rejudge *r, const struct stream *s)
+{
+	int64_t opened_ms = clock_real_ms() -
+	    (int64_t)(stream_age_us(r, s) / 1000);
+	struct revocation v[5] = {{REVOKE_STREAM, SPAN_NONE, 0, 0}};
+	char id[17];
+	size_t i, n = 1 + names_of(s->pass, v + 1);
+
+	(void)snprintf(id, sizeof(id), "%016llx", (unsigned long long)s->id);
+	v[0].value = span_str(id);
+	for (i = 0; i < n; i++) {
+		enum status st = authz_look_up(r->o.authz, &v[i], &v[i].at_ms);
+
+		if (st != ST_OK && st != ST_NOTFOUND) {
+			r->blind = true;
+			return false;
+		}
+		if (st == ST_OK &&
+		    (v[i].kind == REVOKE_TOKEN || v[i].at_ms >= opened_ms) &&
+		    rejudge_names(s->pass, s->id, &v[i]))
+			return true;
+	}
+	return false;
+}
+
 /* For hub_end_where: has it lost its grant?  Judged at most once. */
 static bool
 lost_its_grant(void *arg, struct stream *s)
 {
 	struct rejudge *r = arg;
-	uint32_t edition = authz_edition(r->o.authz);
 
-	if (s->edition == edition)
+	if (s->edition == r->edition)
 		return false;
-	if (r->left == 0) {
+	if (r->left == 0 || r->blind) {
 		r->more = true;
 		return false;
 	}
 	r->left--;
-	s->edition = edition;
-	return !may_go_on(r, s);
+	if (!may_go_on(r, s) || (r->look_up && was_revoked(r, s)))
+		return true;
+	if (r->blind)
+		r->more = true;
+	else
+		s->edition = r->edition;
+	return false;
 }
 
 static void
@@ -146,10 +221,13 @@ judge_slice(struct rejudge *r)
 {
 	r->left = SLICE;
 	r->more = false;
+	r->blind = false;
 	(void)hub_end_where(r->o.hub, CLOSE_REVOKED, lost_its_grant, r);
-	if (r->more)
+	if (!r->more)
+		r->look_up = false;
+	else
 		status_ignore(timer_set(r->o.loop, &r->slice,
-		    loop_now_us(r->o.loop) + SLICE_US));
+		    loop_now_us(r->o.loop) + (r->blind ? BLIND_US : SLICE_US)));
 }
 
 static void
@@ -160,8 +238,10 @@ on_slice(struct timer *t, uint64_t now_us)
 }
 
 void
-rejudge_all(struct rejudge *r)
+rejudge_all(struct rejudge *r, bool look_up)
 {
+	r->edition++;
+	r->look_up = r->look_up || look_up;
 	judge_slice(r);
 }
 
@@ -177,24 +257,10 @@ rejudge_question(const struct pass *p)
 	    .channels = p->channels};
 }
 
-struct lookout {
-	struct rejudge *r;
-	const struct pass *pass;
-};
-
-static bool
-is_refused_now(void *arg, struct stream *s)
-{
-	struct lookout *l = arg;
-
-	return s->pass == l->pass && !may_go_on(l->r, s);
-}
-
 static void
 on_new_answer(void *arg, struct authorizer_answer *answer)
 {
-	struct pass *p = arg, *held;
-	struct lookout l = {.r = p->owner, .pass = p};
+	struct pass *p = arg;
 
 	p->wait = NULL;
 	if (answer->result != AUTHORIZER_ALLOWED &&
@@ -202,9 +268,6 @@ on_new_answer(void *arg, struct authorizer_answer *answer)
 		return; /* until the old one's age ends it is asked again */
 	authorizer_unref(&p->answer);
 	p->answer = authorizer_ref(answer);
-	held = pass_ref(p); /* its last stream may end here */
-	(void)hub_end_where(l.r->o.hub, CLOSE_REVOKED, is_refused_now, &l);
-	pass_unref(&held);
 }
 
 /*
@@ -217,15 +280,14 @@ ask_again(struct rejudge *r, struct stream *s, uint64_t now_us)
 	struct pass *p = s->pass;
 	struct authorizer_question q = rejudge_question(p);
 
-	if (r->o.authorizer == NULL || now_us >= p->answer->until_us)
+	if (r->o.authorizer == NULL || now_us >= answer_end(p->answer))
 		return false;
-	p->owner = r;
 	if (p->wait == NULL)
 		status_ignore(authorizer_ask(r->o.authorizer, &q, true,
 		    on_new_answer, p, &p->wait));
 	s->end_us = now_us + ASK_AGAIN_US;
-	if (s->end_us > p->answer->until_us)
-		s->end_us = p->answer->until_us;
+	if (s->end_us > answer_end(p->answer))
+		s->end_us = answer_end(p->answer);
 	s->end_why = CLOSE_OVERLOAD;
 	return true;
 }
@@ -250,56 +312,54 @@ rejudge_due(struct rejudge *r, struct stream *s, uint64_t now_us)
 
 /* ---- revocation ---------------------------------------------------------- */
 
+/* A token that was given after its user was revoked is not meant. */
 static bool
-is_revoked_by(void *arg, struct stream *s)
+names_user_of(const struct pass *p, const struct revocation *v)
 {
-	const struct revocation *v = arg;
+	if (span_eq(p->user, v->value) ||
+	    (p->answer != NULL && span_eq(p->answer->user, v->value)))
+		return true;
+	return p->has_token && span_eq(p->token_user, v->value) &&
+	    authz_was_given_before(p->token_issued_s, v->at_ms);
+}
+
+bool
+rejudge_names(const struct pass *p, uint64_t stream, const struct revocation *v)
+{
 	uint64_t id;
 
+	if (v->value.len == 0)
+		return false;
 	switch (v->kind) {
 	case REVOKE_USER:
-		return s->pass != NULL && pass_has_user(s->pass, v->value);
+		return p != NULL && names_user_of(p, v);
 	case REVOKE_TOKEN:
-		return s->pass != NULL && s->pass->token_id.len > 0 &&
-		    span_eq(s->pass->token_id, v->value);
+		return p != NULL && span_eq(p->token_id, v->value);
 	case REVOKE_STREAM:
-		return revocation_stream(v->value, &id) && s->id == id;
+		return revocation_stream(v->value, &id) && stream == id;
 	case REVOKE_KIND_COUNT:
 		break;
 	}
 	return false;
 }
 
-/* For hub_end_where: nobody knows what we have missed. */
+/* For hub_end_where. */
 static bool
-was_revoked(void *arg, struct stream *s)
+is_revoked_by(void *arg, struct stream *s)
 {
-	struct rejudge *r = arg;
+	const struct revocation *v = arg;
 
-	return authz_revoked(r->o.authz, s->pass) == ST_OK;
+	return rejudge_names(s->pass, s->id, v);
 }
 
 void
-rejudge_revoked(struct rejudge *r, const struct event *e)
+rejudge_revoked(struct rejudge *r, const struct revocation *v)
 {
-	struct revocation v;
-	struct buf text;
+	struct revocation copy = *v;
 
-	if (e == NULL) {
-		(void)hub_end_where(r->o.hub, CLOSE_REVOKED, was_revoked, r);
-		return;
-	}
-	buf_init(&text, REVOCATION_MAX_VALUE);
-	if (revocation_decode(e->data, &text, &v) != ST_OK) {
-		log_warnx("event %lld of the log is a revocation that cannot "
-			  "be read: it is passed over",
-		    (long long)e->id);
-	} else {
-		if (v.kind == REVOKE_USER && r->o.authorizer != NULL)
-			authorizer_forget(r->o.authorizer, v.value);
-		(void)hub_end_where(r->o.hub, CLOSE_REVOKED, is_revoked_by, &v);
-	}
-	buf_fini(&text);
+	if (v->kind == REVOKE_USER && r->o.authorizer != NULL)
+		authorizer_forget(r->o.authorizer, v->value);
+	(void)hub_end_where(r->o.hub, CLOSE_REVOKED, is_revoked_by, &copy);
 }
 
 /* ---- making -------------------------------------------------------------- */
@@ -312,7 +372,6 @@ rejudge_new(struct rejudge **out, const struct rejudge_options *o)
 	if (r == NULL)
 		return ST_NOMEM;
 	r->o = *o;
-	r->random = random_seed();
 	r->slice.fn = on_slice;
 	*out = r;
 	return ST_OK;

@@ -15,11 +15,11 @@
 
 struct authz;
 struct conf;
-struct event;
 struct hub;
 struct loop;
 struct pass;
 struct rejudge;
+struct revocation;
 struct stream;
 
 struct rejudge_options {
@@ -37,12 +37,24 @@ void rejudge_free(struct rejudge **r);
 /* A stream is about to begin: when and why it will end. */
 void rejudge_begin(struct rejudge *r, struct stream *s);
 
-/* For hub_options.due and .revoked. */
+/* For hub_options.due. */
 bool rejudge_due(struct rejudge *r, struct stream *s, uint64_t now_us);
-void rejudge_revoked(struct rejudge *r, const struct event *e);
 
-/* The rules may be others: all streams are judged within a second. */
-void rejudge_all(struct rejudge *r);
+/* Ends the streams that it names. */
+void rejudge_revoked(struct rejudge *r, const struct revocation *v);
+
+/* Does a revocation name this visitor, or this stream of his? */
+bool rejudge_names(const struct pass *p, uint64_t stream,
+    const struct revocation *v);
+
+/*
+ * All streams are judged again, a bounded number at once, within a second: the
+ * rules may be others.
+ *
+ * look_up  and looked up among what was revoked: some may have gone by unseen.
+ *          While that cannot be done they stay, and it is tried again
+ */
+void rejudge_all(struct rejudge *r, bool look_up);
 
 /* What the application is asked about a pass that asks. */
 struct authorizer_question rejudge_question(const struct pass *p);

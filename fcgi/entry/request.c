@@ -229,12 +229,15 @@ read_generation(struct reading *g, struct span value)
 	return true;
 }
 
-/* Of several the first counts. */
 static bool
 read_token(struct reading *g, struct span value)
 {
-	if (g->r->token.len == 0)
-		g->r->token = value;
+	struct request *r = g->r;
+
+	if (r->token.len == 0)
+		r->token = value;
+	else if (value.len > 0 && !span_eq(r->token, value))
+		r->tokens_differ = true;
 	return true;
 }
 
@@ -322,9 +325,12 @@ read_pair(struct reading *g, const struct query_pair *pair)
 		return true; /* somebody else's, such as a cache-buster */
 	if (query_decode(&g->r->text, pair->value, QUERY_PLUS_IS_SPACE, &value,
 		&at) != ST_OK) {
-		/* An id that cannot be decoded is a foreign id. */
+		/*
+		 * An id that cannot be decoded is a foreign id; and a token is
+		 * one that nobody has signed, of which no error shows a part.
+		 */
 		value = pair->value;
-		if (a->read != read_id)
+		if (a->read != read_id && a->read != read_token)
 			return request_refuse(g->r, 400,
 			    "The value of %s= breaks at \"%s\": a percent "
 			    "sign must be written %%25.",

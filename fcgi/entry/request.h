@@ -58,7 +58,8 @@ struct request {
 	bool resumes; /* ... and it is of a client that comes back; known
 			 of refused requests, too */
 	struct span generation;
-	struct span token; /* of the query; no log may have it */
+	struct span token;  /* of the query; no log may have it */
+	bool tokens_differ; /* there are several, and not the same */
 	bool envelope;
 	bool heartbeat_events;
 	bool padding;

@@ -146,7 +146,6 @@ struct stream {
 	uint64_t last_write_us;
 	uint64_t behind_since_us; /* 0: is up to date */
 	uint64_t end_us;          /* max_age, or cut when ending; 0: none */
-	uint64_t age_us;          /* max_age; 0: none */
 	struct pass *pass;        /* who reads it; NULL: nobody in particular */
 	uint32_t edition;         /* of the rules that it was last judged by */
 };

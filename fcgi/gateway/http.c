@@ -144,6 +144,7 @@ put_error_head(struct buf *out, const struct http_error *e, struct span origin,
 	    body_len);
 	put_header(out, "Allow", e->allow);
 	put_header(out, "WWW-Authenticate", e->challenge);
+	put_header(out, "X-SSE-Stream", e->stream);
 	if (e->retry_after_s > 0)
 		buf_addf(out, "Retry-After: %d\r\n", e->retry_after_s);
 	put_cors(out, origin);

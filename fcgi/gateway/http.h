@@ -16,6 +16,7 @@ struct http_error {
 	struct span detail;    /* what is wrong, and what to do: one sentence */
 	struct span allow;     /* for 405; else SPAN_NONE */
 	struct span challenge; /* WWW-Authenticate, for 401; else SPAN_NONE */
+	struct span stream;    /* X-SSE-Stream, by which the log calls it */
 	int retry_after_s;     /* for 429 and 503; 0: none */
 };
 

@@ -5,7 +5,6 @@
 
 #include "cli_common.h"
 
-extern const struct cli_command cli_access;
 extern const struct cli_command cli_audit;
 extern const struct cli_command cli_channels;
 extern const struct cli_command cli_doctor;
@@ -16,6 +15,5 @@ extern const struct cli_command cli_tail;
 extern const struct cli_command cli_trim;
 extern const struct cli_command cli_reset;
 extern const struct cli_command cli_revoke;
-extern const struct cli_command cli_token;
 
 #endif

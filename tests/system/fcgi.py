@@ -58,7 +58,9 @@ class Conn:
     def _need(self, n, deadline):
         while len(self._buf) < n:
             left = max(deadline - time.monotonic(), 0)
-            if not select.select([self.sock], [], [], left)[0]:
+            poll = select.poll()  # select(2) knows 1024 descriptors
+            poll.register(self.sock, select.POLLIN)
+            if not poll.poll(left * 1000):
                 raise TimeoutError("no record; %r" % self._buf[:200])
             try:
                 raw = self.sock.recv(1 << 17)

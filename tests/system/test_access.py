@@ -1,0 +1,531 @@
+# SPDX-License-Identifier: MIT
+"""Who may read, by the rules of access.conf: a worker without a web server is
+told by FastCGI parameters who asks."""
+
+import json
+import time
+import urllib.parse
+
+import jwt
+import pytest
+
+from fcgi import END, STDOUT, Conn, request
+from harness import RUN_AS, Stack, wait_until
+from sse import Parser
+
+SECRET = "0123456789abcdef0123456789abcdef"
+RULES = """
+anyone                         read  news public.*
+user                           read  user.$user user.$user_label.*
+user alice bob@example.com     read  admin.*
+group staff                    read  staff.*
+env TENANT                     read  tenant.$value tenant.$value_label.*
+env SSL_CLIENT_VERIFY=SUCCESS  read  devices.*
+env SSL_CLIENT_S_DN_CN         read  cn.$value cn.$value_label.*
+token                          read  tok.*
+uid 0 %d                       publish  *
+""" % (RUN_AS.pw_uid if RUN_AS else 0)
+
+
+def token(lives_s=600, secret=SECRET, read=("tok.*",), **claims):
+    """A signed token; a claim that is None is left out."""
+    now = int(time.time())
+    all = {"exp": now + lives_s, "iat": now, "sub": "carol", "jti": "j1",
+           "walcast": {"read": list(read)}}
+    all.update(claims)
+    return jwt.encode({k: v for k, v in all.items() if v is not None},
+                      secret, algorithm="HS256")
+
+
+def put(st, name, text, mode=0o644):
+    path = st.dir / name
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def begin(st, text=RULES, **config):
+    """A stack that was not started gets these rules."""
+    conf = {"access": put(st, "access.conf", text),
+            "groups": put(st, "groups", "staff: alice dave\n"),
+            "token_keys": put(st, "keys", SECRET + "\n"),
+            "heartbeat_ms": 1000, "retry_ms": 1000}
+    conf.update(config)
+    st.configure(**conf)
+    return st
+
+
+@pytest.fixture(scope="module")
+def st():
+    with Stack() as s:
+        begin(s).start(metrics=False).publish("news", "the first")
+        yield s
+
+
+@pytest.fixture
+def ruled():
+    """ruled(rules, **config): a stack of the test's own."""
+    made = []
+
+    def make(text=RULES, **config):
+        made.append(Stack())
+        return begin(made[-1], text, **config).start(metrics=False)
+
+    yield make
+    for s in made:
+        s.close()
+
+
+class Visit:
+    """One request and what came first."""
+
+    def __init__(self, st, query, **params):
+        self.conn = Conn(st.sse_sock, request(query=query, **params))
+        type, _, content = self.conn.record()
+        assert type == STDOUT, (type, content)
+        head, _, self.body = content.partition(b"\r\n\r\n")
+        self.headers = dict(l.split(": ", 1)
+                            for l in head.decode().split("\r\n"))
+        self.status = int(self.headers["Status"].split()[0])
+        self.parser = Parser()
+        self.parser.feed(self.body)
+
+    @property
+    def events(self):
+        return self.parser.events
+
+    @property
+    def opened(self):
+        return self.status == 200 and \
+            [e.type for e in self.events[:1]] == ["control.open"]
+
+    @property
+    def problem(self):
+        assert self.headers["Content-Type"] == "application/problem+json"
+        return json.loads(self.body)
+
+    @property
+    def reason(self):
+        """Why the stream was closed, so far; None: it was not."""
+        for e in self.events:
+            if e.type == "control.close":
+                return json.loads(e.data)["reason"]
+        return None
+
+    def pump(self, timeout=10):
+        """One more record; False: the end."""
+        try:
+            type, _, content = self.conn.record(timeout)
+        except EOFError:
+            return False
+        if type == STDOUT:
+            self.parser.feed(content)
+        return type != END
+
+    def data(self, n, timeout=10):
+        """(id, data) of the first n events that are no control."""
+        def got():
+            return [(int(e.id), e.data) for e in self.events
+                    if not e.type.startswith("control.")]
+        deadline = time.monotonic() + timeout
+        while len(got()) < n:
+            assert time.monotonic() < deadline and self.pump(), self.events
+        return got()[:n]
+
+    def until(self, id, data, timeout=10):
+        """Waits for this event."""
+        deadline = time.monotonic() + timeout
+        while not any(e.id == str(id) and e.data == data
+                      for e in self.events):
+            assert time.monotonic() < deadline and self.pump(), self.events
+
+    def ends(self, timeout=10):
+        """Waits for control.close; returns the reason."""
+        deadline = time.monotonic() + timeout
+        while self.pump():
+            assert time.monotonic() < deadline, "it goes on"
+        return self.reason
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.conn.close()
+
+
+# Who may, by which kind of line: his parameters, and where his channels begin.
+KINDS = {
+    "anyone": ({}, "public"),
+    "user": ({"REMOTE_USER": "erin"}, "user.erin"),
+    "names": ({"REMOTE_USER": "bob@example.com"}, "admin"),
+    "group": ({"REMOTE_USER": "dave"}, "staff"),
+    "env": ({"TENANT": "acme"}, "tenant.acme"),
+    "env=": ({"SSL_CLIENT_VERIFY": "SUCCESS"}, "devices"),
+    "certificate": ({"SSL_CLIENT_VERIFY": "SUCCESS",
+                     "SSL_CLIENT_S_DN_CN": "box7"}, "cn.box7"),
+    "token": ({"HTTP_AUTHORIZATION": "Bearer " + token()}, "tok"),
+}
+# Of each kind somebody who lacks just the thing that counts.
+STRANGERS = {
+    "anyone": ({}, "private"),
+    "user": ({"REMOTE_USER": "eri"}, "user.erin"),
+    "names": ({"REMOTE_USER": "bob"}, "admin"),
+    "group": ({"REMOTE_USER": "erin"}, "staff"),
+    "env": ({"TENANT": "acm"}, "tenant.acme"),
+    "env=": ({"SSL_CLIENT_VERIFY": "FAILED:expired"}, "devices"),
+    "certificate": ({"SSL_CLIENT_VERIFY": "GENEROUS",
+                     "SSL_CLIENT_S_DN_CN": "box7"}, "cn.box7"),
+    "token": ({"HTTP_AUTHORIZATION": "Bearer " + token(read=["other"])},
+              "tok"),
+    "no token": ({}, "tok"),
+    "header": ({"HTTP_REMOTE_USER": "alice", "HTTP_X_REMOTE_USER": "alice"},
+               "admin"),
+}
+WAYS = {
+    "exact": "channel={0}.x",
+    "prefix": "channel={0}.*",
+    "several": "channel=news&channel={0}.x&channel=public.y",
+    "replay": "channel={0}.x&last_event_id=1",
+    "replay from the start": "channel={0}.*&last_event_id=earliest",
+    "last": "channel={0}.x&last=5",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_whom_a_line_names_reads(st, kind, way):
+    params, base = KINDS[kind]
+    id = st.publish(base + ".x", kind + way)
+    with Visit(st, WAYS[way].format(base), **params) as v:
+        assert v.opened, v.body
+        if "replay" in way or way == "last":
+            v.until(id, kind + way)
+        v.until(st.publish(base + ".x", "live"), "live")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", STRANGERS)
+def test_whom_no_line_names_does_not(st, kind, way):
+    params, base = STRANGERS[kind]
+    st.publish(base + ".x", "secret")
+    with Visit(st, WAYS[way].format(base), **params) as v:
+        assert v.status == 403
+        shown = v.problem["detail"]
+        assert base in shown
+        assert "line" not in shown and "secret" not in v.body.decode()
+        assert v.conn.ended(), "and the response ends"
+
+
+@pytest.mark.parametrize("kind", STRANGERS)
+def test_head_is_judged_too(st, kind):
+    params, base = STRANGERS[kind]
+    with Visit(st, "channel=%s.x" % base, method="HEAD", **params) as v:
+        assert v.status == 403 and v.body == b""
+    if kind not in KINDS:
+        return
+    params, base = KINDS[kind]
+    with Visit(st, "channel=%s.x" % base, method="HEAD", **params) as v:
+        assert v.status == 200 and v.body == b""
+
+
+def test_a_last_event_id_header_opens_nothing(st):
+    st.publish("admin.x", "secret")
+    with Visit(st, "channel=admin.x", HTTP_LAST_EVENT_ID="1") as v:
+        assert v.status == 403
+
+
+def test_a_prefix_needs_one_line_that_covers_all_of_it(st):
+    for wanted in ("*", "n*", "news*", "publi*", "user.*", "user.erin*"):
+        with Visit(st, "channel=" + wanted, REMOTE_USER="erin") as v:
+            assert v.status == 403, wanted
+            assert '"%s"' % wanted in v.problem["detail"]
+    with Visit(st, "channel=public.a.*") as v:
+        assert v.opened
+
+
+def test_the_first_refused_channel_is_named_and_no_other(st):
+    with Visit(st, "channel=news,admin.a,staff.b") as v:
+        assert v.status == 403
+        assert "admin.a" in v.problem["detail"]
+        assert "staff.b" not in v.problem["detail"]
+
+
+def test_refused_is_the_same_for_what_exists_and_what_does_not(st):
+    st.publish("staff.there", 1)
+    bodies = []
+    for name in ("staff.there", "staff.nowhe"):
+        with Visit(st, "channel=" + name) as v:
+            bodies.append(v.body.replace(name.encode(), b"X"))
+    assert bodies[0] == bodies[1]
+
+
+def test_a_name_is_no_way_into_another_names_channels(st):
+    for user, channel in (("*", "user.alice"), ("a*", "user.alice"),
+                          ("alice.bob", "user.alice.bob.x"),
+                          ("a/../b", "user.b")):
+        with Visit(st, "channel=" + channel, REMOTE_USER=user) as v:
+            assert v.status == 403, user
+    # What a channel cannot hold is written %XX, and a % is one of it.
+    name = urllib.parse.quote("user.%2A")
+    with Visit(st, "channel=" + name, REMOTE_USER="*") as v:
+        assert v.opened, v.body
+
+
+def test_a_parameter_that_is_sent_twice_counts_only_if_both_agree(st):
+    raw = Conn(st.sse_sock)
+    import fcgi
+
+    def twice(a, b):
+        from fcgi import BEGIN, PARAMS, STDIN, pair, params, record
+        import struct
+        return record(BEGIN, struct.pack("!HB5x", 1, 0)) + record(
+            PARAMS, params(query="channel=admin.x")
+            + pair("REMOTE_USER", a) + pair("REMOTE_USER", b)) \
+            + record(PARAMS) + record(STDIN)
+
+    raw.close()
+    for a, b, status in (("alice", "alice", b"200"), ("alice", "eve", b"403"),
+                         ("eve", "alice", b"403")):
+        with Conn(st.sse_sock, twice(a, b)) as c:
+            assert c.record()[2].startswith(b"Status: " + status), (a, b)
+    assert fcgi
+
+
+def test_the_log_says_why_and_the_answer_does_not(ruled):
+    st = ruled()
+    with Visit(st, "channel=admin.why&token=", REMOTE_USER="mallory") as v:
+        assert v.status == 403
+        id = v.headers["X-SSE-Stream"]
+    line = wait_until(lambda: [l for l in st.worker.log.read_text().splitlines()
+                               if "stream.deny" in l and id in l])[0]
+    assert "channel=admin.why" in line and "status=403" in line
+    assert "line 4 is for other users" in line
+
+
+# ---------------------------------------------------------------------- tokens
+
+def cookie(text, name="walcast_token"):
+    return {"HTTP_COOKIE": "a=b; %s=%s; c=d" % (name, text)}
+
+
+SOURCES = {
+    "header": lambda t: ("", {"HTTP_AUTHORIZATION": "Bearer " + t}),
+    "header, other case": lambda t: (
+        "", {"HTTP_AUTHORIZATION": "bearer  " + t}),
+    "query": lambda t: ("&token=" + t, {}),
+    "query, Mercure's": lambda t: ("&authorization=" + t, {}),
+    "cookie": lambda t: ("", cookie(t)),
+    "cookie, quoted": lambda t: ("", cookie('"%s"' % t)),
+    "cookie, Mercure's": lambda t: ("", cookie(t, "mercureAuthorization")),
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_token_counts_wherever_it_may_stand(st, source):
+    more, params = SOURCES[source](token())
+    with Visit(st, "channel=tok.a" + more, **params) as v:
+        assert v.opened, v.body
+    with Visit(st, "channel=user.carol" + more, **params) as v:
+        assert v.opened, "sub is a user"
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_forged_token_is_401_whatever_it_asks_for(st, source):
+    more, params = SOURCES[source](token(secret="x" * 32))
+    for channel in ("tok.a", "news"):
+        with Visit(st, "channel=" + channel + more, **params) as v:
+            assert v.status == 401
+            assert v.headers["WWW-Authenticate"] == \
+                'Bearer error="invalid_token"'
+            assert v.problem["status"] == 401
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_an_expired_token_is_told_in_band(st, source):
+    more, params = SOURCES[source](token(lives_s=-90))
+    with Visit(st, "channel=tok.a" + more, **params) as v:
+        assert v.status == 200 and v.reason == "auth_expired", v.body
+        assert v.conn.ended()
+    with Visit(st, "channel=news" + more, **params) as v:
+        assert v.opened, "what is open to anyone needs none"
+
+
+@pytest.mark.parametrize("claims", [
+    {"exp": None}, {"exp": "soon"}, {"nbf": int(time.time()) + 3600},
+    {"walcast": {"read": "tok.*"}}, {"sub": 7}])
+def test_claims_that_are_not_as_they_must_be_are_401(st, claims):
+    with Visit(st, "channel=tok.a&token=" + token(**claims)) as v:
+        assert v.status == 401, claims
+
+
+@pytest.mark.parametrize("text", ["x", "a.b.c", "%zz", ".." + SECRET, "%",
+                                  "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0."])
+def test_what_is_no_token_is_401(st, text):
+    with Visit(st, "channel=news&token=" + text) as v:
+        assert v.status == 401
+        assert text not in v.body.decode() or len(text) < 3
+
+
+def test_the_first_source_decides_alone(st):
+    good, bad = token(), token(secret="x" * 32)
+    with Visit(st, "channel=tok.a&token=" + good,
+               HTTP_AUTHORIZATION="Bearer " + bad) as v:
+        assert v.status == 401
+    with Visit(st, "channel=tok.a&token=" + bad,
+               HTTP_AUTHORIZATION="Bearer " + good) as v:
+        assert v.opened
+    with Visit(st, "channel=tok.a&token=" + bad, **cookie(good)) as v:
+        assert v.status == 401
+    with Visit(st, "channel=tok.a", HTTP_AUTHORIZATION="Basic YTpi",
+               **{k: c for k, c in cookie(good).items()}) as v:
+        assert v.opened, "another scheme is no token"
+
+
+def test_two_tokens_in_one_place_must_be_the_same(st):
+    mine, other = token(), token(sub="mallory")
+    two = "walcast_token=%s; walcast_token=%s"
+    with Visit(st, "channel=tok.a", HTTP_COOKIE=two % (other, mine)) as v:
+        assert v.status == 401
+    with Visit(st, "channel=tok.a", HTTP_COOKIE=two % (mine, mine)) as v:
+        assert v.opened
+    with Visit(st, "channel=tok.a&token=%s&token=%s" % (mine, other)) as v:
+        assert v.status == 401
+
+
+def test_no_token_is_in_a_log(st):
+    for source in SOURCES:
+        for t in (token(), token(secret="y" * 32), token(lives_s=-90)):
+            more, params = SOURCES[source](t)
+            with Visit(st, "channel=tok.a" + more, **params) as v:
+                assert v.status in (200, 401)
+            for log in (st.worker.log, st.pubd.log):
+                text = log.read_text()
+                for part in t.split("."):
+                    assert part not in text
+
+
+def test_a_stream_ends_with_its_token_and_nothing_is_lost(st):
+    with Visit(st, "channel=tok.exp&token=" + token(lives_s=2)) as v:
+        assert v.opened
+        sent = [st.publish("tok.exp", n) for n in range(5)]
+        assert v.ends() == "auth_expired"
+        got = v.data(5)
+        last = v.events[-1].id or got[-1][0]
+    sent += [st.publish("tok.exp", n) for n in range(5, 9)]
+    with Visit(st, "channel=tok.exp&last_event_id=%s&token=%s" %
+               (last, token())) as v:
+        got += v.data(4)
+    assert [id for id, _ in got] == sent, "each once, in order"
+
+
+def test_a_stream_that_needs_no_token_does_not_outlive_it_either(st):
+    with Visit(st, "channel=news&token=" + token(lives_s=1)) as v:
+        assert v.opened and v.ends() == "auth_expired"
+
+
+def test_a_new_key_counts_without_a_restart(ruled):
+    st = ruled()
+    fresh = "f" * 40
+    with Visit(st, "channel=tok.a&token=" + token(secret=fresh)) as v:
+        assert v.status == 401
+    put(st, "keys", fresh + "\n")
+
+    def counts():
+        with Visit(st, "channel=tok.a&token=" + token(secret=fresh)) as v:
+            return v.opened
+    wait_until(counts, what="the new key")
+
+
+def test_without_keys_no_token_is_looked_at(ruled):
+    st = ruled(token_keys="")
+    with Visit(st, "channel=news&token=x") as v:
+        assert v.opened
+    with Visit(st, "channel=tok.a&token=" + token()) as v:
+        assert v.status == 403
+
+
+# ------------------------------------------------------------------------- HUP
+
+def hup(st, text):
+    put(st, "access.conf", text)
+    st.worker.send_signal(1)
+
+
+def test_who_loses_his_grant_ends_revoked_and_others_stay(ruled):
+    st = ruled()
+    with Visit(st, "channel=admin.x", REMOTE_USER="alice") as loses, \
+            Visit(st, "channel=news,admin.x", REMOTE_USER="alice") as part, \
+            Visit(st, "channel=news", REMOTE_USER="alice") as stays:
+        assert loses.opened and part.opened and stays.opened
+        hup(st, RULES.replace("user alice bob@", "user bob@"))
+        assert loses.ends() == "revoked"
+        assert part.ends() == "revoked"
+        id = st.publish("news", "on")
+        assert stays.data(1) == [(id, "on")]
+        with Visit(st, "channel=admin.x", REMOTE_USER="alice") as v:
+            assert v.status == 403
+
+
+def test_two_thousand_streams_lose_their_grant_in_a_second(ruled):
+    st = ruled(max_streams_per_address=0)
+    conns = [Conn(st.sse_sock, request(query="channel=admin.x",
+                                       REMOTE_USER="alice"))
+             for _ in range(2000)]
+    try:
+        for c in conns:
+            assert b"control.open" in c.record()[2]
+        hup(st, RULES.replace("user alice bob@", "user bob@"))
+        for c in conns:
+            content = b""
+            while b"control.close" not in content:
+                type, _, content = c.record()
+                assert type == STDOUT
+            assert b'"reason":"revoked"' in content
+        with Visit(st, "channel=news", REMOTE_USER="alice") as v:
+            assert v.opened
+    finally:
+        for c in conns:
+            c.close()
+
+
+def test_a_broken_file_keeps_the_old_rules(ruled):
+    st = ruled()
+    with Visit(st, "channel=admin.x", REMOTE_USER="alice") as v:
+        hup(st, "anyone read news\nnobody reads this\n")
+        line = wait_until(lambda: [
+            l for l in st.worker.log.read_text().splitlines()
+            if "access.conf:2" in l])[0]
+        assert "error" in line
+        id = st.publish("admin.x", "on")
+        assert v.data(1) == [(id, "on")]
+        with Visit(st, "channel=admin.x", REMOTE_USER="alice") as w:
+            assert w.opened
+
+
+def test_a_broken_file_at_the_start_is_an_error(ruled):
+    st = ruled()
+    st.stop_worker()
+    put(st, "access.conf", "anyone reads\n")
+    with pytest.raises(AssertionError):
+        st.start_worker(0)
+    assert "access.conf:1" in st.worker.log.read_text()
+
+
+# ------------------------------------------------------------------ not set
+
+def test_while_access_is_not_set_all_is_open_and_said_once(make_stack):
+    st = make_stack(metrics=False)
+    for params in ({}, {"REMOTE_USER": "eve"},
+                   {"HTTP_AUTHORIZATION": "Bearer x"}):
+        with Visit(st, "channel=admin.x&token=%zz", **params) as v:
+            assert v.opened, v.body
+    text = st.worker.log.read_text()
+    assert text.count("`access` is not set") == 1
+
+
+def test_a_preflight_is_nobody_s(ruled):
+    st = ruled(allow_origin="https://example.com")
+    with Visit(st, "channel=admin.x", method="OPTIONS",
+               HTTP_ORIGIN="https://example.com") as v:
+        assert v.status == 204
+        assert "Authorization" in v.headers["Access-Control-Allow-Headers"]
