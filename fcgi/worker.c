@@ -162,6 +162,8 @@ parts_of(struct worker *w)
 	    .tail = w->tail,
 	    .replay = w->replay,
 	    .admit = w->admit,
+	    .authz = w->authz,
+	    .authorizer = w->authorizer,
 	    .acceptor = w->acceptor == NULL ? NULL
 					    : acceptor_counters(w->acceptor),
 	    .n_fds = reply_set_count(w->replies) +

@@ -6,6 +6,8 @@
 
 #include "acceptor_metrics.h"
 #include "admit.h"
+#include "authorizer.h"
+#include "authz.h"
 #include "clock.h"
 #include "hist.h"
 #include "hub.h"
@@ -52,6 +54,13 @@ struct worker_metrics {
 #define FRONT_CLOSED(member, word)   METRIC_FRONT_CLOSED_##member,
 #define FRONT_REJECTED(member, word) METRIC_FRONT_REJECTED_##member,
 
+#define TOKENS_CAME(member, word) METRIC_TOKENS_##member,
+#define APP_ASKED(member, word)   METRIC_AUTHORIZER_##member,
+
+static const enum metric_cell token_cells[TOKEN_FAULT_COUNT] = {
+    TOKEN_FAULTS(TOKENS_CAME)};
+static const enum metric_cell authorizer_cells[AUTHORIZER_RESULT_COUNT] = {
+    AUTHORIZER_RESULTS(APP_ASKED)};
 static const enum metric_cell closed_cells[STREAM_ENDS] = {
     STREAM_END_LIST(CLOSED)};
 static const enum metric_cell rejected_cells[ADMIT_REJECTS] = {
@@ -97,6 +106,33 @@ set_streams(struct metrics *f, const struct hub_counters *h,
 	set_each(f, front_opened_cells, h->n_front_opened, FRONTS);
 	set_each(f, front_closed_cells, h->n_front_closed, FRONTS);
 	set_each(f, front_rejected_cells, a->n_front_rejected, FRONTS);
+}
+
+static void
+set_access_of(struct metrics *f, const struct authz *authz)
+{
+	const struct authz_counters *a = authz_counters(authz);
+
+	metrics_set(f, METRIC_ACCESS_RULES, a->n_refused[0]);
+	metrics_set(f, METRIC_ACCESS_APP, a->n_refused[1]);
+	set_each(f, token_cells, a->n_tokens, TOKEN_FAULT_COUNT);
+	metrics_set(f, METRIC_VISITORS, authz_n_visitors(authz));
+}
+
+static void
+set_authorizer_of(struct metrics *f, const struct authorizer *authorizer,
+    const struct admit *admit)
+{
+	const struct authorizer_counters *c;
+
+	metrics_set(f, METRIC_AUTHORIZER_WAITING, admit_n_waiting(admit));
+	if (authorizer == NULL)
+		return;
+	c = authorizer_counters(authorizer);
+	set_each(f, authorizer_cells, c->n_results, AUTHORIZER_RESULT_COUNT);
+	metrics_set(f, METRIC_AUTHORIZER_CACHED, c->n_cached);
+	metrics_set(f, METRIC_AUTHORIZER_SHARED, c->n_shared);
+	metrics_set_hist(f, METRIC_AUTHORIZER_TIME, &c->latency);
 }
 
 static void
@@ -284,6 +320,8 @@ worker_metrics_report(struct worker_metrics *t,
 	hub_count(p->hub, &h);
 	*f = (struct metrics){.cell = {0}};
 	set_streams(f, &h, admit_counters(p->admit));
+	set_access_of(f, p->authz);
+	set_authorizer_of(f, p->authorizer, p->admit);
 	set_resumes(f, &h, p);
 	set_delivery(f, &h);
 	set_survey(t, p->hub);

@@ -17,6 +17,8 @@
 #include "status.h"
 
 struct admit;
+struct authorizer;
+struct authz;
 struct hub;
 struct acceptor_counters;
 struct log_reader;
@@ -31,7 +33,9 @@ struct worker_metrics_parts {
 	struct log_reader *log;
 	struct tail *tail;
 	struct replay *replay;
-	struct admit *admit;                      /* its pools are counted on */
+	struct admit *admit; /* its pools are counted on */
+	const struct authz *authz;
+	const struct authorizer *authorizer;      /* NULL: there is none */
 	const struct acceptor_counters *acceptor; /* NULL: plain CGI */
 	size_t n_fds; /* descriptors of requests and replies, and pubd's */
 };

@@ -26,6 +26,8 @@ LISTS = [
     ("STREAM_END_LIST", "stream.h", "worker_metrics.c"),
     ("ADMIT_REJECT_LIST", "admit.h", "worker_metrics.c"),
     ("ADMIT_REFUSE_LIST", "admit.h", "worker_metrics.c"),
+    ("TOKEN_FAULTS", "token.h", "worker_metrics.c"),
+    ("AUTHORIZER_RESULTS", "authorizer.h", "worker_metrics.c"),
     ("ACCEPTOR_REFUSAL_LIST", "acceptor.h", "acceptor_metrics.c"),
     ("BEACON_RESULT_LIST", "beacons.h", "beacons.c"),
     ("BEACON_FALLBACK_LIST", "beacon.h", "beacons.c"),

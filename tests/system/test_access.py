@@ -511,6 +511,89 @@ def test_a_broken_file_at_the_start_is_an_error(ruled):
     assert "access.conf:1" in st.worker.log.read_text()
 
 
+# ------------------------------------------------------------------ revocation
+
+def revoke(st, *args):
+    out = st.walcast("revoke", *args)
+    assert out.returncode == 0, out
+    return out
+
+
+def test_a_user_is_revoked_in_all_that_he_had(ruled):
+    st = ruled()
+    old = "channel=user.carol,tok.a&token=" + token(iat=int(time.time()) - 9)
+    with Visit(st, old) as by_token, \
+            Visit(st, "channel=user.carol", REMOTE_USER="carol") as by_name, \
+            Visit(st, "channel=user.dave", REMOTE_USER="dave") as other:
+        assert by_token.opened and by_name.opened and other.opened
+        revoke(st, "--user", "carol")
+        assert by_token.ends() == "revoked"
+        assert by_name.ends() == "revoked"
+        id = st.publish("user.dave", "on")
+        assert other.data(1) == [(id, "on")]
+    st.restart_worker()
+    with Visit(st, old) as v:
+        assert v.status == 401
+    with Visit(st, "channel=user.carol", REMOTE_USER="carol") as v:
+        assert v.opened, "the web server lets him in anew"
+    fresh = token(iat=int(time.time()) + 2)
+    with Visit(st, "channel=user.carol&token=" + fresh) as v:
+        assert v.opened, "and this was given later"
+    with Visit(st, "channel=tok.a&token=" + token(iat=None)) as v:
+        assert v.status == 401, "who knows when this was given"
+
+
+def test_a_token_is_revoked_by_its_jti(ruled):
+    st = ruled()
+    bad, good = token(jti="stolen"), token(jti="mine")
+    with Visit(st, "channel=tok.a&token=" + bad) as ends, \
+            Visit(st, "channel=tok.a&token=" + good) as stays:
+        revoke(st, "--token", "stolen")
+        assert ends.ends() == "revoked"
+        for t, status in ((bad, 401), (good, 200)):
+            with Visit(st, "channel=tok.a&token=" + t) as v:
+                assert v.status == status
+        id = st.publish("tok.a", "on")
+        assert stays.data(1) == [(id, "on")]
+    st.restart_worker()
+    with Visit(st, "channel=news&token=" + bad) as v:
+        assert v.status == 401, "nor with what anyone may read"
+
+
+def test_one_stream_is_revoked_by_its_id(ruled):
+    st = ruled()
+    with Visit(st, "channel=news") as ends, Visit(st, "channel=news") as stays:
+        revoke(st, "--stream", ends.headers["X-SSE-Stream"])
+        assert ends.ends() == "revoked"
+        id = st.publish("news", "on")
+        assert stays.data(1) == [(id, "on")]
+
+
+def test_a_revocation_reaches_no_client(ruled):
+    st = ruled(RULES + "anyone read *\n")
+    with Visit(st, "channel=*&last_event_id=earliest") as v:
+        revoke(st, "--user", "nobody")
+        id = st.publish("news", "after")
+        assert v.data(1) == [(id, "after")]
+        assert not any("revoke" in e.type for e in v.events)
+
+
+def test_a_token_that_cannot_be_looked_up_opens_nothing(ruled):
+    st = ruled(tail_poll_ms=10)
+    wal = [p for p in st.var.iterdir() if p.name.startswith("events.db")]
+    with Visit(st, "channel=tok.a&token=" + token()) as v:
+        assert v.opened
+        st.pubd.stop()
+        away = st.mkdir(st.dir / "away")
+        for p in wal:
+            p.rename(away / p.name)
+        wait_until(lambda: "cannot be read" in st.worker.log.read_text()
+                   or "without the log" in st.worker.log.read_text(),
+                   what="the worker to see it")
+        with Visit(st, "channel=tok.a&token=" + token()) as w:
+            assert w.status == 200 and w.reason == "overload", w.body
+
+
 # ------------------------------------------------------------------ not set
 
 def test_while_access_is_not_set_all_is_open_and_said_once(make_stack):

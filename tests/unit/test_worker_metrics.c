@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "admit_private.h"
+#include "authz.h"
 #include "conf.h"
 #include "fault.h"
 #include "metrics.h"
@@ -35,6 +36,7 @@ struct fixture {
 	struct tail *tail;
 	struct replay *replay;
 	struct slots *slots;
+	struct authz *authz;
 	struct admit *admit;
 	struct worker_metrics *worker_metrics;
 	struct worker_metrics_parts parts;
@@ -63,6 +65,7 @@ setup(void **state)
 	    tail_new(&f->tail, f->rig.hub, f->reader, true, &err) != ST_OK ||
 	    replay_new(&f->replay, f->rig.hub, f->reader) != ST_OK ||
 	    slots_open(&f->slots, &place, &err) != ST_OK ||
+	    authz_new(&f->authz, &f->conf, f->reader, &err) != ST_OK ||
 	    admit_new(&f->admit,
 		&(struct admit_options){.conf = &f->conf, .slots = f->slots}) !=
 		ST_OK)
@@ -73,6 +76,7 @@ setup(void **state)
 	    .tail = f->tail,
 	    .replay = f->replay,
 	    .admit = f->admit,
+	    .authz = f->authz,
 	    .n_fds = 2};
 	if (worker_metrics_new(&f->worker_metrics, "worker", STARTED_MS, 20000,
 		&f->parts) != ST_OK)
@@ -88,6 +92,7 @@ teardown(void **state)
 
 	worker_metrics_free(&f->worker_metrics);
 	admit_free(&f->admit);
+	authz_free(&f->authz);
 	slots_close(&f->slots);
 	tail_free(&f->tail);
 	replay_free(&f->replay);
@@ -195,10 +200,13 @@ every_counter_has_its_cell(void **state)
 	struct fixture *f = *state;
 	struct hub_counters *h = &f->rig.hub->counters;
 	struct admit_counters *a = &f->admit->counters;
+	struct authz_counters *who = (void *)(uintptr_t)authz_counters(
+	    f->authz);
 	uint64_t next = 1000;
 	unsigned i;
 
 	fill((uint64_t *)a, sizeof(*a), &next);
+	fill((uint64_t *)who, sizeof(*who), &next);
 	fill(h->n_closed, sizeof(h->n_closed), &next);
 	fill(h->n_gaps, sizeof(h->n_gaps), &next);
 	h->n_opened = next++;
@@ -226,6 +234,15 @@ every_counter_has_its_cell(void **state)
 	    a->n_refused[ADMIT_406]);
 	assert_series(f, "sse_requests_refused_total", "other",
 	    a->n_refused[ADMIT_OTHER]);
+	for (i = 0; i < TOKEN_FAULT_COUNT; i++)
+		assert_series(f, "sse_tokens_total",
+		    i == TOKEN_NONE ? "good"
+				    : token_fault_name((enum token_fault)i),
+		    who->n_tokens[i]);
+	assert_series(f, "sse_access_refused_total", "rules",
+	    who->n_refused[0]);
+	assert_series(f, "sse_access_refused_total", "application",
+	    who->n_refused[1]);
 	for (i = 0; i < GAP_CODES; i++) {
 		const char *code = frame_gap_name((enum frame_gap_code)i);
 
