@@ -27,7 +27,8 @@ packages() {
 		    libjson-c-dev libcurl4-openssl-dev uthash-dev \
 		    libjwt-dev libssl-dev ;;
 	demo)	echo lighttpd ;;
-	check)	echo libcmocka-dev lighttpd lighttpd-mod-deflate apache2 \
+	check)	echo libcmocka-dev lighttpd lighttpd-mod-deflate \
+		    lighttpd-mod-openssl apache2 \
 		    libapache2-mod-fcgid php-cli php-sqlite3 libdbi-perl \
 		    libdbd-sqlite3-perl python3 python3-pytest \
 		    python3-pytest-xdist curl chromium firefox-esr haproxy \
