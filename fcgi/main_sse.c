@@ -6,12 +6,14 @@
  */
 #include <stdio.h>
 
+#include "access_file.h"
 #include "cgi.h"
 #include "fcgx.h"
 #include "listener.h"
 #include "owner.h"
 #include "program.h"
 #include "store.h"
+#include "token_keys.h"
 #include "worker.h"
 
 static const char *sse_address; /* NULL: fd 0 */
@@ -68,9 +70,26 @@ serve_streams(struct program *p, struct errmsg *err)
 }
 
 static enum status
-sse_check_log(const struct conf *c, struct errmsg *err)
+sse_check_keys(const struct conf *c, struct errmsg *err)
 {
-	return store_check_reading(c->database, err);
+	struct token_keys *keys = NULL;
+	enum status st = ST_OK;
+
+	if (c->token_keys[0] != '\0')
+		st = token_keys_open(&keys, c->token_keys, err);
+	token_keys_free(&keys);
+	return st;
+}
+
+/* -n */
+static enum status
+sse_check(const struct conf *c, struct errmsg *err)
+{
+	enum status st = store_check_reading(c->database, err);
+
+	if (st == ST_OK)
+		st = access_file_check(c, err);
+	return st == ST_OK ? sse_check_keys(c, err) : st;
 }
 
 int
@@ -84,7 +103,7 @@ main(int argc, char **argv)
 	    .options = options,
 	    .n_options = sizeof(options) / sizeof(options[0]),
 	    .note = LISTENER_NOTE,
-	    .check = sse_check_log,
+	    .check = sse_check,
 	    .serve = serve_streams,
 	};
 

@@ -401,9 +401,10 @@ set_up_access(struct worker *w, struct errmsg *err)
 	    .hub = w->hub};
 	enum status st = authz_new(&w->authz, w->conf, w->log, err);
 
+	if (st == ST_OK)
+		st = authorizer_check(span_str(w->conf->authorizer), err);
 	if (st == ST_OK && authz_may_ask(w->authz))
 		st = authorizer_new(&w->authorizer, w->loop, w->conf);
-
 	o.authz = w->authz;
 	o.authorizer = w->authorizer;
 	return st == ST_OK ? rejudge_new(&w->rejudge, &o) : st;

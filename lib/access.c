@@ -6,6 +6,7 @@
 #include "access_private.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "name.h"
@@ -122,9 +123,21 @@ expand_value(struct expanded *x, enum access_variable v, struct span value)
 	return value.len > 0;
 }
 
-/* Does the pattern, with this value, cover all of `channel`? */
+/* What variables stand for; empty: for nothing, and the pattern with them. */
+struct access_values {
+	struct span user, value;
+};
+
+static struct span
+value_of(enum access_variable v, const struct access_values *is)
+{
+	return v == ACCESS_VAR_USER || v == ACCESS_VAR_USER_LABEL ? is->user
+								  : is->value;
+}
+
+/* Does the pattern, with these values, cover all of `channel`? */
 static bool
-pattern_covers(const struct access_pattern *t, struct span value,
+pattern_covers(const struct access_pattern *t, const struct access_values *is,
     struct span channel)
 {
 	struct expanded x = {.len = 0};
@@ -132,7 +145,7 @@ pattern_covers(const struct access_pattern *t, struct span value,
 	if (!expand_bytes(&x, t->before))
 		return false;
 	if (t->variable != ACCESS_VAR_NONE &&
-	    !expand_value(&x, t->variable, value))
+	    !expand_value(&x, t->variable, value_of(t->variable, is)))
 		return false;
 	if (!expand_bytes(&x, t->after))
 		return false;
@@ -142,12 +155,30 @@ pattern_covers(const struct access_pattern *t, struct span value,
 }
 
 static bool
-rule_covers(const struct access_rule *r, struct span value, struct span channel)
+rule_covers(const struct access_rule *r, struct span user, struct span value,
+    struct span channel)
 {
+	const struct access_values is = {user, value};
 	size_t i;
 
 	for (i = 0; i < r->n_patterns; i++)
-		if (pattern_covers(&r->pattern[i], value, channel))
+		if (pattern_covers(&r->pattern[i], &is, channel))
+			return true;
+	return false;
+}
+
+/* With any of his names, or none, in the place of $user. */
+static bool
+covers_for_any(const struct access_rule *r, const struct access_person *p,
+    struct span value, struct span channel)
+{
+	size_t i;
+
+	if (rule_covers(r, SPAN_NONE, value, channel))
+		return true;
+	for (i = 0; i < ACCESS_MAX_USERS; i++)
+		if (p->user[i].len > 0 &&
+		    rule_covers(r, p->user[i], value, channel))
 			return true;
 	return false;
 }
@@ -221,7 +252,7 @@ judge_users(const struct access *a, const struct access_rule *r,
 		if (p->user[i].len == 0)
 			continue;
 		if (names_user(a, r, p->user[i])) {
-			if (rule_covers(r, p->user[i], channel))
+			if (rule_covers(r, p->user[i], SPAN_NONE, channel))
 				return ACCESS_ALLOWS;
 			found = ACCESS_OTHER_CHANNEL;
 		} else if (found == ACCESS_NO_USER) {
@@ -259,23 +290,8 @@ judge_env(const struct access_rule *r, const struct access_person *p,
 		return ACCESS_NO_CERTIFICATE;
 	if (r->n_names == 2 && !span_eq(r->name[1], value))
 		return ACCESS_OTHER_ENV;
-	return rule_covers(r, value, channel) ? ACCESS_ALLOWS
-					      : ACCESS_OTHER_CHANNEL;
-}
-
-/* The line itself, with any of his names in place of the variable. */
-static bool
-covers_for_any(const struct access_rule *r, const struct access_person *p,
-    struct span channel)
-{
-	size_t i;
-
-	if (rule_covers(r, SPAN_NONE, channel))
-		return true;
-	for (i = 0; i < ACCESS_MAX_USERS; i++)
-		if (p->user[i].len > 0 && rule_covers(r, p->user[i], channel))
-			return true;
-	return false;
+	return covers_for_any(r, p, value, channel) ? ACCESS_ALLOWS
+						    : ACCESS_OTHER_CHANNEL;
 }
 
 static bool
@@ -298,7 +314,7 @@ judge_token(const struct access_rule *r, const struct access_person *p,
 
 	if (l == NULL)
 		return ACCESS_NO_TOKEN;
-	if (!covers_for_any(r, p, channel))
+	if (!covers_for_any(r, p, SPAN_NONE, channel))
 		return ACCESS_OTHER_CHANNEL;
 	return list_covers(l, channel) ? ACCESS_ALLOWS : ACCESS_OTHER_TOKEN;
 }
@@ -313,7 +329,7 @@ judge_app(const struct access_rule *r, const struct access_person *p,
 {
 	if (p->app == NULL)
 		return ACCESS_APP_NOT_ASKED;
-	if (!covers_for_any(r, p, channel))
+	if (!covers_for_any(r, p, SPAN_NONE, channel))
 		return ACCESS_OTHER_CHANNEL;
 	return list_covers(p->app, channel) ? ACCESS_ALLOWS
 					    : ACCESS_APP_REFUSED;
@@ -358,7 +374,7 @@ judge_rule(const struct access *a, const struct access_rule *r,
 	}
 	switch (r->kind) {
 	case ACCESS_ANYONE:
-		return rule_covers(r, SPAN_NONE, channel)
+		return rule_covers(r, SPAN_NONE, SPAN_NONE, channel)
 		    ? ACCESS_ALLOWS
 		    : ACCESS_OTHER_CHANNEL;
 	case ACCESS_USER:
@@ -376,7 +392,7 @@ judge_rule(const struct access *a, const struct access_rule *r,
 		if (st != ACCESS_ALLOWS || op == ACCESS_REPORT ||
 		    op == ACCESS_REVOKE)
 			return st;
-		return rule_covers(r, SPAN_NONE, channel)
+		return rule_covers(r, SPAN_NONE, SPAN_NONE, channel)
 		    ? ACCESS_ALLOWS
 		    : ACCESS_OTHER_CHANNEL;
 	case ACCESS_KIND_COUNT:
@@ -483,6 +499,39 @@ access_line_text(const struct access *a, unsigned line)
 	const struct access_rule *r = find_rule(a, line);
 
 	return r == NULL ? SPAN_NONE : r->text;
+}
+
+static bool
+could_allow(const struct access_rule *r, const struct access_person *p)
+{
+	return r->kind == ACCESS_ANYONE ||
+	    ((r->kind == ACCESS_UID || r->kind == ACCESS_GID) &&
+		judge_peer(r, p) == ACCESS_ALLOWS);
+}
+
+enum status
+access_for_peer(struct access **out, const struct access *a,
+    const struct access_person *p, size_t max)
+{
+	struct access *own;
+	size_t i, n = 0;
+
+	for (i = 0; i < a->n_rules; i++)
+		n += could_allow(&a->rule[i], p);
+	if (n > max)
+		return ST_FULL;
+	own = calloc(1, sizeof(*own));
+	if (own != NULL)
+		own->rule = calloc(n + 1, sizeof(own->rule[0]));
+	if (own == NULL || own->rule == NULL) {
+		access_free(&own);
+		return ST_NOMEM;
+	}
+	for (i = 0; i < a->n_rules; i++)
+		if (could_allow(&a->rule[i], p))
+			own->rule[own->n_rules++] = a->rule[i];
+	*out = own;
+	return ST_OK;
 }
 
 size_t

@@ -128,6 +128,7 @@ struct access_source {
 	struct span groups; /* htgroup(1); p NULL: none, and a line `group` is
 			       an error */
 	const char *name;   /* how to call the file in errors */
+	const char *groups_name; /* and that of groups */
 	/* Numbers of names; NULL: only numbers are understood. */
 	bool (*find_uid)(struct span name, int64_t *uid);
 	bool (*find_gid)(struct span name, int64_t *gid);
@@ -170,12 +171,21 @@ struct access_rate access_rate_of(const struct access *a, unsigned line);
 unsigned access_next(const struct access *a, const struct access_person *p,
     enum access_op op, struct span channel, unsigned line);
 
+/*
+ * Those of them that could allow something to this socket's peer, for one who
+ * asks often: lines of others, and for what only visitors have, are left out.
+ * It points into `a` and is not to be asked once that is freed; access_free
+ * frees it, before or after.
+ *
+ * Returns  ST_OK, ST_NOMEM, ST_FULL: they are more than `max`
+ */
+MUST_USE enum status access_for_peer(struct access **out,
+    const struct access *a, const struct access_person *p, size_t max);
+
 /* How many lines there are that are rules. */
 size_t access_n_rules(const struct access *a);
 
-/* Has it a line for anyone / of this kind / for this operation? */
 bool access_has_kind(const struct access *a, enum access_kind kind);
-bool access_uses_env(const struct access *a, struct span name);
 
 /* Calls fn for each variable that a line names, once for each line. */
 void access_each_env(const struct access *a,

@@ -8,6 +8,7 @@
 
 #include "buf.h"
 #include "conf.h"
+#include "log.h"
 #include "textfile.h"
 
 #define NAME_BYTES 64 /* of a user or group of the host */
@@ -56,6 +57,7 @@ read_rules(const struct conf *c, struct access **out, struct errmsg *err)
 {
 	struct access_source src = {.name = c->access,
 	    .groups = SPAN_NONE,
+	    .groups_name = c->groups,
 	    .find_uid = find_host_uid,
 	    .find_gid = find_host_gid};
 	struct buf text, groups;
@@ -84,6 +86,26 @@ access_file_open(struct access_file *f, const struct conf *c,
 {
 	*f = (struct access_file){.is_set = c->access[0] != '\0'};
 	return f->is_set ? read_rules(c, &f->rules, err) : ST_OK;
+}
+
+static void
+log_odd_line(void *arg, unsigned line, const char *text)
+{
+	log_warnx("%s:%u: %s", (const char *)arg, line, text);
+}
+
+enum status
+access_file_check(const struct conf *c, struct errmsg *err)
+{
+	char name[CONF_PATH_MAX];
+	struct access_file f;
+	enum status st = access_file_open(&f, c, err);
+
+	memcpy(name, c->access, sizeof(name));
+	if (st == ST_OK && f.is_set)
+		access_warnings(f.rules, log_odd_line, name);
+	access_file_close(&f);
+	return st;
 }
 
 enum status

@@ -30,6 +30,10 @@ MUST_USE enum status access_file_open(struct access_file *f,
     const struct conf *c, struct errmsg *err);
 void access_file_close(struct access_file *f);
 
+/* For -n: as access_file_open; what is odd goes to the log. */
+MUST_USE enum status access_file_check(const struct conf *c,
+    struct errmsg *err);
+
 /*
  * Again.  On failure the rules stay as they were, and err says why; `access`
  * cannot be unset while a program runs: that, too, is a failure.

@@ -43,6 +43,7 @@ struct parsing {
 	struct access *a;
 	const struct access_source *src;
 	struct errmsg *err;
+	const char *name; /* of the file at hand */
 	unsigned line;
 	struct span *word; /* of the line at hand */
 	size_t n_words;
@@ -74,7 +75,7 @@ complain(struct parsing *g, const char *fmt, struct span word)
 
 	show_word(&shown, word);
 	(void)snprintf(text, sizeof(text), fmt, shown.text);
-	errmsg_set(g->err, "%s:%u: %s", g->src->name, g->line, text);
+	errmsg_set(g->err, "%s:%u: %s", g->name, g->line, text);
 	return ST_INVALID;
 }
 
@@ -180,7 +181,8 @@ clients_choose(struct span name)
 	static const char *const of_clients[] = {"HTTP_", "CONTENT_",
 	    "QUERY_STRING", "REQUEST_", "DOCUMENT_URI", "PATH_", "SCRIPT_",
 	    "SERVER_NAME", "SERVER_PROTOCOL", "REDIRECT_", "SSL_TLS_SNI",
-	    "SSL_SESSION_", "FCGI_", "REMOTE_PORT", "UNIQUE_ID"};
+	    "SSL_SESSION_", "FCGI_", "REMOTE_PORT", "REMOTE_HOST",
+	    "REMOTE_IDENT", "UNIQUE_ID"};
 	size_t i;
 
 	for (i = 0; i < sizeof(of_clients) / sizeof(of_clients[0]); i++)
@@ -604,6 +606,7 @@ parse_groups(struct parsing *g, struct span text)
 	struct span line;
 	enum status st = ST_OK;
 
+	g->name = g->src->groups_name == NULL ? "groups" : g->src->groups_name;
 	g->line = 0;
 	while (st == ST_OK && next_line(&text, &line)) {
 		g->line++;
@@ -619,13 +622,20 @@ parse_groups(struct parsing *g, struct span text)
 
 /* ---- the whole ----------------------------------------------------------- */
 
+/* At least what next_word takes for one: bytes of UTF-8, too. */
+static bool
+in_word(char c)
+{
+	return (unsigned char)c > ' ';
+}
+
 static size_t
 count_words(struct span text)
 {
 	size_t i, n = 0;
 
 	for (i = 0; i < text.len; i++)
-		if (text.p[i] > ' ' && (i == 0 || text.p[i - 1] <= ' '))
+		if (in_word(text.p[i]) && (i == 0 || !in_word(text.p[i - 1])))
 			n++;
 	return n;
 }
@@ -696,7 +706,7 @@ enum status
 access_parse(struct access **out, const struct access_source *src,
     struct errmsg *err)
 {
-	struct parsing g = {.src = src, .err = err};
+	struct parsing g = {.src = src, .err = err, .name = src->name};
 	enum status st;
 
 	g.a = calloc(1, sizeof(*g.a));

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "access.h"
 #include "log.h"
 
 #ifndef SO_PEERGROUPS
@@ -88,11 +89,31 @@ identities_unref(struct identities *set, struct identity **idp)
 		return;
 	TAILQ_REMOVE(identities_bucket(set, id->uid), id, link);
 	set->n--;
+	access_free(&id->rules);
 	free(id->verdicts);
 	free(id);
 }
 
 /* ---- the kernel --------------------------------------------------------- */
+
+/* Once: an old kernel has none of anybody. */
+static void
+tell_no_groups(struct identities *set)
+{
+	if (set->has_told)
+		return;
+	set->has_told = true;
+	if (errno == ERANGE)
+		log_warnx("a publisher is in more than %d groups: lines `gid` "
+			  "of the access file count for the first one only, "
+			  "that of his process",
+		    IDENTITIES_MAX_GIDS);
+	else
+		/* UNTESTED: since Linux 4.13 it works */
+		log_warn("the kernel does not tell the groups of a publisher: "
+			 "lines `gid` of the access file count for the one "
+			 "of his process only");
+}
 
 /* Adds the supplementary groups; without them the gid alone counts. */
 static size_t
@@ -103,11 +124,7 @@ add_groups(struct identities *set, int fd, int64_t *gid)
 	size_t i, n;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, raw, &n_bytes) < 0) {
-		if (!set->has_told)
-			log_warn("the groups of a publisher are not known: "
-				 "lines `gid` of the rules count for his "
-				 "primary group only");
-		set->has_told = true;
+		tell_no_groups(set);
 		return 0;
 	}
 	n = n_bytes / sizeof(raw[0]);

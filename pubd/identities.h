@@ -19,12 +19,16 @@
 /* Of who is in more groups only the first counts. */
 #define IDENTITIES_MAX_GIDS 4096
 
+struct access;
 struct verdict;
 
 struct identity {
 	TAILQ_ENTRY(identity) link;
 	size_t n_refs;
-	struct verdict *verdicts; /* rights.c; NULL: none yet */
+	/* What rights.c keeps: verdicts, and rules that concern this one. */
+	struct verdict *verdicts; /* NULL: none yet */
+	struct access *rules;     /* NULL: all of them may */
+	uint64_t rules_edition;   /* 1 more than that of the file; 0: none */
 	int64_t uid;              /* -1: not known */
 	size_t n_gids;            /* 0: not known, or not asked for */
 	int64_t gid[];            /* first that of the process */

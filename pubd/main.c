@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "access_file.h"
 #include "program.h"
 #include "server.h"
 #include "store.h"
@@ -11,6 +12,15 @@ static enum status
 pubd_check_log(const struct conf *c, struct errmsg *err)
 {
 	return store_check_modes(c->database, err);
+}
+
+/* -n */
+static enum status
+pubd_check(const struct conf *c, struct errmsg *err)
+{
+	enum status st = pubd_check_log(c, err);
+
+	return st == ST_OK ? access_file_check(c, err) : st;
 }
 
 static enum status
@@ -36,7 +46,7 @@ main(int argc, char **argv)
 	static struct program pubd = {
 	    .name = "pubd",
 	    .conf_user = CONF_PUBD,
-	    .check = pubd_check_log,
+	    .check = pubd_check,
 	    .serve = serve_publishers,
 	};
 

@@ -19,6 +19,7 @@
 
 #define VERDICTS_WAYS 4   /* places where the verdict of a channel may be */
 #define VERDICTS_SETS 16  /* so 64 channels of one identity */
+#define RULES_KEPT    64  /* lines that concern one identity */
 #define RULES_A_COST  100 /* lines that are looked at in a microsecond */
 
 /* What the rules say of a channel, for one identity. */
@@ -101,12 +102,30 @@ rights_reload(struct rights *r)
 
 /* ---- verdicts ----------------------------------------------------------- */
 
+/* The rules that concern them, or all if these are many. */
+static const struct access *
+rules_for(const struct rights *r, struct identity *id)
+{
+	uint64_t edition = (uint64_t)r->access.edition + 1;
+	struct access_person who = person_of(id);
+
+	if (id->rules_edition != edition) {
+		access_free(&id->rules);
+		id->rules_edition = edition;
+		/* UNTESTED: without memory it is slower, and the same */
+		if (access_for_peer(&id->rules, r->access.rules, &who,
+			RULES_KEPT) != ST_OK)
+			id->rules = NULL;
+	}
+	return id->rules != NULL ? id->rules : r->access.rules;
+}
+
 /* All lines that allow it; a line without a rate lets it through. */
 static void
-find_lines(const struct rights *r, const struct identity *id,
-    struct span channel, struct said *v)
+find_lines(const struct rights *r, struct identity *id, struct span channel,
+    struct said *v)
 {
-	const struct access *rules = r->access.rules;
+	const struct access *rules = rules_for(r, id);
 	struct access_person who = person_of(id);
 	struct access_verdict first = access_judge(rules, &who, ACCESS_PUBLISH,
 	    channel);
@@ -238,10 +257,11 @@ pay_as_user(struct rights *r, const struct identity *id, uint64_t n,
 
 /* The bucket goes with the text of its line: others may move it. */
 static struct rates_key
-bucket_of_line(const struct rights *r, const struct identity *id, unsigned line)
+bucket_of_line(const struct access *rules, const struct identity *id,
+    unsigned line)
 {
-	struct span text = access_line_text(r->access.rules, line);
-	bool shared = access_rate_of(r->access.rules, line).shared;
+	struct span text = access_line_text(rules, line);
+	bool shared = access_rate_of(rules, line).shared;
 
 	return (struct rates_key){.uid = shared ? -1 : id->uid,
 	    .line = hashtable_hash(text.p, text.len) | 1};
@@ -256,13 +276,14 @@ struct share {
 };
 
 static enum status
-pay_by_line(struct rights *r, const struct identity *id, const struct share *s,
+pay_by_line(struct rights *r, struct identity *id, const struct share *s,
     unsigned line, uint64_t now_us, struct rights_bill *bill)
 {
-	struct access_rate rate = access_rate_of(r->access.rules, line);
+	const struct access *rules = rules_for(r, id);
+	struct access_rate rate = access_rate_of(rules, line);
 	struct rates_rule rule = {.per_s = (uint64_t)rate.per_s,
 	    .burst = (uint64_t)rate.burst};
-	struct rights_payment p = {.from = bucket_of_line(r, id, line),
+	struct rights_payment p = {.from = bucket_of_line(rules, id, line),
 	    .n_events = s->n_events};
 
 	return rights_take(r, bill, p, rule, now_us, &bill->wait_us);
@@ -273,9 +294,10 @@ pay_by_line(struct rights *r, const struct identity *id, const struct share *s,
  * that soonest will is told.
  */
 static enum status
-pay_share(struct rights *r, const struct identity *id, const struct share *s,
+pay_share(struct rights *r, struct identity *id, const struct share *s,
     uint64_t now_us, struct rights_bill *bill)
 {
+	const struct access *rules = rules_for(r, id);
 	struct access_person who = person_of(id);
 	enum status found = ST_TOOLARGE, st;
 	uint64_t soonest_us = UINT64_MAX;
@@ -283,9 +305,8 @@ pay_share(struct rights *r, const struct identity *id, const struct share *s,
 
 	bill->line = s->line;
 	bill->n_events = s->n_events;
-	for (line = s->line; line != 0;
-	     line = access_next(r->access.rules, &who, ACCESS_PUBLISH,
-		 s->channel, line)) {
+	for (line = s->line; line != 0; line = access_next(rules, &who,
+					    ACCESS_PUBLISH, s->channel, line)) {
 		st = pay_by_line(r, id, s, line, now_us, bill);
 		if (st == ST_OK)
 			return ST_OK;
@@ -366,7 +387,7 @@ rights_publish(struct rights *r, struct identity *id,
 		rights_refund(r, bill);
 	if (bill->n_judged > 0)
 		bill->cost = bill->n_judged *
-		    (1 + access_n_rules(r->access.rules) / RULES_A_COST);
+		    (1 + access_n_rules(rules_for(r, id)) / RULES_A_COST);
 	return st;
 }
 

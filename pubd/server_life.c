@@ -49,12 +49,34 @@ apply_conf(struct server *s)
 	s->retain.due_us = 0;
 }
 
+/*
+ * Who may listen no more hears no more.  A process that reports is told so at
+ * its next report; nobody would tell the others.
+ */
+static void
+end_listeners(struct server *s)
+{
+	struct conn *c, *next;
+
+	for (c = TAILQ_FIRST(&s->conns.all); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, all);
+		if (c->watcher == NULL ||
+		    rights_listen(&s->rights, c->identity))
+			continue;
+		if (watchers_last_name(&s->watchers, c).len > 0)
+			watchers_drop(&s->watchers, c);
+		else
+			conn_kill(c);
+	}
+}
+
 static void
 reload(struct server *s)
 {
 	if (program_reload(s->program))
 		apply_conf(s);
 	rights_reload(&s->rights);
+	end_listeners(s);
 }
 
 /* ---- signals ------------------------------------------------------------ */

@@ -67,6 +67,7 @@ struct authorizer_counters {
 };
 
 /* authorizer_* of *c are read at each question; c and l outlive it. */
+/* *out is NULL when `authorizer` is not set. */
 MUST_USE enum status authorizer_new(struct authorizer **out, struct loop *l,
     const struct conf *c);
 void authorizer_free(struct authorizer **a);
@@ -83,13 +84,6 @@ MUST_USE enum status authorizer_ask(struct authorizer *a,
     void (*done)(void *arg, struct authorizer_answer *answer), void *arg,
     struct authorizer_wait **wait);
 void authorizer_cancel(struct authorizer_wait **wait);
-
-/*
- * An answer that is remembered, without asking; NULL: there is none.  Not
- * referenced: _ref it to keep it.
- */
-struct authorizer_answer *authorizer_recall(struct authorizer *a,
-    const struct authorizer_question *q);
 
 /* Forgets the answers that name this user; asked ones that are out, too, end
  * as AUTHORIZER_BUSY, since they were asked before.  Empty: all of them. */

@@ -257,10 +257,24 @@ rejudge_question(const struct pass *p)
 	    .channels = p->channels};
 }
 
+struct lookout {
+	struct rejudge *r;
+	const struct pass *pass;
+};
+
+static bool
+is_refused_now(void *arg, struct stream *s)
+{
+	struct lookout *l = arg;
+
+	return s->pass == l->pass && !may_go_on(l->r, s);
+}
+
 static void
 on_new_answer(void *arg, struct authorizer_answer *answer)
 {
-	struct pass *p = arg;
+	struct pass *p = arg, *held;
+	struct lookout l = {.r = p->owner, .pass = p};
 
 	p->wait = NULL;
 	if (answer->result != AUTHORIZER_ALLOWED &&
@@ -268,6 +282,9 @@ on_new_answer(void *arg, struct authorizer_answer *answer)
 		return; /* until the old one's age ends it is asked again */
 	authorizer_unref(&p->answer);
 	p->answer = authorizer_ref(answer);
+	held = pass_ref(p); /* its last stream may end here */
+	(void)hub_end_where(l.r->o.hub, CLOSE_REVOKED, is_refused_now, &l);
+	pass_unref(&held);
 }
 
 /*
@@ -282,6 +299,7 @@ ask_again(struct rejudge *r, struct stream *s, uint64_t now_us)
 
 	if (r->o.authorizer == NULL || now_us >= answer_end(p->answer))
 		return false;
+	p->owner = r;
 	if (p->wait == NULL)
 		status_ignore(authorizer_ask(r->o.authorizer, &q, true,
 		    on_new_answer, p, &p->wait));

@@ -5,6 +5,7 @@
 
 #include "cli_common.h"
 
+extern const struct cli_command cli_access;
 extern const struct cli_command cli_audit;
 extern const struct cli_command cli_channels;
 extern const struct cli_command cli_doctor;
@@ -15,5 +16,6 @@ extern const struct cli_command cli_tail;
 extern const struct cli_command cli_trim;
 extern const struct cli_command cli_reset;
 extern const struct cli_command cli_revoke;
+extern const struct cli_command cli_token;
 
 #endif

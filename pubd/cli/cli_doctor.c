@@ -15,12 +15,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "access_file.h"
 #include "cli_commands.h"
 #include "cli_link.h"
 #include "clock.h"
 #include "metrics.h"
 #include "sock.h"
 #include "statusdb.h"
+#include "token_keys.h"
 #include "trust.h"
 
 #define PING_US         UINT64_C(5000000)
@@ -316,6 +318,77 @@ check_reports(struct doctor *d)
 }
 
 static void
+say_odd_line(void *arg, unsigned line, const char *text)
+{
+	struct doctor *d = arg;
+
+	say(d, LEVEL_WARN, "access", "%s:%u: %s", d->cli->conf.access, line,
+	    text);
+}
+
+/* Lines that can allow nothing, since what they need is not set. */
+static void
+check_lines_in_vain(struct doctor *d, const struct access *rules)
+{
+	const struct conf *c = &d->cli->conf;
+
+	if (c->token_keys[0] == '\0' && access_has_kind(rules, ACCESS_TOKEN))
+		say(d, LEVEL_WARN, "access",
+		    "%s has lines for tokens, which allow nothing as long as "
+		    "token_keys is not set",
+		    c->access);
+	if (c->authorizer[0] == '\0' && access_has_kind(rules, ACCESS_APP))
+		say(d, LEVEL_WARN, "access",
+		    "%s has lines for the application, which allow nothing as "
+		    "long as authorizer is not set",
+		    c->access);
+}
+
+static void
+check_access(struct doctor *d)
+{
+	struct access_file f;
+	struct errmsg err = {""};
+
+	if (access_file_open(&f, &d->cli->conf, &err) != ST_OK) {
+		say(d, LEVEL_FAIL, "access", "%s", err.text);
+	} else if (!f.is_set) {
+		say(d, LEVEL_OK, "access",
+		    "is not set: whoever reaches the workers reads all, "
+		    "whoever may open the socket publishes; see "
+		    "access.conf(5)");
+	} else {
+		say(d, LEVEL_OK, "access", "%s, %zu rules", d->cli->conf.access,
+		    access_n_rules(f.rules));
+		access_warnings(f.rules, say_odd_line, d);
+		check_lines_in_vain(d, f.rules);
+	}
+	access_file_close(&f);
+}
+
+static void
+check_token_keys(struct doctor *d)
+{
+	const char *path = d->cli->conf.token_keys, *odd;
+	struct token_keys *keys = NULL;
+	struct errmsg err = {""};
+
+	if (path[0] == '\0')
+		return;
+	if (token_keys_open(&keys, path, &err) != ST_OK) {
+		say(d, LEVEL_FAIL, "token_keys", "%s", err.text);
+		return;
+	}
+	odd = token_keys_warning(keys);
+	if (odd != NULL)
+		say(d, LEVEL_WARN, "token_keys", "%s: %s", path, odd);
+	else
+		say(d, LEVEL_OK, "token_keys", "%s, %zu keys", path,
+		    token_keys_count(keys));
+	token_keys_free(&keys);
+}
+
+static void
 check_disk(struct doctor *d)
 {
 	char path[CONF_PATH_MAX], size[CLI_SIZE_BYTES];
@@ -387,6 +460,8 @@ doctor_run(const struct cli *cli, int argc, char **argv)
 		check_pubd(&d);
 	check_heartbeat(&d);
 	check_reports(&d);
+	check_access(&d);
+	check_token_keys(&d);
 	check_disk(&d);
 	check_descriptors(&d);
 	if (d.n_fail > 0 || d.n_warn > 0)

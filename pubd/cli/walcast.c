@@ -19,7 +19,9 @@ static const struct cli_command *const commands[] = {
     &cli_channels,
     &cli_trim,
     &cli_reset,
+    &cli_access,
     &cli_revoke,
+    &cli_token,
     &cli_audit,
     &cli_doctor,
 };

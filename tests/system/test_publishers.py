@@ -9,8 +9,8 @@ import types
 
 import pytest
 
-from harness import RUN_AS, status_rows, wait_until
-from pub import Publisher, acting_as
+from harness import BIN, RUN_AS, status_rows, wait_until
+from pub import Closed, Publisher, acting_as
 
 pytestmark = pytest.mark.skipif(not RUN_AS, reason="connects as other users")
 
@@ -110,6 +110,18 @@ def test_groups_count_the_first_and_the_others(ruled):
         with connect(st, 1001, **who) as pub:
             assert pub.call(event("a"))["ok"] is a, who
             assert pub.call(event("b.c"))["ok"] is b, who
+
+
+def test_of_too_many_groups_the_first_counts_and_it_is_told(ruled):
+    st = ruled("gid 2001 publish a\ngid 2002 publish b\n")
+    for _ in range(2):
+        with connect(st, 1001, gid=2001,
+                     groups=[2002, *range(5000, 9200)]) as pub:
+            assert pub.call(event("a"))["ok"]
+            refused(pub.call(event("b")))
+    assert st.pubd.log.read_text().count("more than 4096 groups") == 1
+    with connect(st, 1001, groups=[2002, *range(5000, 9094)]) as pub:
+        assert pub.call(event("b"))["ok"], "4095 and that of the process"
 
 
 def test_one_user_with_and_without_a_group_is_two(ruled):
@@ -399,6 +411,20 @@ def test_only_those_whom_a_line_is_for_may_listen(ruled):
             assert pub.call({"op": "ping"})["ok"], "ping is open"
 
 
+def test_who_may_listen_no_more_is_closed_on_hup(ruled):
+    st = ruled("uid 1001 1002 1003 publish a\n")
+    with connect(st, 1001) as pub, connect(st, 1002) as other, \
+            connect(st, 1003) as silent, connect(st, 0) as root:
+        for who in (pub, other, root):
+            assert who.call({"op": "watch"})["ok"]
+        hup(st, "uid 1002 publish a\n")
+        with pytest.raises((Closed, ConnectionError)):
+            pub.recv()
+        assert other.call(event("a"))["ok"]
+        assert other.recv() == {"head": 1} and root.recv() == {"head": 1}
+        refused(silent.call(event("a")))
+
+
 def reported(st):
     return [json.loads(c).get("events_sent")
             for c, in status_rows(st, "counters",
@@ -412,8 +438,19 @@ def test_a_watcher_whose_right_is_gone_is_refused_at_its_next_report(ruled):
         pub.send(REPORT)
         wait_until(lambda: reported(st) == [5], what="its report")
         hup(st, "uid 1002 report\n")
+        with connect(st, 0) as root:
+            assert root.call({"op": "watch"})["ok"]
+            revoked = {"op": "revoke", "user": "x"}
+            assert root.call(revoked)["id"] == 1
+            assert root.recv() == {"head": 1}
+        # The first that it hears: it was not told of the commit.
         refused(pub.call(dict(REPORT, counters={"events_sent": 6})))
         assert reported(st) == [5]
+        refused(pub.call(WATCH))
+        hup(st, "uid 1001 report\n")
+        assert pub.call(WATCH)["ok"]
+        pub.send(dict(REPORT, counters={"events_sent": 6}))
+        wait_until(lambda: reported(st) == [6], what="its report")
 
 
 # -------------------------------------------------------------------- revoke
@@ -456,6 +493,7 @@ def test_walcast_publish_says_what_to_do_and_waits_as_it_is_told(ruled):
 
 # --------------------------------------------------------------------- memory
 
+@pytest.mark.skipif("asan" in str(BIN), reason="its memory is its own")
 def test_connections_of_one_user_share_what_is_known_of_him(ruled):
     """A thousand connections with many groups do not cost a thousand lists."""
     st = ruled("gid 2001 publish a.*\n")

@@ -277,6 +277,7 @@ static const struct bad_file {
     {"uid 33 publish x burst=5", "f:1: burst= needs a rate="},
     {"uid 33 report rate=5/s", "f:1: rate=5/s: only publishing has a rate"},
     {"user publish x rate=5/s", "f:1: rate=5/s: only lines of uid and gid"},
+    {"env REMOTE_IDENT read x", "f:1: a client chooses"},
     {"anyone read x\x01", "f:1: a control character"},
 };
 
@@ -369,6 +370,65 @@ what_is_odd_is_told(void **state)
 	access_free(&a);
 }
 
+/* Each variable has its own value: a tenant acme is no user acme. */
+static void
+a_line_for_a_variable_knows_the_user_too(void **state)
+{
+	struct access *a = parsed_access(
+	    "env T read t.$value user.$user\nenv T=acme read x.$user.y\n",
+	    NULL);
+	static const struct env_row rows[] = {{"T", "acme"}, {NULL, NULL}};
+	struct access_person p = {.user = {SPAN(""), SPAN("alice")},
+	    .env = env_row_of,
+	    .uid = -1};
+
+	(void)state;
+	env_rows = rows;
+	assert_int_equal(access_judge(a, &p, ACCESS_READ, SPAN("t.acme")).line,
+	    1);
+	assert_int_equal(
+	    access_judge(a, &p, ACCESS_READ, SPAN("user.alice")).line, 1);
+	assert_int_equal(
+	    access_judge(a, &p, ACCESS_READ, SPAN("x.alice.y")).line, 2);
+	assert_false(
+	    access_judge(a, &p, ACCESS_READ, SPAN("user.acme")).allowed);
+	assert_false(access_judge(a, &p, ACCESS_READ, SPAN("t.alice")).allowed);
+	assert_false(
+	    access_judge(a, &p, ACCESS_READ, SPAN("x.acme.y")).allowed);
+	access_free(&a);
+}
+
+/* Its words are counted before there is room for them. */
+static void
+names_may_be_of_any_script(void **state)
+{
+	struct access *a = parsed_access(
+	    "user \xc3\xa9 \xc3\xa8 \xc3\xa0 \xc3\xb6 \xc3\xbc \xc3\xb1 "
+	    "read a.$user\ngroup \xc3\xb8 read b\n",
+	    "\xc3\xb8: \xc3\xa9 \xc3\xa8 \xc3\xa0 \xc3\xb6 \xc3\xbc");
+	struct access_person p = {.user = {SPAN("\xc3\xbc")}, .uid = -1};
+
+	(void)state;
+	assert_true(access_judge(a, &p, ACCESS_READ, SPAN("a.%C3%BC")).allowed);
+	assert_true(access_judge(a, &p, ACCESS_READ, SPAN("b")).allowed);
+	access_free(&a);
+}
+
+static void
+a_mistake_among_groups_names_their_file(void **state)
+{
+	struct access_source src = {.text = SPAN("group a read x\n"),
+	    .groups = SPAN("a: b\nno colon\n"),
+	    .name = "f",
+	    .groups_name = "g"};
+	struct access *a = NULL;
+	struct errmsg err = {""};
+
+	(void)state;
+	assert_status(access_parse(&a, &src, &err), ST_INVALID);
+	assert_memory_equal(err.text, "g:2: ", 5);
+}
+
 int
 main(void)
 {
@@ -382,6 +442,9 @@ main(void)
 		editors_leave_byte_order_marks_and_carriage_returns),
 	    cmocka_unit_test(lines_that_allow_follow_each_other),
 	    cmocka_unit_test(what_is_odd_is_told),
+	    cmocka_unit_test(a_line_for_a_variable_knows_the_user_too),
+	    cmocka_unit_test(names_may_be_of_any_script),
+	    cmocka_unit_test(a_mistake_among_groups_names_their_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

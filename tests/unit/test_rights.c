@@ -164,7 +164,8 @@ what_is_kept_never_differs_from_what_the_rules_say(void **state)
 	static const char *const texts[] = {
 	    "uid 7 publish a.* b.1*\ngid 71 publish c.*\n",
 	    "uid 8 publish a.*\ngid 70 publish b.*\n",
-	    "uid 7 8 publish c.2*\ngid 70 71 publish a.1\n"};
+	    "uid 7 8 publish c.2*\ngid 70 71 publish a.1\n"
+	    "anyone publish b.49\nuser 7 publish *\n"};
 	struct fixture *f = *state;
 	struct identity *id[] = {who(f, 7, 70), who(f, 7, 71), who(f, 8, 70)};
 	uint64_t seed = 88172645463325252;
@@ -344,6 +345,38 @@ more_lines_than_a_request_may_have_are_too_many(void **state)
 	identities_unref(&f->set, &id);
 }
 
+/* Past a bound they are not kept, and the same comes out. */
+static void
+many_lines_of_one_user_and_many_of_others(void **state)
+{
+	static char text[64 * 1024];
+	struct fixture *f = *state;
+	struct identity *few = who(f, 7, 70), *many = who(f, 8, 71);
+	size_t n = 0;
+	int i;
+
+	for (i = 0; i < 500; i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n,
+		    "uid %d publish c%d%s\n", i % 10 == 0 ? 7 : 8, i,
+		    i == 490 ? " rate=1/s burst=3" : "");
+	rules(f, text);
+	assert_status(publish(f, few, "c0 c480 2 c490"), ST_OK);
+	assert_status(publish(f, few, "2 c490"), ST_BUSY);
+	assert_int_equal(f->bill.line, 491);
+	assert_int_equal(access_n_rules(few->rules), 50);
+	assert_status(publish(f, few, "c1"), ST_DENIED);
+	assert_status(publish(f, many, "c1 c499"), ST_OK);
+	assert_status(publish(f, many, "c490"), ST_DENIED);
+	assert_null(many->rules);
+	/* What was kept goes with the rules that it came from. */
+	rules(f, "uid 7 publish c1\n");
+	assert_status(publish(f, few, "c0"), ST_DENIED);
+	assert_status(publish(f, few, "c1"), ST_OK);
+	assert_status(publish(f, many, "c1"), ST_DENIED);
+	identities_unref(&f->set, &few);
+	identities_unref(&f->set, &many);
+}
+
 static void
 lines_say_who_reports_listens_and_revokes(void **state)
 {
@@ -422,6 +455,7 @@ main(void)
 	    TEST(a_line_without_a_rate_is_free_wherever_it_stands),
 	    TEST(a_bucket_stays_with_the_text_of_its_line),
 	    TEST(more_lines_than_a_request_may_have_are_too_many),
+	    TEST(many_lines_of_one_user_and_many_of_others),
 	    TEST(lines_say_who_reports_listens_and_revokes),
 	    TEST(without_rules_all_publish_and_listen),
 	    TEST(the_lines_that_were_tried_are_told_as_far_as_there_is_room),
