@@ -10,7 +10,7 @@ const CONTROL = ['control.open', 'control.gap', 'control.close',
 	'system.heartbeat'];
 
 /** A transport: see lib/transport.js. */
-export function open(prepare, sink, env, { token, headers, body }) {
+export function open(prepare, sink, env, { headers, body }) {
 	let source = null;
 	let closed = false;
 	let wasOpen = false;
@@ -37,9 +37,9 @@ export function open(prepare, sink, env, { token, headers, body }) {
 	prepare().then(({ url, init }) => {
 		if (closed)
 			return;
-		if (!env.EventSource || token || headers || body) {
+		if (!env.EventSource || headers || body) {
 			fail('unsupported', 'fetch cannot stream here, and an ' +
-			    'EventSource takes no token, headers or body', true);
+			    'EventSource takes no headers or body', true);
 			return;
 		}
 		source = new env.EventSource(url,
@@ -56,6 +56,7 @@ export function open(prepare, sink, env, { token, headers, body }) {
 			: fail('network', 'the connection failed', false));
 		for (const type of new Set([...CONTROL, ...sink.types()]))
 			source.addEventListener(type, (e) => closed || take(e));
-	}).catch((error) => fail('network', error.message, false));
+	}).catch((error) => end(error.kind ? error
+	    : sink.error('request', error.message)));
 	return close;
 }

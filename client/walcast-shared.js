@@ -185,8 +185,9 @@ export class Hub {
 			generation: this.#stream.generation,
 		});
 		this.#upstream.on('open', () => this.#announce());
-		this.#upstream.on('retry', ({ reason, retryIn }) =>
-		    retryIn > 0 && this.#share({ kind: 'down', reason }));
+		this.#upstream.on('retry', ({ reason, retryIn, error }) =>
+		    retryIn > 0 && this.#share({ kind: 'down',
+			    reason: error?.message ?? reason }));
 		this.#upstream.on('close', (close) => this.#onUpstreamClosed(close));
 		this.#upstream.connect();
 	}

@@ -55,12 +55,16 @@ export interface WalcastEvent<Data = any> {
 export interface StreamError extends Error {
 	name: 'StreamError';
 	kind: 'network' | 'timeout' | 'status' | 'no_content' | 'content_type' |
-		'too_long' | 'request' | 'handler' | 'storage' | 'gave_up' |
+		'too_long' | 'request' | 'token' | 'auth_expired' | 'revoked' |
+		'handler' | 'storage' | 'gave_up' |
 		'unsupported' | 'cannot_resume';
 	/** Nothing more is tried. */
 	fatal: boolean;
 	/** Of HTTP. */
 	status?: number;
+	/** What the server says of a refusal: application/problem+json. */
+	problem?: { type?: string; title?: string; status?: number;
+		detail?: string; } | null;
 	/** Of Retry-After. */
 	retryAfterMs?: number;
 	cause?: unknown;
@@ -307,7 +311,8 @@ export interface Options extends CallbackOptions {
 	cannotResume?: ResumePolicy | 'callback';
 
 	headers?: HeadersInit | (() => Maybe<HeadersInit>);
-	/** Bearer; a function is called for each attempt. */
+	/** Bearer (an EventSource: in the query).  What a function gave is kept
+	 *  until the server has refused or ended it. */
 	token?: string | (() => Maybe<string | null | undefined>);
 	method?: string;
 	body?: BodyInit | (() => Maybe<BodyInit>);

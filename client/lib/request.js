@@ -17,14 +17,16 @@ export function baseUrl(url, options, env) {
 	return made;
 }
 
-/** at: {id, generation, padding, inQuery}; id '' means live from now. */
-export function requestUrl(base, { last }, { id, generation, padding, inQuery }) {
+/** at: {id, generation, padding, inQuery, token}; id '' means live from now. */
+export function requestUrl(base, { last }, at) {
+	const { id, generation, padding, inQuery, token } = at;
 	const made = new URL(base);
 	const query = {
 		generation,
 		padding: padding && 1,
 		heartbeat: inQuery && 'event',
 		last_event_id: inQuery && id,
+		token: inQuery && token,
 		last: !id && last,
 	};
 	for (const [name, value] of Object.entries(query))
@@ -33,14 +35,13 @@ export function requestUrl(base, { last }, { id, generation, padding, inQuery })
 	return made.href;
 }
 
-/** What fetch is called with; token, headers and body are asked anew. */
-export async function requestInit(options, id) {
+/** What fetch is called with; headers and body are asked anew. */
+export async function requestInit(options, id, token) {
 	const { method, credentials } = options;
 	const headers = new Headers(await resolve(options.headers));
 	headers.set('Accept', 'text/event-stream');
 	if (id)
 		headers.set('Last-Event-ID', id);
-	const token = await resolve(options.token);
 	if (token)
 		headers.set('Authorization', `Bearer ${token}`);
 	return { method, credentials, headers, cache: 'no-store',

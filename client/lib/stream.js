@@ -73,7 +73,8 @@ export class WalcastStream {
 	#notBefore = 0;
 	#parked;
 	#wasOffline;
-	#refused;
+	#token;
+	#renewed;
 	#openedAt = 0;
 	#startedAt = 0;
 	#firstEventMs = null;
@@ -130,7 +131,8 @@ export class WalcastStream {
 
 	/** A new connection at once, from the same position. */
 	restart() {
-		this.#backoff.reset();
+		this.#noteGood();
+		this.#token = null;
 		if (ENDED.includes(this.#state))
 			this.connect();
 		else
@@ -263,7 +265,7 @@ export class WalcastStream {
 
 	#put(event, id) {
 		if (event) {
-			this.#backoff.reset();
+			this.#noteGood();
 			this.#firstEventMs ??= this.#env.now() - this.#startedAt;
 		}
 		this.#outbox.put(event, id);
@@ -336,7 +338,8 @@ export class WalcastStream {
 		const turn = ++this.#turn;
 		this.#watch = watchPage(this.#env, this.#options.signal,
 		    (event) => this.#onPage(event));
-		this.#backoff.reset();
+		this.#noteGood();
+		this.#token = null;
 		await this.#startObserving();
 		if (!this.#loaded)
 			await this.#load();
@@ -437,15 +440,20 @@ export class WalcastStream {
 	#openDirect(sink, isAlone = !this.#hub) {
 		const o = this.#options;
 		const useFetch = o.transport !== 'eventsource' && canStream(this.#env);
-		const prepare = async () => ({
-			url: requestUrl(this.#base, o, {
-				id: this.lastEventId,
-				generation: this.generation,
-				padding: o.padding ?? (this.#held || this.#metrics.buffered),
-				inQuery: !useFetch,
-			}),
-			init: await requestInit(o, this.lastEventId),
-		});
+		const prepare = async () => {
+			const token = await this.#askToken();
+			return {
+				url: requestUrl(this.#base, o, {
+					id: this.lastEventId,
+					generation: this.generation,
+					padding: o.padding ??
+					    (this.#held || this.#metrics.buffered),
+					inQuery: !useFetch,
+					token,
+				}),
+				init: await requestInit(o, this.lastEventId, token),
+			};
+		};
 		if (isAlone)
 			this.#transport = useFetch ? 'fetch' : 'eventsource';
 		if (useFetch)
@@ -510,18 +518,65 @@ export class WalcastStream {
 			? beat * o.livenessFactor + SLACK_MS : READ_TIMEOUT_MS);
 	}
 
+	// ---- the token ---------------------------------------------------------
+
+	/** Kept until the server has refused or ended it. */
+	async #askToken() {
+		const turn = this.#turn;
+		const { token } = this.#options;
+		try {
+			const value = this.#token ??
+			    (token?.call ? await token() : token);
+			// Only what a header can carry: an error of its own says it all.
+			if (value && !/^[\w.~+/=-]+$/.test(value))
+				throw new TypeError('it has bytes that no token has');
+			if (turn === this.#turn)
+				this.#token = value;
+			return value;
+		} catch (cause) {
+			throw makeError('token', cause, 'token');
+		}
+	}
+
+	#noteGood() {
+		this.#backoff.reset();
+		this.#renewed = false;
+	}
+
+	/** True once, until a stream was good: a fresh token may help. */
+	#renew() {
+		const may = !this.#renewed;
+		this.#renewed = true;
+		this.#token = null;
+		return may;
+	}
+
+	/** An EventSource does not tell 401: 0. */
 	#isFatal(status) {
 		const { fatal = isFinal, token } = this.#options;
-		const isStale = status === 401 && token?.call && !this.#refused;
-		this.#refused ||= isStale;
+		const isStale = [0, 401].includes(status) && token?.call &&
+		    this.#renew();
 		return !isStale && fatal(status);
+	}
+
+	/** What control.close means for the token; null: come back. */
+	#judgeClose() {
+		const reason = this.#intake.closing?.reason;
+		const { token } = this.#options;
+		if (reason === 'auth_expired')
+			this.#token = null;
+		return (reason === 'revoked' && !this.#renew()) ||
+		    (reason === 'auth_expired' && token && !token.call)
+			? streamError(reason, `the server closed it: ${reason}`,
+			    { fatal: true })
+			: null;
 	}
 
 	// ---- what happens to a connection --------------------------------------
 
 	#onOpened({ status, stream }) {
 		const reconnect = this.#metrics.counters.opens > 0;
-		this.#refused = this.#wasOffline = false;
+		this.#wasOffline = false;
 		this.#openedAt = this.#env.now();
 		this.#metrics.count('opens');
 		if (reconnect)
@@ -553,8 +608,9 @@ export class WalcastStream {
 			: `no answer within ${silentMs} ms`));
 	}
 
-	#onEnded(error) {
+	#onEnded(told) {
 		const turn = this.#turn;
+		const error = this.#judgeClose() ?? told;
 		if (error?.kind === 'no_content') {
 			this.#finish(error.kind, null);
 			return;
@@ -574,7 +630,7 @@ export class WalcastStream {
 		const closing = this.#intake.closing;
 		const asked = closing?.retry_ms ?? error?.retryAfterMs;
 		if (this.#state === 'open' && now - this.#openedAt >= STABLE_MS)
-			this.#backoff.reset();
+			this.#noteGood();
 		const delay = this.#backoff.next(now, this.#env.random(),
 		    Math.max(asked ?? 0, this.#retryMs));
 		if (delay === null) {

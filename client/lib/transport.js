@@ -15,9 +15,9 @@ import { EventStreamParser } from './parser.js';
 
 /**
  * kind: 'network', 'timeout', 'status', 'no_content', 'content_type',
- * 'too_long', 'request' (token, headers or body failed), 'handler', 'storage',
- * 'gave_up', 'unsupported', 'cannot_resume';
- * more: {status, retryAfterMs, fatal, cause, event}
+ * 'too_long', 'request' (headers or body failed), 'token', 'auth_expired',
+ * 'revoked', 'handler', 'storage', 'gave_up', 'unsupported', 'cannot_resume';
+ * more: {status, retryAfterMs, fatal, cause, event, problem}
  */
 export const streamError = (kind, message, more) => Object.assign(
     new Error(message), { name: 'StreamError', kind, fatal: false }, more);
@@ -47,6 +47,17 @@ export function judgeResponse({ status, headers }, isFatal, now) {
 	});
 }
 
+/** With what the server says of it (RFC 9457). */
+async function explain(error, response) {
+	const type = response.headers.get('content-type');
+	if (!/^application\/problem\+json/i.test(type))
+		return error;
+	const problem = await response.json().catch(() => null);
+	if (problem?.detail)
+		error.message += `: ${problem.detail}`;
+	return Object.assign(error, { problem });
+}
+
 export const canStream = ({ fetch, Response }) =>
     fetch && Response && 'body' in Response.prototype;
 
@@ -70,7 +81,7 @@ export function openFetch(prepare, sink, env) {
 		const response = await fetch(url, { ...init, signal });
 		const refused = judgeResponse(response, sink.isFatal, env.now());
 		if (refused)
-			return refused;
+			return explain(refused, response);
 		open(sink.opened)({ status: response.status,
 			stream: response.headers.get('x-sse-stream') });
 		const reader = response.body.getReader();

@@ -353,7 +353,7 @@ test('a token that cannot be had is an error that may pass', async () => {
 	const w = makeWorld();
 	await w.start({ token: () => { throw new Error('logged out'); } });
 	assert.deepEqual([w.of('onError')[0].kind, w.of('onError')[0].message],
-	    ['request', 'logged out']);
+	    ['token', 'token failed: logged out']);
 	assert.equal(w.stream.state, 'retrying');
 	assert.equal(w.network.connections.length, 0);
 	w.stream.stop();

@@ -131,8 +131,8 @@ test('an event without an id is no repeat of the one before it', async () => {
 	w.stream.stop();
 });
 
-test('a token or headers cannot be sent, which is said', async () => {
-	for (const options of [{ token: 'x' }, { headers: { a: 'b' } }]) {
+test('headers or a body cannot be sent, which is said', async () => {
+	for (const options of [{ body: 'x' }, { headers: { a: 'b' } }]) {
 		const w = await start(options);
 		assert.equal(w.stream.state, 'closed');
 		assert.equal(w.of('onError')[0].kind, 'unsupported');
@@ -176,5 +176,19 @@ test('a full outbox closes it; it comes back when there is room', async () => {
 	await w.settle();
 	assert.equal(w.made.length, 2);
 	assert.equal(w.made[1].url.searchParams.get('last_event_id'), '4');
+	w.stream.stop();
+});
+
+test('a token goes in the address, since there is no header', async () => {
+	let n = 0;
+	const w = await start({ token: async () => `a+${++n}`,
+		retry: { initialDelayMs: 10, jitter: 0 } });
+	assert.match(w.made[0].url.search, /[?&]token=a%2B1(&|$)/);
+	assert.doesNotMatch(w.stream.url, /token/);
+	w.made[0].open();
+	w.made[0].give('control.close', '{"reason":"auth_expired","retry_ms":5}', '');
+	w.made[0].onerror();
+	await w.clock.advance(100);
+	assert.match(w.made[1].url.search, /[?&]token=a%2B2(&|$)/);
 	w.stream.stop();
 });

@@ -31,10 +31,10 @@ test('client/dist is what the sources make: else run `npm run build`', async () 
 		assert.ok(dist(name).equals(bytes), name);
 });
 
-test('the one file is under 8 KiB gzipped, also at a server\'s usual level', () => {
+test('the one file is under 8.5 KiB gzipped, also at a server\'s usual level', () => {
 	for (const level of [6, 9]) {
 		const size = gzipSync(dist('walcast.js'), { level }).length;
-		assert.ok(size < 8192, `${size} bytes at level ${level}`);
+		assert.ok(size < 8704, `${size} bytes at level ${level}`);
 	}
 });
 

@@ -477,3 +477,56 @@ test('a leader that may share no more goes on alone, and misses nothing', async 
 	assert.equal(site.leader, tabs[1]);
 	tabs.forEach((tab) => tab.stream.stop());
 });
+
+const expire = (network, reason) => {
+	network.open.forEach((c) => c.send('event: control.close\n' +
+	    `data: {"reason":"${reason}","retry_ms":100}\n\n`));
+	network.closeAll();
+};
+
+test('the leader\'s token expires: a fresh one of his, and no tab loses or ' +
+    'repeats an event', async () => {
+	const { clock, network, site } = makeSite();
+	const asked = [];
+	const token = (who) => async () =>
+	    `${who}${asked.push(who)}`;
+	const tabs = ['a', 'b', 'c'].map((who) => site.open({ token: token(who) }));
+	await settle();
+	for (let round = 0; round < 3; round++) {
+		network.publish();
+		await settle();
+		expire(network, 'auth_expired');
+		network.publish();
+		await clock.advance(10000);
+	}
+	for (const tab of tabs)
+		assert.deepEqual(tab.ids(), upTo(6));
+	// b and c ask when they catch up alone.
+	assert.ok(asked.filter((who) => who === 'a').length >= 4);
+	assert.equal(site.leader, tabs[0]);
+	tabs[0].stream.stop();
+	network.publish();
+	await clock.advance(10000);
+	for (const tab of tabs.slice(1))
+		assert.deepEqual(tab.ids(), upTo(7));
+	tabs.forEach((tab) => tab.stream.stop());
+});
+
+test('what the leader is refused reaches its handlers in the server\'s words',
+    async () => {
+	const { clock, network, site } = makeSite();
+	const token = () => { throw new Error('signed out'); };
+	const tab = site.open({ token });
+	await clock.advance(1000);
+	assert.match(tab.of('onError')[0].message, /token failed: signed out/);
+	network.answer = () => new Response('{"detail":"No \\"a\\" for you."}',
+	    { status: 403, headers: { 'content-type': 'application/problem+json' } });
+	const other = site.open({ shared: 'x' });
+	await clock.advance(5000);
+	const error = other.of('onError').at(-1);
+	assert.equal(other.stream.state, 'closed');
+	assert.deepEqual([error.status, error.problem.detail, error.message],
+	    [403, 'No "a" for you.',
+	    'the server answered 403: No "a" for you.']);
+	tab.stream.stop();
+});
