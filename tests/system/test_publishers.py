@@ -485,6 +485,10 @@ def test_walcast_publish_says_what_to_do_and_waits_as_it_is_told(ruled):
     assert done.returncode == 1 and done.stdout == b""
     assert b"walcast access --as uid=%d publish private" % OURS \
         in done.stderr
+    for channel, code in (("private", 1), ("a", 0)):
+        said = st.walcast("access", "--as", "uid=%d" % OURS, "publish",
+                          channel)
+        assert said.returncode == code, said.stdout + said.stderr
     done = st.walcast("publish", "-c", "b", "--lines",
                       input="".join("%d\n" % n for n in range(20)))
     assert done.returncode == 0, done.stderr
