@@ -272,7 +272,8 @@ install: programs
 uninstall:
 	rm -rf $(LIBDIR) $(DOCDIR) $(DESTDIR)$(PREFIX)/share/walcast
 	rm -f $(BINDIR)/walcast $(SBINDIR)/pubd $(MANDIR)/man1/walcast.1 \
-	    $(MANDIR)/man5/walcast.conf.5 $(MANDIR)/man7/walcast-protocol.7 \
+	    $(MANDIR)/man5/access.conf.5 $(MANDIR)/man5/walcast.conf.5 \
+	    $(MANDIR)/man7/walcast-protocol.7 \
 	    $(MANDIR)/man8/pubd.8 $(MANDIR)/man8/sse.fcgi.8 \
 	    $(MANDIR)/man8/sse-metrics.fcgi.8
 

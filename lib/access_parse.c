@@ -18,25 +18,27 @@
 #define BY_CHANNEL (BIT(READ) | BIT(PUBLISH))
 #define OF_PEERS   (BIT(PUBLISH) | BIT(REPORT) | BIT(REVOKE))
 
-/* What may be said of whom. */
+/* What may be said of whom: a row for each kind. */
+#define OF_ANYONE BY_CHANNEL, 0, 0, false, "anyone read news"
+#define OF_USER   BY_CHANNEL, 0, SIZE_MAX, true, "user read user.$user_label.*"
+#define OF_GROUP  BY_CHANNEL, 1, SIZE_MAX, true, "group staff read staff.*"
+#define OF_ENV                                                                 \
+	BY_CHANNEL, 1, 1, true,                                                \
+	    "env OIDC_CLAIM_tenant read tenant.$value_label.*"
+#define OF_TOKEN BY_CHANNEL, 0, 0, true, "token read *"
+#define OF_APP   BIT(READ), 0, 0, true, "app read *"
+#define OF_UID   OF_PEERS, 1, SIZE_MAX, false, "uid www-data publish orders.*"
+#define OF_GID   OF_PEERS, 1, SIZE_MAX, false, "gid walcast publish *"
+
 static const struct kind_rule {
 	unsigned ops;
 	size_t min_names, max_names;
 	bool users; /* $user stands for a name */
 	const char *example;
 } kinds[ACCESS_KIND_COUNT] = {
-    [ACCESS_ANYONE] = {BY_CHANNEL, 0, 0, false, "anyone read news"},
-    [ACCESS_USER] = {BY_CHANNEL, 0, SIZE_MAX, true,
-	"user read user.$user_label.*"},
-    [ACCESS_GROUP] = {BY_CHANNEL, 1, SIZE_MAX, true,
-	"group staff read staff.*"},
-    [ACCESS_ENV] = {BY_CHANNEL, 1, 1, true,
-	"env OIDC_CLAIM_tenant read tenant.$value_label.*"},
-    [ACCESS_TOKEN] = {BY_CHANNEL, 0, 0, true, "token read *"},
-    [ACCESS_APP] = {BIT(READ), 0, 0, true, "app read *"},
-    [ACCESS_UID] = {OF_PEERS, 1, SIZE_MAX, false,
-	"uid www-data publish orders.*"},
-    [ACCESS_GID] = {OF_PEERS, 1, SIZE_MAX, false, "gid walcast publish *"},
+#define X(member, word) [ACCESS_##member] = {OF_##member},
+    ACCESS_KINDS(X)
+#undef X
 };
 
 struct parsing {

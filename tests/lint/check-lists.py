@@ -34,12 +34,13 @@ LISTS = [
     ("PROTOCOL_ERRORS", "protocol.h", "requests.c"),
     ("CONN_SPARED", "conn.h", "pubd_metrics.c"),
     ("TRACE_KINDS", "otlp.h", "otlp.c"),
+    ("ACCESS_KINDS", "access.h", "access_parse.c"),
     ("CHECK_METRIC_LIST", "cli_check.h", "cli_check.c"),
 ]
 
 # Unit tests that know the right word for each member.
 JUDGES = ["worker_metrics", "request_log", "frame", "beacons", "protocol",
-          "request", "conn", "otlp", "cli_check"]
+          "request", "conn", "otlp", "cli_check", "access"]
 
 
 def find(root, name):

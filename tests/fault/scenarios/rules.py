@@ -7,6 +7,7 @@ import pwd
 import time
 import types
 
+from fcgi import STDOUT, Conn, request
 from harness import RUN_AS, status_rows, wait_until
 from pub import Publisher, acting_as
 from scenario import scenario
@@ -221,3 +222,91 @@ def publisher_without_rights(run):
         only_what_is_allowed(run, st)
         only_so_much(run, st)
         rules_go(run, st)
+
+
+# ------------------------------------------------------- readers by the rules
+
+READERS = """anyone read news.*
+user read mine.$user
+user read box.$user_label.*
+group staff read staff.*
+env TENANT read tenant.$value
+env SSL_CLIENT_S_DN_CN read device.$value
+env ORG read of.$user
+"""
+GROUPS = "staff: alice\nothers: bob\n"
+# Who asks, for what, and whether a line allows it.
+ASKED = [
+    ({}, "news.a", True), ({}, "news.*", True), ({}, "news", False),
+    ({}, "newsx", False), ({}, "new*", False), ({}, "*", False),
+    ({}, "system.revoke", False), ({}, "mine.", False),
+    ({"REMOTE_USER": "alice"}, "mine.alice", True),
+    ({"REMOTE_USER": "alice"}, "mine.alicex", False),
+    ({"REMOTE_USER": "alice"}, "mine.*", False),
+    ({"REMOTE_USER": "*"}, "mine.bob", False),
+    ({"REMOTE_USER": "*"}, "mine.*", False),
+    ({"REMOTE_USER": "a.b"}, "box.a%2Eb.x", True),
+    ({"REMOTE_USER": "a.b"}, "box.a.b.x", False),
+    ({"REMOTE_USER": "alice"}, "staff.a", True),
+    ({"REMOTE_USER": "bob"}, "staff.a", False),
+    ({"TENANT": "acme"}, "tenant.acme", True),
+    ({"TENANT": "acme"}, "tenant.other", False),
+    ({"HTTP_TENANT": "acme"}, "tenant.acme", False),
+    ({"SSL_CLIENT_S_DN_CN": "d1"}, "device.d1", False),
+    ({"SSL_CLIENT_S_DN_CN": "d1", "SSL_CLIENT_VERIFY": "SUCCESS"},
+     "device.d1", True),
+    ({"ORG": "bob", "REMOTE_USER": "alice"}, "of.alice", True),
+    ({"ORG": "bob", "REMOTE_USER": "alice"}, "of.bob", False),
+]
+
+
+def status_of(st, who, channel):
+    query = "channel=" + channel.replace("%", "%25")
+    with Conn(st.sse_sock, request(query=query, **who)) as conn:
+        type, _, content = conn.record()
+        head = content.partition(b"\r\n\r\n")[0].decode()
+        return head.partition("Status: ")[2][:3] if type == STDOUT else ""
+
+
+def readers(run, st):
+    for who, channel, allowed in ASKED:
+        got = status_of(st, who, channel)
+        run.check(got in ("403", "400") if not allowed else got == "200",
+                  "%r asks for %s: %s" % (who, channel, got))
+
+
+def broken_rules(run, st):
+    """What is wrong in them changes nothing, and what clients choose is."""
+    for text in ("anyone read *\nanyone reads x\n",
+                 "env HTTP_COOKIE read *\nanyone read *\n",
+                 "uid 1 read x\nanyone read *\n"):
+        before = sum(w.log.read_text().count("stay as they were")
+                     for w in st.workers)
+        write_rules(st, text)
+        for w in st.workers:
+            w.send_signal(1)
+        wait_until(lambda: status_of(st, {}, "secret") == "200" or sum(
+            w.log.read_text().count("stay as they were")
+            for w in st.workers) > before, what="a word on broken rules")
+        run.check(status_of(st, {}, "secret") == "403",
+                  "a file with a mistake is in force")
+        run.check(status_of(st, {}, "news.a") == "200",
+                  "a file with a mistake has ended the old rules")
+    write_rules(st, READERS)
+
+
+@scenario("rules-of-readers", tags="security", fronts=("lighttpd",),
+          short=True, rounds=1)
+def rules_of_readers(run):
+    """Readers by name, group, variable and certificate ask for what a line
+    allows them, and for what is near it; files with a mistake are read."""
+    st = run.stack(config=SMALL, workers=0, pubd=False)
+    st.configure(access=st.dir / "access.conf", groups=st.dir / "groups")
+    write_rules(st, READERS)
+    (st.dir / "groups").write_text(GROUPS)
+    (st.dir / "groups").chmod(0o644)
+    st.restart_pubd()
+    st.start_worker()
+    for _ in run.each_round():
+        readers(run, st)
+        broken_rules(run, st)
