@@ -192,3 +192,18 @@ test('a token goes in the address, since there is no header', async () => {
 	assert.match(w.made[1].url.search, /[?&]token=a%2B2(&|$)/);
 	w.stream.stop();
 });
+
+test('a refusal may be of a stale token: one fresh one, then final', async () => {
+	let n = 0;
+	const w = await start({ token: () => `t${++n}`,
+		retry: { initialDelayMs: 10, jitter: 0 } });
+	for (const source of [0, 1]) {
+		assert.match(w.made[source].url.search, RegExp(`token=t${source + 1}`));
+		w.made[source].readyState = 2;
+		w.made[source].onerror();
+		await w.clock.advance(100);
+	}
+	assert.equal(w.made.length, 2);
+	assert.equal(w.stream.state, 'closed');
+	assert.deepEqual(w.of('onError').map((e) => e.fatal), [false, true]);
+});

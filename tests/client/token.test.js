@@ -235,3 +235,19 @@ test('no token is nobody', async () => {
 	assert.deepEqual(sent(w), [null]);
 	w.stream.stop();
 });
+
+test('one that comes too late does not replace a newer one', async () => {
+	const w = makeWorld();
+	let late;
+	let n = 0;
+	await w.start({ retry: FAST, token: () => (++n === 1
+		? new Promise((resolve) => { late = resolve; }) : `t${n}`) });
+	w.stream.restart();
+	await w.clock.advance(10);
+	late('old');
+	await w.settle();
+	w.network.last.end();
+	await w.clock.advance(1000);
+	assert.deepEqual(sent(w), ['Bearer t2', 'Bearer t2']);
+	w.stream.stop();
+});

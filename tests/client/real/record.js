@@ -15,9 +15,11 @@ const fromError = ({ kind, status, fatal, message }) =>
 
 /**
  * A stream that calls tell({on: name, ...payload}) for whatever happens.
- * answer: what onCannotResume returns; tokens: one for each attempt.
+ * answer: what onCannotResume returns; tokens: one each time one is asked for;
+ * mint: where they come from.
  */
-export function follow(connect, url, { answer, tokens, ...options }, tell) {
+export function follow(connect, url, given, tell) {
+	const { answer, tokens, mint, ...options } = given;
 	for (const name of NAMES)
 		options[`on${name[0].toUpperCase()}${name.slice(1)}`] = (payload) => {
 			tell({ on: name, ...(name === 'error'
@@ -28,5 +30,11 @@ export function follow(connect, url, { answer, tokens, ...options }, tell) {
 	    tell({ on: 'event', id: Number(id), channel, prev, recovered });
 	if (tokens)
 		options.token = () => tokens.shift();
+	if (mint)
+		options.token = async () => {
+			tell({ on: 'mint' });
+			const base = new URL(url, globalThis.location?.href);
+			return (await fetch(new URL(mint, base))).text();
+		};
 	return connect(url, options);
 }

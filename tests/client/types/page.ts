@@ -40,7 +40,11 @@ const options: Options = {
 		void (beat.source === 'event' ? beat.head : beat.text);
 	},
 	onCannotResume: (gap) => (gap.lost > 0 ? 'start_fresh' : 'continue'),
-	onError: (error) => { void (error.status ?? error.kind); },
+	onError: (error) => {
+		void (error.status ?? error.kind);
+		const why: string | undefined = error.problem?.detail;
+		void why;
+	},
 	beacon: '/sse-metrics.fcgi/beacon',
 	metrics: { count: (name, by) => { void [name, by]; } },
 };
