@@ -3,13 +3,18 @@
 told by FastCGI parameters who asks."""
 
 import json
+import os
+import socket
+import struct
+import threading
 import time
 import urllib.parse
 
 import jwt
 import pytest
 
-from fcgi import END, STDOUT, Conn, request
+from fcgi import (BEGIN, END, PARAMS, STDIN, STDOUT, Conn, pair, params,
+                  record, request)
 from harness import RUN_AS, Stack, wait_until
 from sse import Parser
 
@@ -272,23 +277,13 @@ def test_a_name_is_no_way_into_another_names_channels(st):
 
 
 def test_a_parameter_that_is_sent_twice_counts_only_if_both_agree(st):
-    raw = Conn(st.sse_sock)
-    import fcgi
-
-    def twice(a, b):
-        from fcgi import BEGIN, PARAMS, STDIN, pair, params, record
-        import struct
-        return record(BEGIN, struct.pack("!HB5x", 1, 0)) + record(
-            PARAMS, params(query="channel=admin.x")
-            + pair("REMOTE_USER", a) + pair("REMOTE_USER", b)) \
-            + record(PARAMS) + record(STDIN)
-
-    raw.close()
     for a, b, status in (("alice", "alice", b"200"), ("alice", "eve", b"403"),
                          ("eve", "alice", b"403")):
-        with Conn(st.sse_sock, twice(a, b)) as c:
+        raw = record(BEGIN, struct.pack("!HB5x", 1, 0)) + record(
+            PARAMS, params(query="channel=admin.x") + pair("REMOTE_USER", a)
+            + pair("REMOTE_USER", b)) + record(PARAMS) + record(STDIN)
+        with Conn(st.sse_sock, raw) as c:
             assert c.record()[2].startswith(b"Status: " + status), (a, b)
-    assert fcgi
 
 
 def test_the_log_says_why_and_the_answer_does_not(ruled):
@@ -592,6 +587,153 @@ def test_a_token_that_cannot_be_looked_up_opens_nothing(ruled):
                    what="the worker to see it")
         with Visit(st, "channel=tok.a&token=" + token()) as w:
             assert w.status == 200 and w.reason == "overload", w.body
+
+
+# --------------------------------------------------------------- the application
+
+class App(threading.Thread):
+    """What php-fpm is to a worker: answers with `answer(params)`, the head of a
+    response; None: never."""
+
+    def __init__(self, path, answer):
+        super().__init__(daemon=True)
+        self.answer, self.asked, self.held = answer, [], []
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.bind(str(path))
+        os.chmod(path, 0o666)
+        self.sock.listen(64)
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                conn, _ = self.sock.accept()
+            except OSError:
+                return
+            self.serve(conn)
+
+    def serve(self, conn):
+        raw, params, id = conn.makefile("rb"), b"", 0
+        while True:
+            head = raw.read(8)
+            if len(head) < 8:
+                return
+            _, type, id, size, pad, _ = struct.unpack("!BBHHBB", head)
+            content = raw.read(size + pad)[:size]
+            params += content if type == PARAMS else b""
+            if type == STDIN and not content:
+                break
+        self.asked.append(params)
+        head = self.answer(params)
+        if head is None:
+            self.held.append(conn)
+            return
+        conn.sendall(record(STDOUT, head.encode() + b"\r\n\r\n", id)
+                     + record(STDOUT, b"", id) + record(END, bytes(8), id))
+        conn.close()
+
+    def close(self):
+        self.sock.shutdown(socket.SHUT_RDWR)
+        self.sock.close()
+        for c in self.held:
+            c.close()
+
+
+YES = "Status: 200 OK\r\nX-Walcast-Channels: app.*\r\nX-Walcast-User: zoe"
+NO = "Status: 403 Forbidden"
+
+
+@pytest.fixture
+def asked():
+    """asked(answer, **config): a stack whose application answers so, and it."""
+    made = []
+
+    def make(answer, **config):
+        st = Stack()
+        made.append(st)
+        app = App(st.dir / "app.sock", answer)
+        made.append(app)
+        begin(st, RULES + "app read app.*\n", authorizer="fcgi:%s:/auth.php" %
+              (st.dir / "app.sock"), **config).start(metrics=False)
+        return st, app
+
+    yield make
+    for m in made:
+        m.close()
+
+
+def by_cookie(params):
+    return YES if b"session=good" in params else NO
+
+
+GOOD, BAD = {"HTTP_COOKIE": "session=good"}, {"HTTP_COOKIE": "session=bad"}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_application_decides(asked, way):
+    st, app = asked(by_cookie)
+    st.publish("news", "the first")
+    id = st.publish("app.x", way)
+    with Visit(st, WAYS[way].format("app"), **GOOD) as v:
+        assert v.opened, v.body
+        if "replay" in way or way == "last":
+            v.until(id, way)
+        v.until(st.publish("app.x", "live"), "live")
+    with Visit(st, WAYS[way].format("app"), **BAD) as v:
+        assert v.status == 403 and b"app." in v.body
+    with Visit(st, "channel=app.x", method="HEAD", **BAD) as v:
+        assert v.status == 403
+    with Visit(st, "channel=app.x", method="HEAD", **GOOD) as v:
+        assert v.status == 200
+    n = len(app.asked)
+    with Visit(st, "channel=news,admin.x", **GOOD) as v:
+        assert v.status == 403 and len(app.asked) == n, "nothing to ask"
+
+
+@pytest.mark.parametrize("answer", ["Status: 500 X", "nonsense", None])
+def test_an_application_that_fails_is_told_in_band(asked, answer):
+    st, _ = asked(lambda p: answer, authorizer_timeout_ms=200)
+    with Visit(st, "channel=app.x", **GOOD) as v:
+        assert v.status == 200 and v.reason == "overload"
+    with Visit(st, "channel=news", **GOOD) as v:
+        assert v.opened
+
+
+def test_who_is_refused_when_asked_again_ends_revoked(asked):
+    answers = [YES + "\r\nX-Walcast-Max-Age: 2"]
+    st, app = asked(lambda p: answers.pop() if answers else NO)
+    with Visit(st, "channel=app.x", **GOOD) as v:
+        assert v.opened and v.ends() == "revoked"
+        assert len(app.asked) == 2
+
+
+def test_who_cannot_be_asked_about_again_ends_when_the_answer_is_old(asked):
+    answers = [YES + "\r\nX-Walcast-Max-Age: 2"]
+    st, _ = asked(lambda p: answers.pop() if answers else "Status: 500 X")
+    with Visit(st, "channel=app.x", **GOOD) as v:
+        assert v.opened and v.ends() == "overload"
+
+
+def test_who_waits_for_the_application_hears_of_the_end(asked):
+    st, app = asked(lambda p: None, authorizer_timeout_ms=1000)
+    with Conn(st.sse_sock, request(query="channel=app.x", **GOOD)) as c:
+        wait_until(lambda: app.asked, what="the question")
+        st.worker.send_signal(15)
+        assert b'"reason":"drain"' in c.record()[2]
+
+
+def test_who_is_revoked_while_he_waits_gets_no_stream(asked):
+    go = threading.Event()
+    st, app = asked(lambda p: YES if go.wait(10) else None,
+                    authorizer_timeout_ms=8000)
+    with Conn(st.sse_sock, request(query="channel=app.x", REMOTE_USER="carol",
+                                   **GOOD)) as c, \
+            Visit(st, "channel=user.carol", REMOTE_USER="carol") as other:
+        wait_until(lambda: app.asked, what="the question")
+        revoke(st, "--user", "carol")
+        assert other.ends() == "revoked", "the worker knows of it"
+        go.set()
+        assert b'"reason":"revoked"' in c.record()[2]
 
 
 # ------------------------------------------------------------------ not set
