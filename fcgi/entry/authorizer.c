@@ -285,6 +285,38 @@ free_ask(struct ask *k)
 	free(k);
 }
 
+static bool
+same_channels(const struct ask *k, const struct span *channel, size_t n)
+{
+	size_t i;
+
+	if (k->n_channels != n)
+		return false;
+	for (i = 0; i < n; i++)
+		if (!span_eq(k->channel[i], channel[i]))
+			return false;
+	return true;
+}
+
+/*
+ * What was said of this credential before counts no more: of the same channels,
+ * or, after a refusal, of any.
+ */
+static void
+forget_older(struct ask *k)
+{
+	struct ask *old, *next;
+
+	for (old = TAILQ_FIRST(&k->of->asks); old != NULL; old = next) {
+		next = TAILQ_NEXT(old, sibling);
+		if (old != k && old->state == ASK_ANSWERED &&
+		    !old->delivering &&
+		    (k->answer->result == AUTHORIZER_REFUSED ||
+			same_channels(old, k->channel, k->n_channels)))
+			free_ask(old);
+	}
+}
+
 /* ---- delivering ---------------------------------------------------------- */
 
 static void
@@ -369,6 +401,10 @@ finish_ask(struct ask *k, enum authorizer_result result,
 	close_ask(k);
 	take_ask(k);
 	put_ask(k, ASK_ANSWERED);
+	if (!k->detached &&
+	    (k->answer->result == AUTHORIZER_ALLOWED ||
+		k->answer->result == AUTHORIZER_REFUSED))
+		forget_older(k);
 	k->delivering = true;
 	deliver(k);
 	k->delivering = false;
@@ -692,19 +728,6 @@ find_credential(struct authorizer *a, const struct authorizer_question *q,
 }
 
 static bool
-same_channels(const struct ask *k, const struct access_list *l)
-{
-	size_t i;
-
-	if (k->n_channels != l->n)
-		return false;
-	for (i = 0; i < l->n; i++)
-		if (!span_eq(k->channel[i], l->pattern[i]))
-			return false;
-	return true;
-}
-
-static bool
 answer_covers(const struct authorizer_answer *answer,
     const struct access_list *l)
 {
@@ -735,10 +758,11 @@ find_ask(struct authorizer *a, struct credential_entry *c,
 		if (k->stale)
 			continue;
 		if (k->state != ASK_ANSWERED) {
-			if (same_channels(k, l))
+			if (same_channels(k, l->pattern, l->n))
 				return k;
 		} else if (!fresh && now_us < k->answer->until_us &&
-		    (same_channels(k, l) || answer_covers(k->answer, l))) {
+		    (same_channels(k, l->pattern, l->n) ||
+			answer_covers(k->answer, l))) {
 			return k;
 		}
 	}
