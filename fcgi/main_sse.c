@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "access_file.h"
+#include "authorizer.h"
 #include "cgi.h"
 #include "fcgx.h"
 #include "listener.h"
@@ -89,6 +90,8 @@ sse_check(const struct conf *c, struct errmsg *err)
 
 	if (st == ST_OK)
 		st = access_file_check(c, err);
+	if (st == ST_OK)
+		st = authorizer_check(span_str(c->authorizer), err);
 	return st == ST_OK ? sse_check_keys(c, err) : st;
 }
 

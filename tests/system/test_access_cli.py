@@ -196,3 +196,10 @@ def test_doctor_fails_on_keys_that_are_not_there(stack, rules):
     assert code == 1
     assert any(x.startswith("FAIL  token_keys") for x in lines), lines
     assert program(stack, "sse.fcgi", env).returncode == 78
+
+
+def test_an_application_that_cannot_be_asked_fails_before_the_start(stack,
+                                                                    rules):
+    env = dict(rules(), WALCAST_AUTHORIZER="http://127.0.0.1:1/x")
+    done = program(stack, "sse.fcgi", env)
+    assert done.returncode == 78 and b"authorizer" in done.stderr
