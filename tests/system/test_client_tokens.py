@@ -2,6 +2,7 @@
 """Tokens that end while a page reads: a plain EventSource with a cookie and
 the JavaScript client with `token`, on real servers."""
 
+import json
 import os
 
 import pytest
@@ -217,3 +218,82 @@ def test_names_with_all_their_signs_come_through_a_web_server(site):
     sent = [st.publish(name, 1) for name in names]
     log.until_id(sent[-1])
     assert [e["channel"] for e in log.of("event")] == names
+
+
+# ---------------------------------------------------------------- two origins
+
+# Apache keeps Authorization to itself unless it is told.
+PASS_TOKENS = """
+<Location "/sse.fcgi">
+	CGIPassAuth On
+</Location>
+"""
+
+ELSEWHERE = """(() => {
+	document.cookie = 'walcast_token=%s';
+	return fetch('%s', { credentials: '%s', headers: %s }).then((r) => {
+		r.body.cancel();
+		return r.status;
+	}).catch(String);
+})()"""
+
+
+@no_browser
+@pytest.mark.parametrize("allow, bearer, cookie", [
+    ("{0}", 200, 200), ("https://a.example, {0}", 200, 200),
+    ("*", 200, None), ("https://a.example", None, None)])
+def test_a_token_crosses_origins_where_its_origin_is_listed(
+        tmp_path, allow, bearer, cookie):
+    """What is None the browser refuses.  A forged one is refused by a status
+    that the page can read."""
+    browser = Browser(tmp_path)
+    try:
+        with Stack() as st:
+            begin(st, RULES).start(metrics=False)
+            page_at = st.front("lighttpd")
+            url = st.front("apache-proxy", extra=PASS_TOKENS).url + \
+                "/sse.fcgi?channel=tok.a"
+            st.configure(allow_origin=allow.format(page_at.url))
+            st.restart_worker()
+            page = browser.page(page_at.url + "/index.html")
+            page.until("document.body.textContent.includes('page')")
+
+            def ask(in_cookie, credentials, headers):
+                got = page.eval(ELSEWHERE % (in_cookie, url, credentials,
+                                             json.dumps(headers)))
+                return got if isinstance(got, int) else None
+
+            def bearing(t):
+                return {"Authorization": "Bearer " + t}
+
+            bad = token(secret="f" * 32)
+            assert ask("", "omit", bearing(token())) == bearer
+            assert ask("", "omit", bearing(bad)) == (bearer and 401)
+            assert ask(token(), "include", {}) == cookie
+            assert ask(bad, "include", {}) == (cookie and 401)
+            assert ask(token(), "omit", {}) == (bearer and 403)
+    finally:
+        browser.close()
+
+
+@pytest.mark.parametrize("sent, status", [
+    (token(), 200), (token(-3600), 200), (token(secret="f" * 32), 401),
+    (None, 403)], ids=["good", "expired", "forged", "none"])
+def test_each_answer_tells_a_listed_origin_alone_what_it_may_read(
+        sent, status):
+    origin = "https://app.example"
+    with Stack() as st:
+        begin(st, RULES, allow_origin=origin).start(metrics=False)
+        web = st.front("lighttpd")
+        for whose, listed in ((origin, True), (origin + ".evil", False)):
+            headers = {"Origin": whose}
+            if sent:
+                headers["Authorization"] = "Bearer " + sent
+            with web.stream({"channel": "tok.a"}, headers=headers) as s:
+                assert s.status == status
+                got = {k.lower(): v for k, v in s.headers.items()}
+            assert "Origin" in got["vary"]
+            assert got.get("access-control-allow-origin") == (
+                origin if listed else None)
+            assert got.get("access-control-allow-credentials") == (
+                "true" if listed else None)
