@@ -246,7 +246,9 @@ def test_hup_names_the_keys_that_need_a_restart_and_no_others(make_stack):
                  retry_ms=201, ring_bytes=70000, max_lag_events=9999,
                  max_lag_s=999, request_timeout_ms=9000, metrics="off",
                  otlp_endpoint="http://127.0.0.1:9/x", max_streams=3,
-                 retain_events=77, beacon="on", tail_poll_ms=51)
+                 retain_events=77, beacon="on", tail_poll_ms=51,
+                 access="/x/access.conf", groups="/x/groups",
+                 token_keys="/x/keys", authorizer="fcgi:/x/sock:/x/a.php")
     assert keys_for_restart() <= set(st.config)
     for name, proc in daemons(st).items():
         for _ in range(2):      # as long as it is so
