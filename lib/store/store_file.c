@@ -111,6 +111,27 @@ migrate_one(struct db *db, int64_t from)
 	return db_end(db, st);
 }
 
+/* One by one; err says why it went no further. */
+static enum status
+migrate_from(struct db *db, const char *path, int64_t version,
+    struct errmsg *err)
+{
+	enum status st = ST_OK;
+
+	for (; st == ST_OK && version < VERSION; version++)
+		st = migrate_one(db, version);
+	if (st == ST_CONSTRAINT)
+		errmsg_set(err,
+		    "the log %s cannot be brought to version %lld: another "
+		    "program has changed the definition of its tables; restore "
+		    "a backup, or move it away and run `walcast init`",
+		    path, (long long)VERSION);
+	else if (st != ST_OK)
+		errmsg_set(err, "cannot bring the log %s to version %lld: %s",
+		    path, (long long)VERSION, status_name(st));
+	return st;
+}
+
 /*
  * A writer brings an older log up: an upgrade must not stop publishers.  This
  * connection reads the changed definitions again.
@@ -118,23 +139,22 @@ migrate_one(struct db *db, int64_t from)
 enum status
 store_file_bring_up(struct db *db, const char *path, struct errmsg *err)
 {
-	int64_t version = 0, was;
+	int64_t version = 0;
 	enum status st = read_version(db, path, &version, err);
 
 	if (st != ST_OK || version == 0 || version >= VERSION)
 		return st;
-	for (was = version; st == ST_OK && version < VERSION; version++)
-		st = migrate_one(db, version);
-	if (st == ST_OK)
-		st = db_exec(db, "PRAGMA writable_schema = RESET");
+	st = migrate_from(db, path, version, err);
+	if (st != ST_OK)
+		return st;
+	st = db_exec(db, "PRAGMA writable_schema = RESET");
 	if (st != ST_OK) {
-		errmsg_set(err,
-		    "cannot bring the log %s from version %lld to %lld: %s",
-		    path, (long long)was, (long long)VERSION, db_error(db));
+		errmsg_set(err, "cannot read the log %s again: %s", path,
+		    db_error(db));
 		return st;
 	}
 	log_warnx("the log %s was of version %lld and is of version %lld now",
-	    path, (long long)was, (long long)VERSION);
+	    path, (long long)version, (long long)VERSION);
 	return ST_OK;
 }
 
@@ -150,12 +170,12 @@ migrate(struct db *db, const char *path, struct errmsg *err)
 		return st;
 	st = db_exec(db,
 	    "PRAGMA journal_mode=WAL; PRAGMA application_id=" APPLICATION_ID);
-	for (; st == ST_OK && version < VERSION; version++)
-		st = migrate_one(db, version);
-	if (st != ST_OK)
+	if (st != ST_OK) {
 		errmsg_set(err, "cannot make the log in %s: %s", path,
 		    db_error(db));
-	return st;
+		return st;
+	}
+	return migrate_from(db, path, version, err);
 }
 
 static enum status
