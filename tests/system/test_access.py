@@ -566,6 +566,22 @@ def test_one_stream_is_revoked_by_its_id(ruled):
         assert stays.data(1) == [(id, "on")]
 
 
+def test_who_is_revoked_on_his_way_in_gets_no_stream(ruled):
+    st = ruled()
+    raw = request(query="channel=user.carol", REMOTE_USER="carol")
+    before = st.worker.fds()
+    with Conn(st.sse_sock, raw[:-8]) as conn:
+        wait_until(lambda: st.worker.fds() > before, what="the worker to wait "
+                   "for the rest")
+        st.worker.pause()
+        try:
+            conn.send(raw[-8:])
+            revoke(st, "--user", "carol")
+        finally:
+            st.worker.resume()
+        assert b'"reason":"revoked"' in conn.record()[2]
+
+
 def test_a_revocation_reaches_no_client(ruled):
     st = ruled(RULES + "anyone read *\n")
     with Visit(st, "channel=*&last_event_id=earliest") as v:
