@@ -13,7 +13,7 @@ read_status(struct span value, struct app_answer *a)
 	int64_t n;
 
 	if (!span_cut(&value, ' ', &code) || !span_to_int64(code, &n) ||
-	    n < 100 || n > 999)
+	    n < 100 || n > 999 || a->status != 0)
 		return false;
 	a->status = (int)n;
 	return true;
@@ -87,14 +87,14 @@ app_answer_read(struct span head, struct app_answer *out)
 {
 	struct span line;
 
-	*out = (struct app_answer){.status = 200,
-	    .user = SPAN(""),
-	    .max_age_s = -1};
+	*out = (struct app_answer){.user = SPAN(""), .max_age_s = -1};
 	while (span_cut(&head, '\n', &line)) {
 		if (line.len > 0 && line.p[line.len - 1] == '\r')
 			line.len--;
 		if (line.len > 0 && !read_line(line, out))
 			return ST_INVALID;
 	}
+	if (out->status == 0)
+		out->status = 200;
 	return ST_OK;
 }

@@ -27,17 +27,18 @@
 #include "loop.h"
 #include "sock.h"
 
-#define QUEUES         64  /* of addresses, which take turns */
-#define QUEUE_MAX      256 /* that wait in one of them */
-#define REMEMBERED_MAX 4096
-#define ASKS_MAX       16 /* of one credential */
-#define REFUSED_AGE_US UINT64_C(5000000)
-#define FAILED_AGE_US  UINT64_C(1000000)
-#define RETRY_US       20000 /* when the application's queue is full */
-#define REQUEST_BYTES  (256 * 1024)
-#define QUERY_BYTES    (32 * 1024)
-#define KEY_BYTES      (256 * 1024)
-#define READ_BYTES     8192
+#define QUEUES          64  /* of addresses, which take turns */
+#define QUEUE_MAX       256 /* that wait in one of them */
+#define REMEMBERED_MAX  4096
+#define CREDENTIALS_MAX (16 * 1024 * 1024) /* bytes of their texts */
+#define ASKS_MAX        16                 /* of one credential */
+#define REFUSED_AGE_US  UINT64_C(5000000)
+#define FAILED_AGE_US   UINT64_C(1000000)
+#define RETRY_US        20000 /* when the application's queue is full */
+#define REQUEST_BYTES   (256 * 1024)
+#define QUERY_BYTES     (32 * 1024)
+#define KEY_BYTES       (256 * 1024)
+#define READ_BYTES      8192
 
 enum ask_state { ASK_QUEUED, ASK_OUT, ASK_ANSWERED };
 
@@ -89,11 +90,13 @@ struct authorizer {
 	struct credential_entry *table;
 	struct ask_list queued[QUEUES], out, answered;
 	size_t n_queued[QUEUES], n_out, n_answered, n_all_queued;
+	size_t credential_bytes;
 	unsigned queue_at;
 	struct timer kick; /* answers from memory; the application's queue */
 	struct wait_list ready; /* whose ask is answered */
 	struct authorizer_counters counters;
 	struct log_state failing;
+	struct log_gate telling; /* one who asks can make it fail */
 	bool was_failing;
 };
 
@@ -229,6 +232,15 @@ take_ask(struct ask *k)
 	count_ask(k, (size_t)-1);
 }
 
+static void
+free_credential(struct authorizer *a, struct credential_entry *c)
+{
+	HASH_DEL(a->table, c);
+	a->credential_bytes -= c->len;
+	explicit_bzero(c->text, c->len);
+	free(c);
+}
+
 /* Nobody will find it by its credential any more. */
 static void
 detach_ask(struct ask *k)
@@ -241,11 +253,8 @@ detach_ask(struct ask *k)
 	TAILQ_REMOVE(&c->asks, k, sibling);
 	c->n_asks--;
 	k->of = NULL;
-	if (c->n_asks > 0)
-		return;
-	HASH_DEL(k->a->table, c);
-	explicit_bzero(c->text, c->len);
-	free(c);
+	if (c->n_asks == 0)
+		free_credential(k->a, c);
 }
 
 static void
@@ -285,38 +294,6 @@ free_ask(struct ask *k)
 	free(k);
 }
 
-static bool
-same_channels(const struct ask *k, const struct span *channel, size_t n)
-{
-	size_t i;
-
-	if (k->n_channels != n)
-		return false;
-	for (i = 0; i < n; i++)
-		if (!span_eq(k->channel[i], channel[i]))
-			return false;
-	return true;
-}
-
-/*
- * What was said of this credential before counts no more: of the same channels,
- * or, after a refusal, of any.
- */
-static void
-forget_older(struct ask *k)
-{
-	struct ask *old, *next;
-
-	for (old = TAILQ_FIRST(&k->of->asks); old != NULL; old = next) {
-		next = TAILQ_NEXT(old, sibling);
-		if (old != k && old->state == ASK_ANSWERED &&
-		    !old->delivering &&
-		    (k->answer->result == AUTHORIZER_REFUSED ||
-			same_channels(old, k->channel, k->n_channels)))
-			free_ask(old);
-	}
-}
-
 /* ---- delivering ---------------------------------------------------------- */
 
 static void
@@ -344,7 +321,7 @@ age_of(const struct authorizer *a, enum authorizer_result result,
 	int64_t age_s = said == NULL || said->max_age_s < 0
 	    ? a->conf->authorizer_age_s
 	    : said->max_age_s;
-	uint64_t age_us = (uint64_t)(age_s < 1 ? 1 : age_s) * 1000000;
+	uint64_t age_us = (uint64_t)age_s * 1000000;
 
 	if (result == AUTHORIZER_ALLOWED)
 		return age_us;
@@ -360,7 +337,8 @@ log_result(struct authorizer *a, enum authorizer_result result, uint64_t now_us)
 	    result != AUTHORIZER_REFUSED && result != AUTHORIZER_BUSY;
 
 	if (result == AUTHORIZER_BUSY || (!failed && !a->was_failing) ||
-	    !log_state(&a->failing, failed ? 1 : 0, now_us))
+	    !log_state(&a->failing, failed ? 1 : 0, now_us) ||
+	    !log_gate(&a->telling, now_us))
 		return;
 	a->was_failing = failed;
 	if (failed)
@@ -371,6 +349,83 @@ log_result(struct authorizer *a, enum authorizer_result result, uint64_t now_us)
 	else
 		log_warnx("the application %s answers again",
 		    a->conf->authorizer);
+}
+
+static bool
+is_failure(const struct authorizer_answer *answer)
+{
+	return answer->result != AUTHORIZER_ALLOWED &&
+	    answer->result != AUTHORIZER_REFUSED;
+}
+
+static bool
+allows_one(const struct authorizer_answer *answer, struct span channel)
+{
+	size_t i;
+
+	if (answer->result != AUTHORIZER_ALLOWED)
+		return false;
+	for (i = 0; i < answer->channels.n; i++)
+		if (access_covers(answer->channels.pattern[i], channel))
+			return true;
+	return false;
+}
+
+static bool
+same_channels(const struct ask *k, const struct access_list *l)
+{
+	size_t i;
+
+	if (k->n_channels != l->n)
+		return false;
+	for (i = 0; i < l->n; i++)
+		if (!span_eq(k->channel[i], l->pattern[i]))
+			return false;
+	return true;
+}
+
+/* Does `old` say what a newer answer to k does not say any more? */
+static bool
+is_superseded(const struct ask *old, const struct ask *k)
+{
+	const struct access_list asked = {k->channel, k->n_channels};
+	size_t i;
+
+	if (is_failure(k->answer))
+		return is_failure(old->answer) && same_channels(old, &asked);
+	if (k->answer->result == AUTHORIZER_REFUSED ||
+	    same_channels(old, &asked))
+		return true;
+	for (i = 0; i < k->n_channels; i++)
+		if (allows_one(old->answer, k->channel[i]) &&
+		    !allows_one(k->answer, k->channel[i]))
+			return true;
+	return false;
+}
+
+/* What the application has said now counts, not what it said before. */
+static void
+forget_superseded(struct ask *k)
+{
+	struct ask *old, *next;
+
+	if (k->detached)
+		return;
+	for (old = TAILQ_FIRST(&k->of->asks); old != NULL; old = next) {
+		next = TAILQ_NEXT(old, sibling);
+		if (old != k && old->state == ASK_ANSWERED &&
+		    !old->delivering && is_superseded(old, k))
+			free_ask(old);
+	}
+}
+
+/* The oldest answers go when there are too many. */
+static void
+trim_memory(struct authorizer *a)
+{
+	while (a->n_answered > REMEMBERED_MAX ||
+	    (a->n_answered > 0 && a->credential_bytes > CREDENTIALS_MAX))
+		free_ask(TAILQ_FIRST(&a->answered));
 }
 
 static void kick_queue(struct authorizer *a);
@@ -401,17 +456,13 @@ finish_ask(struct ask *k, enum authorizer_result result,
 	close_ask(k);
 	take_ask(k);
 	put_ask(k, ASK_ANSWERED);
-	if (!k->detached &&
-	    (k->answer->result == AUTHORIZER_ALLOWED ||
-		k->answer->result == AUTHORIZER_REFUSED))
-		forget_older(k);
+	forget_superseded(k);
 	k->delivering = true;
 	deliver(k);
 	k->delivering = false;
 	if (k->answer->result == AUTHORIZER_BUSY || k->detached)
 		free_ask(k);
-	while (a->n_answered > REMEMBERED_MAX)
-		free_ask(TAILQ_FIRST(&a->answered));
+	trim_memory(a);
 	kick_queue(a);
 }
 
@@ -422,7 +473,9 @@ read_answer(struct ask *k)
 {
 	struct app_answer said;
 
-	if (k->response.protocol_status != 0 || !k->response.head_whole ||
+	/* PHP says 200 of a script that died when it shows its errors. */
+	if (k->response.protocol_status != 0 || k->response.app_status != 0 ||
+	    !k->response.head_whole ||
 	    app_answer_read(buf_span(&k->response.head), &said) != ST_OK)
 		finish_ask(k, AUTHORIZER_ERROR, NULL);
 	else if (said.status >= 200 && said.status < 300)
@@ -696,10 +749,29 @@ write_credential_key(struct buf *b, const struct authorizer_question *q)
 	return buf_finish(b, 0);
 }
 
-/* The credential's entry; make: a new one if there is none. */
 static struct credential_entry *
-find_credential(struct authorizer *a, const struct authorizer_question *q,
-    bool make)
+new_credential(struct authorizer *a, struct span key)
+{
+	struct credential_entry *c = calloc(1, sizeof(*c) + key.len);
+
+	if (c == NULL)
+		return NULL;
+	c->len = key.len;
+	memcpy(c->text, key.p, key.len);
+	TAILQ_INIT(&c->asks);
+	HASH_ADD_KEYPTR(hh, a->table, c->text, c->len, c);
+	if (c->hh.tbl == NULL) {
+		explicit_bzero(c->text, c->len);
+		free(c);
+		return NULL;
+	}
+	a->credential_bytes += c->len;
+	return c;
+}
+
+/* The credential's entry, new if there is none; NULL: no memory. */
+static struct credential_entry *
+find_credential(struct authorizer *a, const struct authorizer_question *q)
 {
 	struct credential_entry *c = NULL;
 	struct buf key;
@@ -709,18 +781,8 @@ find_credential(struct authorizer *a, const struct authorizer_question *q,
 		struct span s = buf_span(&key);
 
 		HASH_FIND(hh, a->table, s.p, s.len, c);
-		if (c == NULL && make)
-			c = calloc(1, sizeof(*c) + s.len);
-		if (c != NULL && c->len == 0) {
-			c->len = s.len;
-			memcpy(c->text, s.p, s.len);
-			TAILQ_INIT(&c->asks);
-			HASH_ADD_KEYPTR(hh, a->table, c->text, c->len, c);
-			if (c->hh.tbl == NULL) {
-				free(c);
-				c = NULL;
-			}
-		}
+		if (c == NULL)
+			c = new_credential(a, s);
 		explicit_bzero((void *)(uintptr_t)s.p, s.len);
 	}
 	buf_fini(&key);
@@ -731,42 +793,42 @@ static bool
 answer_covers(const struct authorizer_answer *answer,
     const struct access_list *l)
 {
-	size_t i, j;
+	size_t i;
 
 	if (answer->result != AUTHORIZER_ALLOWED)
 		return false;
-	for (i = 0; i < l->n; i++) {
-		for (j = 0; j < answer->channels.n; j++)
-			if (access_covers(answer->channels.pattern[j],
-				l->pattern[i]))
-				break;
-		if (j == answer->channels.n)
+	for (i = 0; i < l->n; i++)
+		if (!allows_one(answer, l->pattern[i]))
 			return false;
-	}
 	return true;
 }
 
-/* An ask that answers this question or will, and is not too old. */
+/*
+ * An ask that answers this question or will, and is not too old.  A failure
+ * counts only where no answer does.
+ */
 static struct ask *
 find_ask(struct authorizer *a, struct credential_entry *c,
     const struct access_list *l, bool fresh)
 {
 	uint64_t now_us = loop_now_us(a->loop);
-	struct ask *k;
+	struct ask *k, *failed = NULL;
 
 	TAILQ_FOREACH (k, &c->asks, sibling) {
-		if (k->stale)
+		bool same = same_channels(k, l);
+
+		if (k->stale || (!same && k->state != ASK_ANSWERED))
 			continue;
-		if (k->state != ASK_ANSWERED) {
-			if (same_channels(k, l->pattern, l->n))
-				return k;
-		} else if (!fresh && now_us < k->answer->until_us &&
-		    (same_channels(k, l->pattern, l->n) ||
-			answer_covers(k->answer, l))) {
+		if (k->state != ASK_ANSWERED)
 			return k;
-		}
+		if (fresh || now_us >= k->answer->until_us)
+			continue;
+		if (same && is_failure(k->answer))
+			failed = k;
+		else if (same || answer_covers(k->answer, l))
+			return k;
 	}
-	return NULL;
+	return failed;
 }
 
 static bool
@@ -812,11 +874,8 @@ address_queue(struct span address)
 static void
 drop_empty(struct authorizer *a, struct credential_entry *c)
 {
-	if (c->n_asks > 0)
-		return;
-	HASH_DEL(a->table, c);
-	explicit_bzero(c->text, c->len);
-	free(c);
+	if (c->n_asks == 0)
+		free_credential(a, c);
 }
 
 /* Queued; NULL: there is no room, or no memory. */
@@ -857,7 +916,7 @@ new_ask(struct authorizer *a, struct credential_entry *c,
 static struct ask *
 get_ask(struct authorizer *a, const struct authorizer_question *q, bool fresh)
 {
-	struct credential_entry *c = find_credential(a, q, true);
+	struct credential_entry *c = find_credential(a, q);
 	struct ask *k;
 
 	if (c == NULL)
@@ -921,7 +980,11 @@ authorizer_forget(struct authorizer *a, struct span user)
 
 	for (k = TAILQ_FIRST(&a->answered); k != NULL; k = next) {
 		next = TAILQ_NEXT(k, link);
-		if (user.len == 0 || span_eq(k->answer->user, user))
+		if (user.len > 0 && !span_eq(k->answer->user, user))
+			continue;
+		if (k->delivering)
+			detach_ask(k);
+		else
 			free_ask(k);
 	}
 	/* Whom these name nobody knows so far. */

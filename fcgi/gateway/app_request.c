@@ -64,7 +64,7 @@ app_request_put(struct buf *out, const struct app_param *param, size_t n)
 		buf_add(&params, param[i].value);
 	}
 	put_record(out, RECORD_BEGIN_REQUEST, span_of(begin, sizeof(begin)));
-	buf_note(out, buf_status(&params));
+	buf_note(out, buf_finish(&params, 0));
 	put_stream(out, RECORD_PARAMS, buf_span(&params));
 	put_stream(out, RECORD_STDIN, SPAN(""));
 	if (params.len > 0)

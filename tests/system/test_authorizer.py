@@ -303,6 +303,16 @@ def test_a_revoked_user_is_asked_about_anew(site):
     assert len(app.calls) == n + 1, "the old answer is forgotten"
 
 
+def test_no_credential_is_in_a_log(site):
+    st, app = site()
+    app.mode("error")
+    assert visit(st, "user.alice", "topsecretcookie",
+                 HTTP_AUTHORIZATION="Basic dG9wOnNlY3JldA==") == "overload"
+    logs = st.logs(100000)
+    assert "does not answer as it should" in logs
+    assert "topsecretcookie" not in logs and "dG9wOnNlY3JldA" not in logs
+
+
 def test_many_questions_at_once_are_bounded(site):
     st, app = site(authorizer_max=2)
     app.mode("slow")
