@@ -94,7 +94,7 @@ def test_pubd_brings_a_log_up_and_keeps_all_that_is_in_it(st):
     before = look(st)
     assert version(st) == 1
     st.start(metrics=False)
-    assert version(st) == 2
+    wait_until(lambda: version(st) == 2, 10, "version 2")
     assert look(st) == before
     assert st.publish("user.a+b@c=d~%20", 1) == 4
     assert "version 1 and is of version 2 now" in st.pubd.tail()
@@ -120,7 +120,7 @@ def test_a_worker_reads_an_old_log_and_goes_on_when_it_is_brought_up(st):
         assert [int(e.id) for e in s.take(3)] == [1, 2, 3]
         assert version(st) == 1
         st.start_pubd()
-        assert version(st) == 2
+        wait_until(lambda: version(st) == 2, 10, "version 2")
         id = st.publish("user.x@y", "new")
         assert [int(e.id) for e in s.take(1)] == [id]
         st.walcast("revoke", "--user", "nobody", check=True)
