@@ -96,7 +96,8 @@ the_table_covers_the_struct(void **state)
 
 	(void)state;
 	for (row = conf_rows; row->key != NULL; row++) {
-		bool text = row->type == CONF_TEXT || row->type == CONF_PATH;
+		bool text = row->type == CONF_TEXT ||
+		    row->type == CONF_STRING || row->type == CONF_PATH;
 
 		for (i = 0; i < row->size; i++)
 			seen[row->offset + i]++;

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What a visitor reads whom the rules of access allow some channels."""
 
+import base64
+import hashlib
+import hmac
 import json
 import time
 
@@ -25,8 +28,44 @@ ALICE = {"REMOTE_USER": "alice"}
 def token(secret=SECRET, lives_s=600, **claims):
     now = int(time.time())
     return jwt.encode(dict({"exp": now + lives_s, "iat": now - 5, "sub": "carol",
-                            "jti": "j", "walcast": {"read": ["tok.*"]}},
+                            "jti": "j", "aud": "us",
+                            "walcast": {"read": ["tok.*"]}},
                            **claims), secret, algorithm="HS256")
+
+
+def by_hand(header, payload, digest=hashlib.sha256):
+    """What no library would sign."""
+    def part(b):
+        return base64.urlsafe_b64encode(b).rstrip(b"=")
+    text = part(header.encode()) + b"." + part(payload.encode())
+    mac = hmac.new(SECRET.encode(), text, digest).digest()
+    return (text + b"." + part(mac)).decode()
+
+
+def unbelievable():
+    """Tokens that are signed with our key, and what is wrong with them."""
+    rest = '"aud":"us","walcast":{"read":["tok.*"]}}'
+    far, hs256 = int(time.time()) + 600, '{"alg":"HS256"}'
+    return [
+        ("that never ends", by_hand(hs256, "{" + rest)),
+        ("whose end is a text", by_hand(hs256, '{"exp":"%d",%s' % (
+            far, rest))),
+        ("with two ends", by_hand(hs256, '{"exp":1,"exp":%d,%s' % (
+            far, rest))),
+        ("that is not yet good", by_hand(hs256, '{"exp":%d,"nbf":%d,%s' % (
+            far, far - 100, rest))),
+        ("for others", by_hand(hs256, '{"exp":%d,%s' % (
+            far, rest.replace('"us"', '"them"')))),
+        ("for nobody", by_hand(hs256, '{"exp":%d,%s' % (
+            far, rest.replace('"aud":"us",', "")))),
+        ("with another algorithm than the key's", by_hand(
+            '{"alg":"HS512"}', '{"exp":%d,%s' % (far, rest),
+            hashlib.sha512)),
+        ("with no algorithm", by_hand('{"alg":"none"}', '{"exp":%d,%s' % (
+            far, rest))),
+        ("with an extension", by_hand(
+            '{"alg":"HS256","crit":["x"],"x":1}', '{"exp":%d,%s' % (
+                far, rest)))]
 
 
 def bearer(text):
@@ -92,6 +131,8 @@ def tokens(run, st):
     for channel in ("tok.x", "news"):
         asks(run, st, 401, "channel=" + channel, "a forged token",
              **bearer(token("x" * 32)))
+    for what, text in unbelievable():
+        asks(run, st, 401, "channel=tok.x", "a token " + what, **bearer(text))
     asks(run, st, "auth_expired", "channel=tok.x", "an expired token",
          **bearer(token(lives_s=-90)))
     asks(run, st, 401, "channel=tok.x", "two tokens of one cookie",
@@ -145,7 +186,8 @@ def reader_without_rights(run):
     others, however he asks, with a token that is forged, has ended or was
     revoked, or after the rules have changed."""
     st = run.stack(config=dict(SMALL, tail_poll_ms=10), workers=0, pubd=False)
-    st.configure(access=st.dir / "access.conf", token_keys=st.dir / "keys")
+    st.configure(access=st.dir / "access.conf", token_keys=st.dir / "keys",
+                 token_audience="us")
     write(st, "access.conf", RULES + ADMINS)
     write(st, "keys", SECRET + "\n")
     for _ in run.each_round():
