@@ -101,7 +101,8 @@ add_channel(struct request *r, struct span name)
 	if (!name_pattern_ok(name))
 		return request_refuse(r, 400,
 		    "\"%s\" is no channel name: use 1 to %d of A-Z a-z 0-9 _ "
-		    ". : / -, and a * only at the end, for a prefix.",
+		    ". : / - @ %% ~ + =, and a * only at the end, for a "
+		    "prefix; in a query + is written %%2B.",
 		    request_show(&shown, name), NAME_MAX_BYTES);
 	if (name_reserved(name))
 		return request_refuse(r, 403,
