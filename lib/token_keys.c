@@ -346,25 +346,36 @@ pkey_from(const char *type, OSSL_PARAM_BLD *bld, bool is_private)
 	return pkey;
 }
 
-/* The primes are not needed: OpenSSL computes without them. */
+/* What an RSA key consists of; the first two make it public. */
+static const struct rsa_part {
+	const char *member, *param;
+} rsa_parts[] = {{"n", OSSL_PKEY_PARAM_RSA_N}, {"e", OSSL_PKEY_PARAM_RSA_E},
+    {"d", OSSL_PKEY_PARAM_RSA_D}, {"p", OSSL_PKEY_PARAM_RSA_FACTOR1},
+    {"q", OSSL_PKEY_PARAM_RSA_FACTOR2}, {"dp", OSSL_PKEY_PARAM_RSA_EXPONENT1},
+    {"dq", OSSL_PKEY_PARAM_RSA_EXPONENT2},
+    {"qi", OSSL_PKEY_PARAM_RSA_COEFFICIENT1}};
+#define RSA_PARTS (sizeof(rsa_parts) / sizeof(rsa_parts[0]))
+
+/* A private key without its primes (RFC 7518, 6.3.2) can verify and no more. */
 static EVP_PKEY *
 rsa_of(const struct json *jwk, bool is_private)
 {
 	OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
-	BIGNUM *n = number_of(jwk, "n"), *e = number_of(jwk, "e");
-	BIGNUM *d = is_private ? number_of(jwk, "d") : NULL;
+	BIGNUM *part[RSA_PARTS] = {NULL};
+	size_t i, n = is_private ? RSA_PARTS : 2;
+	bool ok = bld != NULL;
 	EVP_PKEY *pkey = NULL;
 
-	if (bld != NULL && n != NULL && e != NULL &&
-	    (d != NULL || !is_private) &&
-	    OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_N, n) == 1 &&
-	    OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_E, e) == 1 &&
-	    (d == NULL ||
-		OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_D, d) == 1))
+	for (i = 0; ok && i < n; i++) {
+		part[i] = number_of(jwk, rsa_parts[i].member);
+		ok = part[i] != NULL &&
+		    OSSL_PARAM_BLD_push_BN(bld, rsa_parts[i].param, part[i]) ==
+			1;
+	}
+	if (ok)
 		pkey = pkey_from("RSA", bld, is_private);
-	BN_free(n);
-	BN_free(e);
-	BN_clear_free(d);
+	for (i = 0; i < n; i++)
+		BN_clear_free(part[i]);
 	OSSL_PARAM_BLD_free(bld);
 	return pkey;
 }
@@ -460,8 +471,8 @@ add_jwk(struct key_reading *g, const struct json *jwk)
 	struct span kty = json_text(json_get(jwk, "kty"));
 	struct span id = json_text(json_get(jwk, "kid"));
 	uint32_t narrow = narrowed_by(jwk);
-	bool is_private = json_get(jwk, "d") != NULL;
 	bool rsa = span_eq(kty, SPAN("RSA")), ec = span_eq(kty, SPAN("EC"));
+	bool is_private = json_get(jwk, rsa ? "p" : "d") != NULL;
 	EVP_PKEY *pkey;
 	enum status st;
 

@@ -470,8 +470,8 @@ protocol_take_op(struct protocol *p, struct span line, struct span raw,
 	if (span_eq(raw, SPAN("\"revoke\"")))
 		return protocol_take_revoke(p, line, r);
 	errmsg_set(&p->message,
-	    "op %.*s is unknown: there are \"ping\" and \"watch\"; an event "
-	    "has none",
+	    "op %.*s is unknown: there are \"ping\", \"watch\" and "
+	    "\"revoke\"; an event has none",
 	    SHOWN(raw));
 	return protocol_refuse(p, r, PROTOCOL_BAD_REQUEST);
 }

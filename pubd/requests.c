@@ -261,6 +261,16 @@ refuse_revoke(const struct conn *c, struct protocol_request *r,
 	protocol_fail(r, PROTOCOL_FORBIDDEN, span_str(why->text));
 }
 
+/* What may be forgotten at once would be taken back for nothing. */
+static void
+check_until(const struct requests *rq, struct protocol_request *r)
+{
+	if (r->op == OP_REVOKE && r->until_ms != 0 && r->until_ms <= rq->now_ms)
+		protocol_fail(r, PROTOCOL_BAD_REQUEST,
+		    SPAN("revoke: `until` has passed: it must be the time at "
+			 "which the token ends"));
+}
+
 /* Fails a request that this peer has no right to make. */
 static void
 check_rights(struct requests *rq, const struct conn *c,
@@ -279,6 +289,8 @@ check_rights(struct requests *rq, const struct conn *c,
 		refuse_report(rq, c, r, why);
 	else if (r->op == OP_WATCH && !rights_listen(rq->rights, c->identity))
 		refuse_watch(c, r, why);
+	else
+		check_until(rq, r);
 }
 
 static void

@@ -1055,12 +1055,14 @@ admit_revoked(struct admit *a, const struct event *e)
 		return;
 	}
 	buf_init(&text, REVOCATION_MAX_VALUE);
-	if (revocation_decode(e->data, &text, &v) == ST_OK)
+	if (revocation_decode(e->data, &text, &v) == ST_OK) {
 		obey(a, &v);
-	else
+	} else {
 		log_warnx("event %lld of the log is a revocation that cannot "
-			  "be read: it is passed over",
+			  "be read: every stream is looked up",
 		    (long long)e->id);
+		doubt_all(a);
+	}
 	buf_fini(&text);
 }
 

@@ -271,7 +271,8 @@ hub_take(struct hub *h, const struct event *e)
 
 	if (ends)
 		take_revocation(h, e);
-	h->counters.n_events_in++;
+	else
+		h->counters.n_events_in++;
 	h->n_wanting = 0;
 	h->taken_bytes += e->data.len + TAKE_OVERHEAD;
 	if (ring_push(h->ring, e, subs_envelopes(h->subs),

@@ -30,6 +30,7 @@
 	X(version, "PRAGMA data_version")                                      \
 	X(witness, sql_witness)                                                \
 	X(revoke, sql_revoke)                                                  \
+	X(revoked_at, sql_revoked)                                             \
 	X(forget_revoked, sql_revocations_forget)                              \
 	X(newest, "SELECT coalesce(max(id), 0) FROM events")
 

@@ -27,15 +27,39 @@ keep_revocation(struct store_writer *w, const struct revocation *r, int64_t id)
 	return db_run(w->forget_revoked);
 }
 
+/* A clock that was set back takes nothing back: the later time stays. */
+static enum status
+find_later(struct store_writer *w, struct revocation *r)
+{
+	enum status st;
+
+	db_bind_text(w->revoked_at, 1, span_str(revocation_kind_name(r->kind)));
+	db_bind_text(w->revoked_at, 2, r->value);
+	st = db_step(w->revoked_at);
+	if (st == ST_END)
+		return ST_OK;
+	if (st != ST_OK)
+		return st;
+	if (db_col_int(w->revoked_at, 0) > r->at_ms)
+		r->at_ms = db_col_int(w->revoked_at, 0);
+	db_reset(w->revoked_at);
+	return ST_OK;
+}
+
 enum status
-store_revoke(struct store_writer *w, const struct revocation *r,
+store_revoke(struct store_writer *w, const struct revocation *asked,
     struct event *e)
 {
+	struct revocation later = *asked, *r = &later;
 	struct buf data;
 	enum status st;
 
 	buf_init(&data, DATA_MAX);
-	st = revocation_encode(&data, r);
+	st = find_later(w, r);
+	if (st != ST_OK)
+		store_rollback(w);
+	if (st == ST_OK)
+		st = revocation_encode(&data, r);
 	if (st == ST_OK) {
 		e->channel = SPAN(REVOCATION_CHANNEL);
 		e->event = SPAN(REVOCATION_EVENT);

@@ -20,7 +20,8 @@ check_ranges(const struct conf *c)
 		const char *member = (const char *)c + row->offset;
 		int64_t v = 0;
 
-		if (row->type == CONF_TEXT || row->type == CONF_PATH) {
+		if (row->type == CONF_TEXT || row->type == CONF_STRING ||
+		    row->type == CONF_PATH) {
 			MUST(memchr(member, '\0', row->size) != NULL);
 			continue;
 		}

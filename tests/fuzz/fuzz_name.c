@@ -16,13 +16,13 @@ check_pattern(struct span s)
 		return;
 	if (s.p[s.len - 1] != '*') {
 		MUST(name_channel_ok(s));
-		MUST(name_pattern_match(s, s));
+		MUST(name_pattern_match(s, s) == !name_reserved(s));
 		return;
 	}
 	channel.len--;
 	MUST(channel.len == 0 || name_channel_ok(channel));
-	MUST(name_pattern_match(s, channel));
-	MUST(name_pattern_match(SPAN("*"), channel));
+	MUST(name_pattern_match(s, channel) == !name_reserved(channel));
+	MUST(name_pattern_match(SPAN("*"), channel) == !name_reserved(channel));
 }
 
 int
