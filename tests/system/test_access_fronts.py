@@ -6,6 +6,7 @@ import base64
 import contextlib
 import http.client
 import json
+import shutil
 import socket
 import ssl
 import subprocess
@@ -259,6 +260,34 @@ def test_no_header_makes_a_visitor_somebody(made, kind, twice):
                 status = int(s.recv(4096).split()[1])
             # Apache and lighttpd may refuse a name with an underscore.
             assert status in (403, 400), (channel, status)
+
+
+@pytest.mark.skipif(not shutil.which("nginx", path="/usr/sbin:/usr/bin"),
+                    reason="nginx is not installed")
+def test_a_name_that_nginx_did_not_check_is_nobody(st):
+    """Its fastcgi_params hands on any name as REMOTE_USER, with any
+    password; the line of docs/nginx.md takes it away."""
+    web = st.front("nginx")
+    expect(web, "open", "news", "public.*", headers=basic("alice"))
+    for name in ("alice", "a.b@c/d", "x"):
+        expect(web, 403, "user." + name, "user.*", headers=basic(name))
+    expect(web, 403, "admin.x", "admin.*", headers=basic("alice"))
+    expect(web, 403, "staff.x", "staff.*", headers=basic("alice"))
+    bearer = {"Authorization": "Bearer " + token()}
+    expect(web, "open", "tok.x", "tok.*", headers=bearer)
+
+
+@pytest.mark.skipif(not shutil.which("nginx", path="/usr/sbin:/usr/bin"),
+                    reason="nginx is not installed")
+def test_a_name_that_nginx_has_checked_is_believed(st):
+    """As docs/nginx.md says: auth_basic there, and without the line."""
+    web = st.front("nginx", subst=[(
+        'fastcgi_param REMOTE_USER "";',
+        'auth_basic "site"; auth_basic_user_file %s/htpasswd;' % st.dir)])
+    expect(web, "open", "user.alice", "user.alice.*", headers=basic("alice"))
+    expect(web, 403, "user.bob", "user.bob.*", headers=basic("alice"))
+    assert outcome(web, channels("user.alice"), headers=basic("eve")) == 401
+    assert outcome(web, channels("news")) == 401
 
 
 @pytest.mark.parametrize("kind", FRONTS)
