@@ -20,6 +20,7 @@ ADMINS = "user alice read admin.*\n"
 RULES = """anyone read news public.*
 env TENANT read tenant.$value_label.*
 token read tok.*
+user auditor read *
 uid 0 %d publish,revoke *
 """ % (RUN_AS.pw_uid if RUN_AS else 0)
 ALICE = {"REMOTE_USER": "alice"}
@@ -149,6 +150,26 @@ def revoked(run, st):
         run.check(r.closes() == "revoked", "who was revoked reads on")
     asks(run, st, 401, "channel=tok.x", "a token of who was revoked",
          **bearer(token(sub="eve")))
+    st.walcast("revoke", "--token", "frank")
+    asks(run, st, 200, "channel=tok.x", "who is called as a token was",
+         **bearer(token(sub="frank")))
+    nobody_is_sent_it(run, st)
+
+
+def nobody_is_sent_it(run, st):
+    """Out of the log, and live."""
+    with Reader(st, "channel=*&last_event_id=earliest",
+                REMOTE_USER="auditor") as r:
+        st.walcast("revoke", "--user", "nobody")
+        last = str(st.publish("news", "the last"))
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and \
+                not any(e.id == last for e in r.parser.events):
+            type, _, content = r.record(deadline - time.monotonic())
+            if type == STDOUT:
+                r.parser.feed(content)
+        run.check(not any(e.type == "revoke" for e in r.parser.events),
+                  "a revocation was sent to a reader")
 
 
 def rules_go(run, st):
