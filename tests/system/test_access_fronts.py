@@ -290,6 +290,25 @@ def test_a_name_that_nginx_has_checked_is_believed(st):
     assert outcome(web, channels("news")) == 401
 
 
+@pytest.mark.parametrize("kind", ["lighttpd", "apache-proxy"])
+def test_no_header_of_http2_makes_a_visitor_somebody(st, kind):
+    web = st.front(kind, **({"h2": True} if kind != "lighttpd" else {}))
+    try:
+        for channel in ("user.alice", "staff.x", "tenant.acme.x", "devices.x"):
+            said = []
+            for part in (SPOOFS[:30], SPOOFS[30:]):
+                said += subprocess.run(
+                    ["curl", "-s", "-o", "/dev/null", "-w",
+                     "%{http_version} %{http_code}", "--max-time", "5",
+                     "--http2-prior-knowledge"] + [
+                        a for h in part for a in ("-H", "%s: %s" % h)] + [
+                        "%s/sse.fcgi?channel=%s" % (web.url, channel)],
+                    stdout=subprocess.PIPE, text=True).stdout.split()
+            assert said in (["2", "403"] * 2, ["2", "400"] * 2), said
+    finally:
+        web.stop()
+
+
 @pytest.mark.parametrize("kind", FRONTS)
 def test_the_proxy_header_is_nothing(made, kind):
     web = made(kind, "plain")
