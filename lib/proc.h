@@ -33,4 +33,11 @@ void proc_metrics(struct metrics *f, uint64_t n_fds, uint64_t fds_limit);
  */
 void proc_report(struct wire_report *r);
 
+/*
+ * From now on a core of this process holds no memory, whoever takes it: there
+ * are secrets in it.  The limit alone does not bind the programs to which a
+ * kernel may pipe cores (core(5)).
+ */
+void proc_dump_no_memory(void);
+
 #endif

@@ -12,6 +12,7 @@
 #include "credential.h"
 #include "log.h"
 #include "log_reader.h"
+#include "proc.h"
 
 #define KEYS_LOOK_MS 1000 /* how often a change of the keys is looked for */
 #define MAX_ENV      256
@@ -86,6 +87,9 @@ authz_new(struct authz **out, const struct conf *c, struct log_reader *log,
 		return ST_NOMEM;
 	a->conf = c;
 	a->log = log;
+	/* Tokens, cookies and keys are in memory from here on. */
+	if (c->access[0] != '\0')
+		proc_dump_no_memory();
 	st = access_file_open(&a->file, c, err);
 	if (st == ST_OK)
 		st = open_keys(a, err);

@@ -4,6 +4,7 @@ told by FastCGI parameters who asks."""
 
 import contextlib
 import json
+import pathlib
 import os
 import socket
 import struct
@@ -772,3 +773,12 @@ def test_a_preflight_is_nobody_s(ruled):
                HTTP_ORIGIN="https://example.com") as v:
         assert v.status == 204
         assert "Authorization" in v.headers["Access-Control-Allow-Headers"]
+
+
+def test_a_core_of_a_worker_holds_no_memory(st):
+    """Tokens, cookies and keys are in it."""
+    proc = pathlib.Path("/proc/%d" % st.worker.pid)
+    assert int((proc / "coredump_filter").read_text(), 16) == 0
+    limit = [l.split() for l in (proc / "limits").read_text().splitlines()
+             if l.startswith("Max core file size")][0]
+    assert limit[4] == "0", limit
