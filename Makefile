@@ -263,7 +263,9 @@ install: programs
 	for d in images monitoring monitoring/grafana monitoring/runbook; do \
 		install -d $(DOCDIR)/$$d && \
 		install -m 644 docs/$$d/*.* $(DOCDIR)/$$d || exit 1; done
-	install -m 644 apache/*.conf $(DOCDIR)/examples
+	install -m 644 apache/*.conf docs/examples/*.* $(DOCDIR)/examples
+	install -d $(DOCDIR)/examples/php
+	install -m 644 docs/examples/php/*.php $(DOCDIR)/examples/php
 	install -d $(DESTDIR)$(PREFIX)/share/walcast/apache
 	install -m 644 apache/*.asis $(DESTDIR)$(PREFIX)/share/walcast/apache
 	for f in lighttpd/*.conf; do install -m 644 $$f \

@@ -98,6 +98,7 @@ struct authorizer {
 	struct log_state failing;
 	struct log_gate telling; /* one who asks can make it fail */
 	bool was_failing;
+	int last_status; /* of an answer that was an error; 0: there was none */
 };
 
 /* ---- answers ------------------------------------------------------------- */
@@ -343,9 +344,10 @@ log_result(struct authorizer *a, enum authorizer_result result, uint64_t now_us)
 	a->was_failing = failed;
 	if (failed)
 		log_warnx("the application %s does not answer as it should "
-			  "(%s): new streams that it decides about are told to "
-			  "come back",
-		    a->conf->authorizer, authorizer_result_name(result));
+			  "(%s, status %d): new streams that it decides about "
+			  "are told to come back; look at its own log",
+		    a->conf->authorizer, authorizer_result_name(result),
+		    a->last_status);
 	else
 		log_warnx("the application %s answers again",
 		    a->conf->authorizer);
@@ -468,10 +470,18 @@ finish_ask(struct ask *k, enum authorizer_result result,
 
 /* ---- talking ------------------------------------------------------------- */
 
+/* Such as the 404 of a script that is not there. */
+static void
+fail_with_status(struct ask *k, int status)
+{
+	k->a->last_status = status;
+	finish_ask(k, AUTHORIZER_ERROR, NULL);
+}
+
 static void
 read_answer(struct ask *k)
 {
-	struct app_answer said;
+	struct app_answer said = {.status = 0};
 
 	/* PHP says 200 of a script that died when it shows its errors. */
 	if (k->response.protocol_status != 0 || k->response.app_status != 0 ||
@@ -483,7 +493,7 @@ read_answer(struct ask *k)
 	else if (said.status == 401 || said.status == 403)
 		finish_ask(k, AUTHORIZER_REFUSED, &said);
 	else
-		finish_ask(k, AUTHORIZER_ERROR, NULL);
+		fail_with_status(k, said.status);
 }
 
 static void
