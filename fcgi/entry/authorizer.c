@@ -351,6 +351,7 @@ log_result(struct authorizer *a, enum authorizer_result result, uint64_t now_us)
 	else
 		log_warnx("the application %s answers again",
 		    a->conf->authorizer);
+	a->last_status = 0;
 }
 
 static bool
