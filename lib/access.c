@@ -89,40 +89,6 @@ stands(enum access_variable v, char c)
 	return c != '\0' && strchr(label ? "_-@" : "_.:/-@~+=", c) != NULL;
 }
 
-struct expanded {
-	char text[NAME_MAX_BYTES + 1]; /* with its `*` */
-	size_t len;
-};
-
-static bool
-expand_bytes(struct expanded *x, struct span s)
-{
-	if (s.len > NAME_MAX_BYTES - x->len)
-		return false;
-	if (s.len > 0)
-		memcpy(x->text + x->len, s.p, s.len);
-	x->len += s.len;
-	return true;
-}
-
-static bool
-expand_value(struct expanded *x, enum access_variable v, struct span value)
-{
-	static const char hex[] = "0123456789ABCDEF";
-	size_t i;
-
-	for (i = 0; i < value.len; i++) {
-		unsigned char c = (unsigned char)value.p[i];
-		char coded[3] = {'%', hex[c >> 4], hex[c & 15]};
-
-		if (!(stands(v, value.p[i])
-			    ? expand_bytes(x, span_of(value.p + i, 1))
-			    : expand_bytes(x, span_of(coded, 3))))
-			return false;
-	}
-	return value.len > 0;
-}
-
 /* What variables stand for; empty: for nothing, and the pattern with them. */
 struct access_values {
 	struct span user, value;
@@ -135,23 +101,55 @@ value_of(enum access_variable v, const struct access_values *is)
 								  : is->value;
 }
 
-/* Does the pattern, with these values, cover all of `channel`? */
+/* Takes a part off the front of the channel; false: it is another. */
+static bool
+eat(struct span *channel, struct span part)
+{
+	if (!span_starts(*channel, part))
+		return false;
+	*channel = span_skip(*channel, part.len);
+	return true;
+}
+
+/* The same for a value, each byte as it is written in a channel. */
+static bool
+eat_value(struct span *channel, enum access_variable v, struct span value)
+{
+	static const char hex[] = "0123456789ABCDEF";
+	size_t i;
+
+	for (i = 0; i < value.len; i++) {
+		unsigned char c = (unsigned char)value.p[i];
+		char coded[3] = {'%', hex[c >> 4], hex[c & 15]};
+
+		if (!eat(channel,
+			stands(v, value.p[i]) ? span_of(value.p + i, 1)
+					      : span_of(coded, 3)))
+			return false;
+	}
+	return value.len > 0;
+}
+
+/*
+ * Does the pattern, with these values, cover all of `channel`?  Nothing is put
+ * together for it: most patterns differ in their first bytes.
+ */
 static bool
 pattern_covers(const struct access_pattern *t, const struct access_values *is,
     struct span channel)
 {
-	struct expanded x = {.len = 0};
+	bool asks_prefix = channel.p[channel.len - 1] == '*';
 
-	if (!expand_bytes(&x, t->before))
+	if (asks_prefix && !t->prefix)
+		return false;
+	if (asks_prefix)
+		channel.len--;
+	if (!eat(&channel, t->before))
 		return false;
 	if (t->variable != ACCESS_VAR_NONE &&
-	    !expand_value(&x, t->variable, value_of(t->variable, is)))
+	    !eat_value(&channel, t->variable, value_of(t->variable, is)))
 		return false;
-	if (!expand_bytes(&x, t->after))
-		return false;
-	if (t->prefix)
-		x.text[x.len++] = '*';
-	return access_covers(span_of(x.text, x.len), channel);
+	return eat(&channel, t->after) && (t->prefix || channel.len == 0);
 }
 
 static bool
@@ -274,7 +272,6 @@ static bool
 is_unverified(const struct access_person *p, struct span name)
 {
 	return span_starts(name, SPAN("SSL_CLIENT_")) &&
-	    !span_eq(name, VERIFY) &&
 	    !span_eq(env_of(p, VERIFY), SPAN("SUCCESS"));
 }
 

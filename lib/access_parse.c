@@ -184,7 +184,7 @@ clients_choose(struct span name)
 	    "QUERY_STRING", "REQUEST_", "DOCUMENT_URI", "PATH_", "SCRIPT_",
 	    "SERVER_NAME", "SERVER_PROTOCOL", "REDIRECT_", "SSL_TLS_SNI",
 	    "SSL_SESSION_", "FCGI_", "REMOTE_PORT", "REMOTE_HOST",
-	    "REMOTE_IDENT", "UNIQUE_ID"};
+	    "SERVER_PORT", "SERVER_SIGNATURE", "REMOTE_IDENT", "UNIQUE_ID"};
 	size_t i;
 
 	for (i = 0; i < sizeof(of_clients) / sizeof(of_clients[0]); i++)

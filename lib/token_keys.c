@@ -21,12 +21,13 @@
 #include "jsontext.h"
 #include "textfile.h"
 
-#define FILE_BYTES   (256 * 1024)
-#define SECRET_BYTES 32 /* at least: RFC 7518 section 3.2 for HS256 */
-#define RSA_BITS     2048
-#define ID_BYTES     128
-#define BIT_OF(alg)  (1u << TOKEN_ALG_##alg)
-#define ALL_HS       (BIT_OF(HS256) | BIT_OF(HS384) | BIT_OF(HS512))
+#define FILE_BYTES      (256 * 1024)
+#define SECRET_BYTES    32 /* at least: RFC 7518 section 3.2 for HS256 */
+#define DIFFERENT_BYTES 8
+#define RSA_BITS        2048
+#define ID_BYTES        128
+#define BIT_OF(alg)     (1u << TOKEN_ALG_##alg)
+#define ALL_HS          (BIT_OF(HS256) | BIT_OF(HS384) | BIT_OF(HS512))
 
 struct token_keys {
 	struct token_key key[TOKEN_KEYS_MAX];
@@ -148,6 +149,22 @@ hs_for(size_t len)
 			 : BIT_OF(HS256);
 }
 
+/* A file that a crash has left is full of one byte. */
+static size_t
+count_different(struct span s)
+{
+	bool seen[256] = {false};
+	size_t i, n = 0;
+
+	for (i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		n += !seen[c];
+		seen[c] = true;
+	}
+	return n;
+}
+
 static enum status
 add_secret(struct key_reading *g, struct span id, struct span secret,
     uint32_t narrow)
@@ -161,6 +178,10 @@ add_secret(struct key_reading *g, struct span id, struct span secret,
 		return refuse_key(g,
 		    "a secret has less than 32 bytes and could be guessed: "
 		    "make one with `openssl rand -hex 32`");
+	if (count_different(secret) < DIFFERENT_BYTES)
+		return refuse_key(g,
+		    "a secret has less than 8 different bytes and could be "
+		    "guessed: make one with `openssl rand -hex 32`");
 	key->algorithms = hs_for(secret.len) & narrow;
 	if (key->algorithms == 0)
 		return refuse_key(g,

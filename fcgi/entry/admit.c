@@ -1037,6 +1037,8 @@ doubt_all(struct admit *a)
 {
 	struct waiting *w;
 
+	if (a->o.authorizer != NULL)
+		authorizer_forget(a->o.authorizer, SPAN_NONE);
 	rejudge_all(a->o.rejudge, true);
 	TAILQ_FOREACH (w, &a->waiting, link)
 		w->e.unsure = true;

@@ -3,6 +3,7 @@
 #include "app_answer.h"
 
 #include "name.h"
+#include "utf8.h"
 
 #define MAX_AGE_S 86400 /* longer is not believed */
 
@@ -40,8 +41,8 @@ read_channels(struct span value, struct app_answer *a)
 static bool
 read_user(struct span value, struct app_answer *a)
 {
-	if (value.len > APP_USER_MAX || name_has_control(value) ||
-	    a->user.len > 0)
+	if (value.len > APP_USER_MAX || !utf8_ok(value) ||
+	    name_has_control(value) || a->user.len > 0)
 		return false;
 	a->user = value;
 	return true;

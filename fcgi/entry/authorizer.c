@@ -45,7 +45,7 @@ enum ask_state { ASK_QUEUED, ASK_OUT, ASK_ANSWERED };
 /* Freed when its turn comes; one that was cancelled has no `done`. */
 struct authorizer_wait {
 	TAILQ_ENTRY(authorizer_wait) link;
-	struct authorizer_answer *answer; /* from memory: it is there */
+	struct authorizer_answer *answer; /* once it is there */
 	void (*done)(void *arg, struct authorizer_answer *answer);
 	void *arg;
 };
@@ -93,7 +93,8 @@ struct authorizer {
 	size_t credential_bytes;
 	unsigned queue_at;
 	struct timer kick; /* answers from memory; the application's queue */
-	struct wait_list ready; /* whose ask is answered */
+	struct wait_list ready;   /* whose ask is answered */
+	struct wait_list handing; /* answers on their way to who waits */
 	struct authorizer_counters counters;
 	struct log_state failing;
 	struct log_gate telling; /* one who asks can make it fail */
@@ -297,22 +298,36 @@ free_ask(struct ask *k)
 
 /* ---- delivering ---------------------------------------------------------- */
 
+/*
+ * Hands out what is in a->handing.  Who is told may learn of a revocation on
+ * his way in, and then those behind him get another answer
+ * (authorizer_forget).
+ */
+static void
+hand_out(struct authorizer *a)
+{
+	struct authorizer_wait *w;
+
+	while ((w = TAILQ_FIRST(&a->handing)) != NULL) {
+		struct authorizer_answer *answer = w->answer;
+
+		TAILQ_REMOVE(&a->handing, w, link);
+		if (w->done != NULL)
+			w->done(w->arg, answer);
+		authorizer_unref(&answer);
+		free(w);
+	}
+}
+
 static void
 deliver(struct ask *k)
 {
-	struct authorizer_answer *answer = authorizer_ref(k->answer);
-	struct wait_list waits;
 	struct authorizer_wait *w;
 
-	TAILQ_INIT(&waits);
-	TAILQ_CONCAT(&waits, &k->waits, link);
-	while ((w = TAILQ_FIRST(&waits)) != NULL) {
-		TAILQ_REMOVE(&waits, w, link);
-		if (w->done != NULL)
-			w->done(w->arg, answer);
-		free(w);
-	}
-	authorizer_unref(&answer);
+	TAILQ_FOREACH (w, &k->waits, link)
+		w->answer = authorizer_ref(k->answer);
+	TAILQ_CONCAT(&k->a->handing, &k->waits, link);
+	hand_out(k->a);
 }
 
 static uint64_t
@@ -599,18 +614,8 @@ next_queued(struct authorizer *a)
 static void
 deliver_ready(struct authorizer *a)
 {
-	struct wait_list ready;
-	struct authorizer_wait *w;
-
-	TAILQ_INIT(&ready);
-	TAILQ_CONCAT(&ready, &a->ready, link);
-	while ((w = TAILQ_FIRST(&ready)) != NULL) {
-		TAILQ_REMOVE(&ready, w, link);
-		if (w->done != NULL)
-			w->done(w->arg, w->answer);
-		authorizer_unref(&w->answer);
-		free(w);
-	}
+	TAILQ_CONCAT(&a->handing, &a->ready, link);
+	hand_out(a);
 }
 
 static void
@@ -983,6 +988,20 @@ authorizer_cancel(struct authorizer_wait **wait)
 	*wait = NULL;
 }
 
+/* Those who would be handed an answer of before. */
+static void
+forget_on_its_way(struct wait_list *l, struct span user)
+{
+	struct authorizer_wait *w;
+
+	TAILQ_FOREACH (w, l, link) {
+		if (user.len > 0 && !span_eq(w->answer->user, user))
+			continue;
+		authorizer_unref(&w->answer);
+		w->answer = busy_answer();
+	}
+}
+
 void
 authorizer_forget(struct authorizer *a, struct span user)
 {
@@ -998,6 +1017,8 @@ authorizer_forget(struct authorizer *a, struct span user)
 		else
 			free_ask(k);
 	}
+	forget_on_its_way(&a->ready, user);
+	forget_on_its_way(&a->handing, user);
 	/* Whom these name nobody knows so far. */
 	TAILQ_FOREACH (k, &a->out, link)
 		k->stale = true;
@@ -1037,6 +1058,7 @@ authorizer_new(struct authorizer **out, struct loop *l, const struct conf *c)
 	TAILQ_INIT(&a->out);
 	TAILQ_INIT(&a->answered);
 	TAILQ_INIT(&a->ready);
+	TAILQ_INIT(&a->handing);
 	if (app_socket_parse(&a->socket, span_str(c->authorizer), &err) !=
 	    ST_OK) {
 		free(a);
@@ -1084,6 +1106,7 @@ authorizer_free(struct authorizer **ap)
 	free_asks(&a->out);
 	free_asks(&a->answered);
 	drop_waits(&a->ready);
+	drop_waits(&a->handing);
 	timer_cancel(a->loop, &a->kick);
 	free(a);
 }

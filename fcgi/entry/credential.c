@@ -11,6 +11,10 @@
  */
 #include "credential.h"
 
+#include "name.h"
+#include "revocation.h"
+#include "utf8.h"
+
 #define MERCURE_COOKIE SPAN("mercureAuthorization")
 
 static struct span
@@ -41,6 +45,17 @@ credential_cookie(struct span header, struct span name, bool *differ)
 	return found;
 }
 
+/*
+ * What could not be revoked is no name: see revocation.h.  The web server may
+ * let such a user in; to the rules he is nobody.
+ */
+bool
+credential_user_ok(struct span user)
+{
+	return user.len <= REVOCATION_MAX_VALUE && utf8_ok(user) &&
+	    !name_has_control(user);
+}
+
 /* The scheme's name has no case, and one space or more follows it. */
 static struct span
 bearer_token(struct span authorization)
@@ -58,6 +73,8 @@ credential_read(struct credential *c, const struct params *p,
     const struct request *r, struct span cookie_name)
 {
 	c->user = params_get_sure(p, SPAN("REMOTE_USER"));
+	if (!credential_user_ok(c->user))
+		c->user = SPAN_NONE;
 	c->cookie = params_get_sure(p, SPAN("HTTP_COOKIE"));
 	c->authorization = params_get_sure(p, SPAN("HTTP_AUTHORIZATION"));
 	c->ambiguous = false;

@@ -36,4 +36,7 @@ void credential_read(struct credential *c, const struct params *p,
 struct span credential_cookie(struct span header, struct span name,
     bool *differ);
 
+/* Is it a name that rules can be for?  An empty one is none, and fine. */
+bool credential_user_ok(struct span user);
+
 #endif

@@ -19,6 +19,7 @@
 
 #define SLICE          512    /* streams judged at once */
 #define SLICE_US       2000   /* and then the others have a turn */
+#define SLICE_WORK_US  2000   /* but no longer, however long the rules are */
 #define BLIND_US       100000 /* until the log is tried again */
 #define ASK_AT_PERCENT 80     /* of an answer's age */
 #define ASK_AGAIN_US   1000000
@@ -28,9 +29,10 @@ struct rejudge {
 	struct rejudge_options o;
 	uint32_t edition; /* of all that streams are judged by */
 	struct timer slice;
-	size_t left;  /* of the slice at hand */
-	bool look_up; /* ... among what was revoked, too */
-	bool blind;   /* that cannot be done now */
+	size_t left;           /* of the slice at hand */
+	uint64_t slice_end_us; /* and no longer than until then */
+	bool look_up;          /* ... among what was revoked, too */
+	bool blind;            /* that cannot be done now */
 	bool more;
 };
 
@@ -202,7 +204,7 @@ lost_its_grant(void *arg, struct stream *s)
 
 	if (s->edition == r->edition)
 		return false;
-	if (r->left == 0 || r->blind) {
+	if (r->left == 0 || r->blind || clock_mono_us() >= r->slice_end_us) {
 		r->more = true;
 		return false;
 	}
@@ -220,6 +222,7 @@ static void
 judge_slice(struct rejudge *r)
 {
 	r->left = SLICE;
+	r->slice_end_us = clock_mono_us() + SLICE_WORK_US;
 	r->more = false;
 	r->blind = false;
 	(void)hub_end_where(r->o.hub, CLOSE_REVOKED, lost_its_grant, r);

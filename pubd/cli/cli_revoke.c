@@ -12,6 +12,7 @@
 #include "cli_link.h"
 #include "jsontext.h"
 #include "store.h"
+#include "utf8.h"
 
 #define TIMEOUT_US UINT64_C(10000000)
 #define LINE_BYTES 4096
@@ -148,6 +149,11 @@ revoke_wish_ok(const struct revoke_wish *w)
 	if (w->until != NULL && !span_to_int64(span_str(w->until), &until)) {
 		cli_say("--until \"%.80s\" is no Unix time in seconds",
 		    w->until);
+		return false;
+	}
+	if (w->value != NULL && !utf8_ok(span_str(w->value))) {
+		cli_say("the value is no UTF-8: nobody has such a name, since "
+			"workers take none that is not");
 		return false;
 	}
 	if (w->n == (w->list ? 0 : 1))

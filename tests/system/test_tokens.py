@@ -13,6 +13,7 @@ from harness import ROOT, Stack, wait_until
 
 EXAMPLES = ROOT / "docs" / "examples"
 SECRET = "0123456789abcdef0123456789abcdef"
+SECRETS = {"a": "a" + SECRET, "b": "b" + SECRET}
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +151,7 @@ def test_rotation_needs_no_restart():
         access = own.dir / "access.conf"
         access.write_text("token read *\n")
         one, two = ({"kty": "oct", "kid": k, "k": jwt.utils.base64url_encode(
-            (k * 40).encode()).decode()} for k in ("a", "b"))
+            SECRETS[k].encode()).decode()} for k in ("a", "b"))
 
         def put(*set):
             tmp = own.dir / "keys.new"
@@ -160,7 +161,7 @@ def test_rotation_needs_no_restart():
 
         def status(kid):
             token = jwt.encode({"exp": int(time.time()) + 60, "walcast": {
-                "read": ["x"]}}, kid * 40, headers={"kid": kid})
+                "read": ["x"]}}, SECRETS[kid], headers={"kid": kid})
             with web.stream({"channel": "x"}, headers={
                     "Authorization": "Bearer " + token}) as s:
                 return s.status

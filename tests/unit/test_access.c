@@ -264,6 +264,7 @@ static const struct bad_file {
     {"env HTTP_X read x", "f:1: a client chooses what is in HTTP_X"},
     {"env QUERY_STRING=a read x", "f:1: a client chooses"},
     {"env REDIRECT_REMOTE_USER read x", "f:1: a client chooses"},
+    {"env SERVER_PORT=443 read x", "f:1: a client chooses"},
     {"env A= read x", "f:1: A needs a value"},
     {"env =x read x", "f:1: \"=x\" is no variable"},
     {"user report", "f:1: report: only lines of uid and gid"},

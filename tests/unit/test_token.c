@@ -13,7 +13,7 @@
 
 #define NOW    INT64_C(1760000000)
 #define SECRET "0123456789abcdef0123456789abcdef"
-#define OTHER  "ffffffffffffffffffffffffffffffff"
+#define OTHER  "fedcba9876543210fedcba9876543210"
 
 /* Test keys, made for this file and used nowhere else. */
 #define EC_PUBLIC                                                              \
@@ -141,7 +141,7 @@ static const struct {
     {"{\"alg\":\"HS256\",\"jku\":\"http://127.0.0.1/\"}", FINE, OTHER,
 	TOKEN_SIGNATURE},
     {"{\"alg\":\"HS256\",\"jwk\":{\"kty\":\"oct\",\"k\":"
-     "\"ZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmY\"}}",
+     "\"ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA\"}}",
 	FINE, OTHER, TOKEN_SIGNATURE},
     /* the claims */
     {HS256, "{}", SECRET, TOKEN_CLAIMS},
@@ -358,7 +358,7 @@ a_token_of_ours_is_read_whole(void **state)
 {
 	static const char *const keys[] = {SECRET "\n", EC_PRIVATE,
 	    "{\"keys\":[{\"kty\":\"oct\",\"kid\":\"a\",\"k\":"
-	    "\"ZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmY\"}]}"};
+	    "\"ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA\"}]}"};
 	struct span read[2] = {SPAN("orders.*"), SPAN("no channel")};
 	struct span publish[1] = {SPAN("a")};
 	struct token_wish w = {.subject = SPAN("al\"ice"),
@@ -404,7 +404,7 @@ the_key_is_found_by_its_name(void **state)
 	    "{\"keys\":[{\"kty\":\"oct\",\"kid\":\"old\",\"k\":"
 	    "\"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY\"},"
 	    "{\"kty\":\"oct\",\"kid\":\"new\",\"k\":"
-	    "\"ZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmY\"}]}");
+	    "\"ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA\"}]}");
 	struct buf old = forged("{\"alg\":\"HS256\",\"kid\":\"old\"}", FINE,
 	    SECRET);
 	struct buf wrong = forged("{\"alg\":\"HS256\",\"kid\":\"new\"}", FINE,
@@ -434,6 +434,7 @@ static const struct {
 } bad_keys[] = {
     {"", "less than 32 bytes"},
     {"0123456789abcdef0123456789abcde\n", "less than 32 bytes"},
+    {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "less than 8 different"},
     {"{\"keys\":[]}", "no key in it that can be used"},
     {"{\"keys\":7}", "`keys` is no array"},
     {"{\"keys\":[7]}", "is no object"},
