@@ -170,7 +170,8 @@ note_revoked(struct requests *rq, struct conn *c,
 {
 	status_writer_add(rq->status_writer, METRIC_REVOCATIONS, 1);
 	conn_stand(c, PEER_KNOWN);
-	LOG_EVENT(LOG_INFO_, "revoked", LOG_INT("id", r->events[0].e.id),
+	LOG_EVENT(LOG_INFO_, "revocation.stored",
+	    LOG_INT("id", r->events[0].e.id),
 	    LOG_STR("kind", span_str(revocation_kind_name(r->revokes))),
 	    LOG_STR("value", r->events[0].e.data), LOG_INT("conn", c->number),
 	    LOG_INT("pid", c->peer_pid), LOG_INT("uid", c->peer_uid));

@@ -723,9 +723,9 @@ stays_unrevoked(struct entry *e)
 {
 	if (e->revoked)
 		reject(e, ADMIT_REVOKED);
-	else if (e->unsure)
+	else if (e->unsure && e->pass != NULL)
 		reject(e, ADMIT_UNAVAILABLE);
-	return !e->revoked && !e->unsure;
+	return !e->revoked && (!e->unsure || e->pass == NULL);
 }
 
 /* True: the stream is open. */

@@ -422,7 +422,7 @@ def test_a_stream_that_needs_no_token_does_not_outlive_it_either(st):
 
 def test_a_new_key_counts_without_a_restart(ruled):
     st = ruled()
-    fresh = "f" * 40
+    fresh = "fedcba9876543210" * 3
     with Visit(st, "channel=tok.a&token=" + token(secret=fresh)) as v:
         assert v.status == 401
     put(st, "keys", fresh + "\n")
