@@ -329,7 +329,6 @@ is_pattern(const struct access_pattern *t)
 	if (t->before.len > NAME_MAX_BYTES || t->after.len > NAME_MAX_BYTES ||
 	    n > sizeof(text))
 		return false;
-	n = 0;
 	if (t->before.len > 0)
 		memcpy(text, t->before.p, t->before.len);
 	n = t->before.len;

@@ -26,6 +26,15 @@ buf_fini(struct buf *b)
 	*b = (struct buf){.max = b->max};
 }
 
+/* All of its memory: what was cut off lies there as well. */
+void
+buf_fini_wiped(struct buf *b)
+{
+	if (b->base != NULL)
+		explicit_bzero(b->base, b->cap);
+	buf_fini(b);
+}
+
 void
 buf_clear(struct buf *b)
 {

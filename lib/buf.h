@@ -39,6 +39,9 @@ struct buf {
 
 /* max   bound on the bytes held; nothing is allocated yet */
 void buf_init(struct buf *b, size_t max);
+
+/* As buf_fini, for what held a secret. */
+void buf_fini_wiped(struct buf *b);
 void buf_fini(struct buf *b);
 
 /* Forgets the bytes, and a failure, and keeps the memory. */

@@ -66,8 +66,8 @@ is_plain_object(struct span text)
 {
 	size_t at = 0;
 
-	return jsontext_check(text, &at) == ST_OK && text.len > 0 &&
-	    text.p[0] == '{' && members_are_plain(text);
+	return jsontext_check(text, &at) == ST_OK &&
+	    span_starts(text, SPAN("{")) && members_are_plain(text);
 }
 
 /* Decodes a part and parses it; *root is to be freed. */

@@ -77,16 +77,6 @@ wipe(struct span *s)
 	*s = SPAN_NONE;
 }
 
-static void
-wipe_buf(struct buf *b)
-{
-	struct span s = buf_span(b);
-
-	if (s.len > 0)
-		explicit_bzero((void *)(uintptr_t)s.p, s.len);
-	buf_fini(b);
-}
-
 /* A copy with a NUL behind it. */
 static enum status
 keep_copy(struct span *out, struct span s)
@@ -95,7 +85,7 @@ keep_copy(struct span *out, struct span s)
 
 	if (p == NULL)
 		return ST_NOMEM;
-	if (s.len > 0)
+	if (s.p != NULL && s.len > 0)
 		memcpy(p, s.p, s.len);
 	p[s.len] = '\0';
 	*out = span_of(p, s.len);
@@ -346,7 +336,7 @@ number_of(const struct json *jwk, const char *name)
 	    b.len > 0 && b.len <= 1024)
 		n = BN_bin2bn((const unsigned char *)buf_span(&b).p, (int)b.len,
 		    NULL);
-	wipe_buf(&b);
+	buf_fini_wiped(&b);
 	return n;
 }
 
@@ -453,7 +443,7 @@ add_oct(struct key_reading *g, const struct json *jwk, struct span id,
 		    narrow);
 	else
 		st = refuse_key(g, "`k` of a key is no base64url");
-	wipe_buf(&b);
+	buf_fini_wiped(&b);
 	return st;
 }
 
@@ -633,7 +623,7 @@ token_keys_open(struct token_keys **out, const char *path, struct errmsg *err)
 		    text.len == 0 ? SPAN("") : buf_span(&text), path, err);
 	if (st == ST_OK)
 		note_file(*out, &sb);
-	wipe_buf(&text);
+	buf_fini_wiped(&text);
 	return st;
 }
 

@@ -205,10 +205,15 @@ refuse_entry(struct entry *e, const struct http_error *error,
     struct span channel, struct span why)
 {
 	struct admit *a = e->a;
+	const struct request_log_denial denial = {.stream = e->number,
+	    .req = &e->req,
+	    .front = e->front,
+	    .status = error->status,
+	    .channel = channel,
+	    .why = why};
 
 	a->counters.n_refused[refuse_of(error->status)]++;
-	request_log_denied(e->number, &e->req, e->front, error->status, channel,
-	    why, loop_now_us(a->o.loop));
+	request_log_denied(&denial, loop_now_us(a->o.loop));
 	send_error(e, error);
 }
 
@@ -762,8 +767,7 @@ count_return(struct entry *e, bool opened)
 		c->n_resumes_failed++;
 }
 
-/* ---- those that wait for the application ------------------------------------
- */
+/* ---- those that wait for the application --------------------------------- */
 
 /* A request that goes on when the answer has come. */
 struct waiting {
@@ -852,8 +856,7 @@ end_waiting(struct waiting *w)
 	a->n_of_bucket[w->bucket]--;
 	a->waiting_bytes -= size_of_waiting(w);
 	end_entry(&w->e);
-	params_wipe(&w->params);
-	params_fini(&w->params);
+	params_fini_wiped(&w->params);
 	free(w);
 }
 
@@ -1090,6 +1093,7 @@ admit_free(struct admit **a)
 	if (*a == NULL)
 		return;
 	while (!TAILQ_EMPTY(&(*a)->waiting))
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) unlinked */
 		end_waiting(TAILQ_FIRST(&(*a)->waiting));
 	free(*a);
 	*a = NULL;

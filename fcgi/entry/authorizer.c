@@ -262,11 +262,7 @@ detach_ask(struct ask *k)
 static void
 wipe_request(struct ask *k)
 {
-	struct span s = buf_span(&k->request);
-
-	if (s.len > 0)
-		explicit_bzero((void *)(uintptr_t)s.p, s.len);
-	buf_fini(&k->request);
+	buf_fini_wiped(&k->request);
 }
 
 static void
@@ -309,6 +305,7 @@ hand_out(struct authorizer *a)
 	struct authorizer_wait *w;
 
 	while ((w = TAILQ_FIRST(&a->handing)) != NULL) {
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) unlinked */
 		struct authorizer_answer *answer = w->answer;
 
 		TAILQ_REMOVE(&a->handing, w, link);
@@ -443,6 +440,7 @@ trim_memory(struct authorizer *a)
 {
 	while (a->n_answered > REMEMBERED_MAX ||
 	    (a->n_answered > 0 && a->credential_bytes > CREDENTIALS_MAX))
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) unlinked */
 		free_ask(TAILQ_FIRST(&a->answered));
 }
 
@@ -796,12 +794,12 @@ find_credential(struct authorizer *a, const struct authorizer_question *q)
 	if (write_credential_key(&key, q) == ST_OK) {
 		struct span s = buf_span(&key);
 
+		assert(s.p != NULL);
 		HASH_FIND(hh, a->table, s.p, s.len, c);
 		if (c == NULL)
 			c = new_credential(a, s);
-		explicit_bzero((void *)(uintptr_t)s.p, s.len);
 	}
-	buf_fini(&key);
+	buf_fini_wiped(&key);
 	return c;
 }
 

@@ -5,6 +5,7 @@
  */
 #include "pass.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -274,6 +275,7 @@ pass_of_text(struct passes *all, struct buf *b, enum status st,
 	if (st == ST_OK && b->len > 0) {
 		struct span text = buf_span(b);
 
+		assert(text.p != NULL);
 		HASH_FIND(hh, all->table, text.p, text.len, o);
 		if (o == NULL)
 			o = new_pass(all, text);
@@ -281,9 +283,8 @@ pass_of_text(struct passes *all, struct buf *b, enum status st,
 			st = ST_NOMEM;
 		else
 			o->refs++;
-		explicit_bzero((void *)(uintptr_t)text.p, text.len);
 	}
-	buf_fini(b);
+	buf_fini_wiped(b);
 	if (o != NULL)
 		*out = &o->pass;
 	return st == ST_OK ? ST_OK : ST_NOMEM;

@@ -92,16 +92,15 @@ request_log_refuse(const struct request *req, enum front front, uint64_t now_us)
 }
 
 void
-request_log_denied(uint64_t stream, const struct request *req, enum front front,
-    int status, struct span channel, struct span why, uint64_t now_us)
+request_log_denied(const struct request_log_denial *d, uint64_t now_us)
 {
 	struct stream_log_id id = {""};
 
 	if (!request_log_wants(DENY, now_us))
 		return;
-	LOG_EVENT(LOG_INFO_, "stream.deny", LOG_INT("status", status),
-	    LOG_STR("stream", stream_log_id(&id, stream)),
-	    LOG_STR("remote", req->remote), LOG_STR("channel", channel),
-	    LOG_STR("why", why),
-	    LOG_STR("front", span_str(frontend_name(front))));
+	LOG_EVENT(LOG_INFO_, "stream.deny", LOG_INT("status", d->status),
+	    LOG_STR("stream", stream_log_id(&id, d->stream)),
+	    LOG_STR("remote", d->req->remote), LOG_STR("channel", d->channel),
+	    LOG_STR("why", d->why),
+	    LOG_STR("front", span_str(frontend_name(d->front))));
 }

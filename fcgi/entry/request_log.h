@@ -37,9 +37,16 @@ void request_log_open(const struct request_log_opening *o, uint64_t now_us);
 void request_log_reject(uint64_t stream, const struct request *req,
     enum front front, const char *reason, uint64_t now_us);
 /* Not allowed: the channel that he may not read, and why, for the operator. */
-void request_log_denied(uint64_t stream, const struct request *req,
-    enum front front, int status, struct span channel, struct span why,
-    uint64_t now_us);
+struct request_log_denial {
+	uint64_t stream;
+	const struct request *req;
+	enum front front;
+	int status;
+	struct span channel; /* SPAN_NONE: it was not about one */
+	struct span why;
+};
+
+void request_log_denied(const struct request_log_denial *d, uint64_t now_us);
 void request_log_refuse(const struct request *req, enum front front,
     uint64_t now_us);
 

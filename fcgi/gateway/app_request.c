@@ -67,15 +67,11 @@ app_request_put(struct buf *out, const struct app_param *param, size_t n)
 	buf_note(out, buf_finish(&params, 0));
 	put_stream(out, RECORD_PARAMS, buf_span(&params));
 	put_stream(out, RECORD_STDIN, SPAN(""));
-	if (params.len > 0)
-		explicit_bzero((void *)(uintptr_t)buf_span(&params).p,
-		    params.len);
-	buf_fini(&params);
+	buf_fini_wiped(&params);
 	return buf_finish(out, start);
 }
 
-/* ---- the answer ------------------------------------------------------------
- */
+/* ---- the answer ---------------------------------------------------------- */
 
 void
 app_response_init(struct app_response *r)
@@ -96,7 +92,7 @@ head_end(struct span s, size_t *head_len)
 {
 	size_t i;
 
-	for (i = 0; i < s.len; i++) {
+	for (i = 0; s.p != NULL && i < s.len; i++) {
 		size_t next = i + 1;
 
 		if (s.p[i] != '\n')

@@ -6,7 +6,6 @@
  */
 #include "params.h"
 
-#include <stdint.h>
 #include <string.h>
 
 void
@@ -131,10 +130,8 @@ params_copy(struct params *to, const struct params *from)
 }
 
 void
-params_wipe(struct params *p)
+params_fini_wiped(struct params *p)
 {
-	struct span text = buf_span(&p->text);
-
-	if (text.len > 0)
-		explicit_bzero((void *)(uintptr_t)text.p, text.len);
+	buf_fini_wiped(&p->text);
+	params_fini(p);
 }

@@ -29,8 +29,8 @@ struct params {
 void params_init(struct params *p);
 void params_fini(struct params *p);
 
-/* Before _fini: what it holds is a secret. */
-void params_wipe(struct params *p);
+/* As _fini, for what held secrets of a visitor. */
+void params_fini_wiped(struct params *p);
 
 /* Adds "NAME=VALUE".  ST_FULL past the bounds, ST_INVALID without '='. */
 MUST_USE enum status params_add(struct params *p, struct span pair);

@@ -115,8 +115,7 @@ store_revoked(struct store_reader *r, enum revocation_kind kind,
 	return st;
 }
 
-/* ---- all of them -----------------------------------------------------------
- */
+/* ---- all of them --------------------------------------------------------- */
 
 static bool
 kind_named(struct span name, enum revocation_kind *kind)

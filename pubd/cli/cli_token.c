@@ -61,8 +61,7 @@ struct token_request {
 	char id[2 * ID_BYTES + 1];
 };
 
-/* ---- options
- * ----------------------------------------------------------------- */
+/* ---- options ------------------------------------------------------------- */
 
 /* "90", "90s", "15m", "8h", "30d" in seconds. */
 static bool
@@ -147,8 +146,7 @@ token_option(struct token_request *t, int o)
 	return false;
 }
 
-/* ---- making
- * -------------------------------------------------------------------- */
+/* ---- making -------------------------------------------------------------- */
 
 static void
 name_token(struct token_request *t)
@@ -187,8 +185,7 @@ print_token(const struct token_keys *k, struct token_request *t)
 	return code;
 }
 
-/* ---- looking at one
- * -------------------------------------------------------------- */
+/* ---- looking at one ------------------------------------------------------ */
 
 static void
 print_patterns(const char *what, const struct span *list, size_t n)
@@ -254,8 +251,7 @@ check_one(const struct cli *cli, const struct token_keys *k, const char *path)
 	return code;
 }
 
-/* ---- the command
- * -------------------------------------------------------------------- */
+/* ---- the command --------------------------------------------------------- */
 
 static enum cli_exit
 with_keys(const struct cli *cli, struct token_request *t)

@@ -44,8 +44,7 @@ keys_of(const char *text)
 	return k;
 }
 
-/* ---- a token by hand
- * --------------------------------------------------------- */
+/* ---- a token by hand ----------------------------------------------------- */
 
 static void
 put_base64url(struct buf *out, struct span s)
@@ -314,8 +313,7 @@ audience_and_issuer_count_where_they_are_asked_for(void **state)
 	token_keys_free(&k);
 }
 
-/* ---- what it grants
- * -------------------------------------------------------------- */
+/* ---- what it grants ------------------------------------------------------ */
 
 static void
 topics_of_mercure_become_patterns(void **state)
@@ -393,9 +391,7 @@ a_token_of_ours_is_read_whole(void **state)
 	}
 }
 
-/* ---- keys
- * ----------------------------------------------------------------------------
- */
+/* ---- keys ---------------------------------------------------------------- */
 
 static void
 the_key_is_found_by_its_name(void **state)
