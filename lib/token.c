@@ -40,6 +40,18 @@ split_token(struct span text, struct token_parts *p)
 	    p->payload.len > 0 && p->signature.len > 0;
 }
 
+/* A name that is written with `\/` (PHP does so) is none that is read here. */
+static bool
+name_is_plain(struct span name)
+{
+	size_t i;
+
+	for (i = 0; i < name.len; i++)
+		if (name.p[i] == '\\' && (++i == name.len || name.p[i] != '/'))
+			return false;
+	return true;
+}
+
 /*
  * No member twice, and no name that could be the same as another one: readers
  * do not agree in which of two counts.  Not more than a token has, either, for
@@ -52,7 +64,7 @@ members_are_plain(struct span object)
 	int left = MAX_MEMBERS;
 
 	while (jsontext_next_member(&rest, &name, &value)) {
-		if (memchr(name.p, '\\', name.len) != NULL || left-- == 0)
+		if (!name_is_plain(name) || left-- == 0)
 			return false;
 		for (seen = rest; jsontext_next_member(&seen, &other, &unused);)
 			if (span_eq(other, name))
@@ -137,33 +149,55 @@ is_signed_by(const struct token_key *key, const char *token)
 	return failed == 0;
 }
 
-/*
- * A key with the token's `kid`, or without a name.  A key is used with its own
- * algorithms and no other, so that no public key is taken for a secret.
- */
-static enum token_fault
-find_signer(const struct token_keys *k, const struct token_header *h,
-    const char *token)
+/* Could this key have signed it, by its name? */
+static bool
+key_is_named(const struct token_key *key, const struct token_header *h,
+    bool exactly)
 {
-	enum token_fault found = TOKEN_KEY;
+	if (exactly)
+		return h->key_id.p != NULL && key->id.len > 0 &&
+		    span_eq(key->id, h->key_id);
+	return h->key_id.p == NULL || key->id.len == 0;
+}
+
+/*
+ * A key is used with its own algorithms and no other, so that no public key is
+ * taken for a secret.  *found is the best that is known of why not.
+ */
+static bool
+try_keys(const struct token_keys *k, const struct token_header *h,
+    const char *token, bool exactly, enum token_fault *found)
+{
 	size_t i, tried = 0;
 
 	for (i = 0; i < token_keys_count(k) && tried < KEYS_TRIED; i++) {
 		const struct token_key *key = token_keys_at(k, i);
 
-		if (h->key_id.p != NULL && key->id.len > 0 &&
-		    !span_eq(key->id, h->key_id))
+		if (!key_is_named(key, h, exactly))
 			continue;
 		if ((key->algorithms & (1u << h->algorithm)) == 0) {
-			if (found == TOKEN_KEY)
-				found = TOKEN_ALGORITHM;
+			if (*found == TOKEN_KEY)
+				*found = TOKEN_ALGORITHM;
 			continue;
 		}
-		found = TOKEN_SIGNATURE;
+		*found = TOKEN_SIGNATURE;
 		tried++;
 		if (is_signed_by(key, token))
-			return TOKEN_NONE;
+			return true;
 	}
+	return false;
+}
+
+/* The keys that the token names come first, then those without a name. */
+static enum token_fault
+find_signer(const struct token_keys *k, const struct token_header *h,
+    const char *token)
+{
+	enum token_fault found = TOKEN_KEY;
+
+	if (try_keys(k, h, token, true, &found) ||
+	    try_keys(k, h, token, false, &found))
+		return TOKEN_NONE;
 	return found;
 }
 
@@ -260,9 +294,28 @@ read_string(const struct json *root, const char *name, struct token *out,
 	return true;
 }
 
+/* A plain variable (RFC 6570, level 1) that ends the topic. */
+static bool
+ends_with_variable(struct span rest)
+{
+	size_t i;
+
+	if (rest.len < 3 || rest.p[rest.len - 1] != '}')
+		return false;
+	for (i = 1; i + 1 < rest.len; i++) {
+		char c = rest.p[i];
+
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+			(c >= '0' && c <= '9') || c == '_'))
+			return false;
+	}
+	return true;
+}
+
 /*
- * Mercure's topics: a URI template whose only variable ends it is a prefix
- * here.  Whatever else holds braces grants nothing.
+ * Mercure's topics: a URI template whose only variable ends it, behind a
+ * separator, is a prefix here.  Whatever else holds braces grants nothing: it
+ * would grant more than the template says.
  */
 static struct span
 keep_topic(struct token *out, struct span topic)
@@ -274,15 +327,13 @@ keep_topic(struct token *out, struct span topic)
 	if (brace == NULL)
 		return keep_text(out, topic);
 	n = (size_t)(brace - topic.p);
-	if (topic.p[topic.len - 1] != '}' ||
-	    span_find(span_skip(topic, n + 1), '{') != NULL ||
-	    span_find(topic, '}') != topic.p + topic.len - 1)
+	if (n == 0 || strchr("/.:", brace[-1]) == NULL || brace[-1] == '\0' ||
+	    !ends_with_variable(span_skip(topic, n)))
 		return SPAN("");
 	kept = keep_text(out, span_of(topic.p, n));
-	if (keep_text(out, SPAN("*")).len == 0)
+	if (kept.len == 0 || keep_text(out, SPAN("*")).len == 0)
 		return SPAN("");
-	return span_of(kept.len == 0 ? buf_tail(&out->text) - 1 : kept.p,
-	    kept.len + 1);
+	return span_of(kept.p, kept.len + 1);
 }
 
 /* Adds the patterns of an array; what is none grants nothing. */

@@ -215,6 +215,18 @@ write_pem(struct token_key *key, EVP_PKEY *pkey, bool is_private)
 	return st;
 }
 
+/* With an exponent of 1 everybody signs (FIPS 186-5, 5.1). */
+static bool
+exponent_ok(const EVP_PKEY *pkey)
+{
+	BIGNUM *e = NULL;
+	bool ok = EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_E, &e) == 1 &&
+	    BN_is_odd(e) && !BN_is_one(e) && !BN_is_negative(e);
+
+	BN_free(e);
+	return ok;
+}
+
 /* The algorithm that a public or private key is for; 0: none of ours. */
 static uint32_t
 algorithms_of(EVP_PKEY *pkey, const char **why)
@@ -224,8 +236,11 @@ algorithms_of(EVP_PKEY *pkey, const char **why)
 
 	*why = "a key is neither RSA nor on the curve P-256";
 	if (EVP_PKEY_is_a(pkey, "RSA")) {
-		*why = "an RSA key has less than 2048 bits: make a longer one";
-		return EVP_PKEY_get_bits(pkey) >= RSA_BITS ? BIT_OF(RS256) : 0;
+		*why = "an RSA key has less than 2048 bits, or an exponent "
+		       "that is even or below 3: make another one";
+		return EVP_PKEY_get_bits(pkey) >= RSA_BITS && exponent_ok(pkey)
+		    ? BIT_OF(RS256)
+		    : 0;
 	}
 	if (EVP_PKEY_is_a(pkey, "EC") &&
 	    EVP_PKEY_get_group_name(pkey, group, sizeof(group), &n) == 1 &&
@@ -312,9 +327,12 @@ add_pem(struct key_reading *g, struct span text)
 		if (end == NULL)
 			return refuse_key(g, "a key in PEM has no END line");
 		end = memchr(end, '\n', text.len - (size_t)(end - text.p));
-		st = add_pem_block(g,
-		    span_of(text.p,
-			end == NULL ? text.len : (size_t)(end - text.p) + 1));
+		/* `openssl ecparam` writes the curve before the key. */
+		if (!span_starts(text, SPAN("-----BEGIN EC PARAMETERS-----")))
+			st = add_pem_block(g,
+			    span_of(text.p,
+				end == NULL ? text.len
+					    : (size_t)(end - text.p) + 1));
 		text = span_skip(text,
 		    end == NULL ? text.len : (size_t)(end - text.p) + 1);
 	}
@@ -489,6 +507,8 @@ add_jwk(struct key_reading *g, const struct json *jwk)
 
 	if (json_type(jwk) != JSON_OBJECT)
 		return refuse_key(g, "a key of the set is no object");
+	if (json_get(jwk, "kid") != NULL && id.p == NULL)
+		return refuse_key(g, "`kid` of a key is no string");
 	if (id.len > ID_BYTES)
 		return refuse_key(g, "`kid` of a key is longer than 128 bytes");
 	if (narrow == 0 || !is_for_signing(jwk) ||

@@ -99,6 +99,7 @@ struct authorizer {
 	struct log_state failing;
 	struct log_gate telling; /* one who asks can make it fail */
 	bool was_failing;
+	int last_errno;  /* why it could not be reached */
 	int last_status; /* of an answer that was an error; 0: there was none */
 };
 
@@ -354,7 +355,13 @@ log_result(struct authorizer *a, enum authorizer_result result, uint64_t now_us)
 	    !log_gate(&a->telling, now_us))
 		return;
 	a->was_failing = failed;
-	if (failed)
+	if (result == AUTHORIZER_UNREACHABLE)
+		log_warnx("cannot connect to the application %s: %s: new "
+			  "streams that it decides about are told to come "
+			  "back; is it there, and may this user open its "
+			  "socket?",
+		    a->conf->authorizer, strerror(a->last_errno));
+	else if (failed)
 		log_warnx("the application %s does not answer as it should "
 			  "(%s, status %d): new streams that it decides about "
 			  "are told to come back; look at its own log",
@@ -645,6 +652,7 @@ on_kick(struct timer *t, uint64_t now_us)
 		if (st == ST_AGAIN)
 			kick_at(a, now_us + RETRY_US);
 		else if (st != ST_OK) {
+			a->last_errno = errno;
 			finish_ask(k, AUTHORIZER_UNREACHABLE, NULL);
 			st = ST_OK;
 		}

@@ -99,6 +99,14 @@ def test_one_that_is_refused_decides_the_exit(stack, rules):
     assert "public.1: allowed by line 2" in out
 
 
+def test_root_needs_no_line_to_report_and_revoke(stack, rules):
+    env = rules()
+    for op in ("report", "revoke"):
+        assert ask(stack, env, "--as", "uid=0", op)[0] == 0
+        assert ask(stack, env, "--as", "uid=1", op)[0] == 1
+    assert ask(stack, env, "--as", "uid=0", "publish", "x")[0] == 1
+
+
 def test_reserved_channels_are_nobodys(stack, rules):
     code, out, _ = ask(stack, rules(), "--as", "gid=23456", "publish",
                        "system.revoke")

@@ -143,6 +143,8 @@ static const struct {
      "\"ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA\"}}",
 	FINE, OTHER, TOKEN_SIGNATURE},
     /* the claims */
+    {HS256, "{\"exp\":1760000060,\"https:\\/\\/x\\/roles\":[]}", SECRET,
+	TOKEN_NONE},
     {HS256, "{}", SECRET, TOKEN_CLAIMS},
     {HS256, "{\"exp\":\"1760000060\"}", SECRET, TOKEN_CLAIMS},
     {HS256, "{\"exp\":1760000060.5}", SECRET, TOKEN_CLAIMS},
@@ -322,7 +324,9 @@ topics_of_mercure_become_patterns(void **state)
 	struct buf b = forged(HS256,
 	    "{\"exp\":1760000060,\"mercure\":{\"subscribe\":["
 	    "\"https://x.example/books/1\",\"https://x.example/books/{id}\","
-	    "\"*\",\"/a/{id}/b\",\"{x}{y}\",\"a b\",\"system.x\",7,\"{all}\"],"
+	    "\"*\",\"/a/{id}/b\",\"{x}{y}\",\"a "
+	    "b\",\"system.x\",7,\"{all}\",\"use{id}\",\"a/{?q}\",\"a/"
+	    "{+q}\",\"a/{}\"],"
 	    "\"publish\":[\"p\"]}}",
 	    SECRET);
 	struct token t;
@@ -331,11 +335,10 @@ topics_of_mercure_become_patterns(void **state)
 	token_init(&t);
 	assert_int_equal(token_verify(k, &any_rules, buf_span(&b), NOW, &t),
 	    TOKEN_NONE);
-	assert_int_equal(t.n_read, 4);
+	assert_int_equal(t.n_read, 3);
 	assert_true(span_eq(t.read[0], SPAN("https://x.example/books/1")));
 	assert_true(span_eq(t.read[1], SPAN("https://x.example/books/*")));
 	assert_true(span_eq(t.read[2], SPAN("*")));
-	assert_true(span_eq(t.read[3], SPAN("*")));
 	assert_int_equal(t.n_publish, 1);
 	token_fini(&t);
 	buf_fini(&b);
@@ -443,6 +446,9 @@ static const struct {
     {"{\"kty\":\"oct\",\"alg\":\"RS256\",\"k\":"
      "\"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY\"}",
 	"too short for the algorithm"},
+    {"{\"kty\":\"oct\",\"kid\":7,\"k\":"
+     "\"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY\"}",
+	"is no string"},
     {"{\"kty\":\"RSA\",\"n\":\"AQAB\",\"e\":\"AQAB\"}", "key"},
     {"{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"AQ\",\"y\":\"AQ\"}", "key"},
     {"{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AQ\"}", "no key in it"},
@@ -473,6 +479,53 @@ a_bad_key_is_told_without_it(void **state)
 		assert_non_null(strstr(err.text, bad_keys[i].error));
 		assert_null(strstr(err.text, "MDEyMzQ1"));
 	}
+}
+
+/* Of a modulus of 2048 bits with the exponent 1. */
+static void
+an_exponent_that_signs_for_everybody_is_refused(void **state)
+{
+	char text[512];
+	struct token_keys *k = NULL;
+	struct errmsg err = {""};
+	char n[344];
+
+	(void)state;
+	memset(n, 'x', sizeof(n) - 3);
+	memcpy(n + sizeof(n) - 3, "w", 2);
+	(void)snprintf(text, sizeof(text),
+	    "{\"kty\":\"RSA\",\"n\":\"%s\",\"e\":\"AQ\"}", n);
+	assert_status(token_keys_parse(&k, span_str(text), "f", &err),
+	    ST_INVALID);
+	assert_non_null(strstr(err.text, "exponent"));
+	(void)snprintf(text, sizeof(text),
+	    "{\"kty\":\"RSA\",\"n\":\"%s\",\"e\":\"AQAB\"}", n);
+	assert_status(token_keys_parse(&k, span_str(text), "f", &err), ST_OK);
+	token_keys_free(&k);
+}
+
+/* Nine keys without a name before it do not hide the one that is named. */
+static void
+a_key_that_is_named_is_tried_first(void **state)
+{
+	char text[2048] = "{\"keys\":[";
+	struct buf b = forged("{\"alg\":\"HS256\",\"kid\":\"z\"}", FINE,
+	    SECRET);
+	struct token_keys *k;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 9; i++)
+		strcat(text,
+		    "{\"kty\":\"oct\",\"k\":"
+		    "\"ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA\"},");
+	strcat(text,
+	    "{\"kty\":\"oct\",\"kid\":\"z\",\"k\":"
+	    "\"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY\"}]}");
+	k = keys_of(text);
+	assert_int_equal(verdict_of(k, &any_rules, buf_span(&b)), TOKEN_NONE);
+	buf_fini(&b);
+	token_keys_free(&k);
 }
 
 static void
@@ -515,6 +568,8 @@ main(void)
 	    cmocka_unit_test(a_token_of_ours_is_read_whole),
 	    cmocka_unit_test(the_key_is_found_by_its_name),
 	    cmocka_unit_test(a_bad_key_is_told_without_it),
+	    cmocka_unit_test(an_exponent_that_signs_for_everybody_is_refused),
+	    cmocka_unit_test(a_key_that_is_named_is_tried_first),
 	    cmocka_unit_test(base64url_has_one_text_for_each_value),
 	};
 
