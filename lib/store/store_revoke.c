@@ -56,10 +56,10 @@ store_revoke(struct store_writer *w, const struct revocation *asked,
 
 	buf_init(&data, DATA_MAX);
 	st = find_later(w, r);
-	if (st != ST_OK)
-		store_rollback(w);
 	if (st == ST_OK)
 		st = revocation_encode(&data, r);
+	if (st != ST_OK)
+		store_rollback(w);
 	if (st == ST_OK) {
 		e->channel = SPAN(REVOCATION_CHANNEL);
 		e->event = SPAN(REVOCATION_EVENT);

@@ -1654,6 +1654,57 @@ a_newer_version_is_refused_and_left_alone(void **state)
 	assert_null(r);
 }
 
+static int64_t
+revoke_at(struct fixture *f, const char *user, int64_t at_ms)
+{
+	const struct revocation v = {.kind = REVOKE_USER,
+	    .value = span_str(user),
+	    .at_ms = at_ms};
+	struct event e = {.ts_ms = at_ms};
+
+	assert_status(store_revoke(f->w, &v, &e), ST_OK);
+	return e.id;
+}
+
+/* Workers obey the event, and who starts anew the table. */
+static void
+a_clock_that_goes_back_takes_no_revocation_back(void **state)
+{
+	struct fixture *f = *state;
+	int64_t id, at_ms = 0;
+	char sql[128];
+
+	assert_status(store_begin(f->w), ST_OK);
+	(void)revoke_at(f, "alice", 2000);
+	assert_status(store_commit(f->w), ST_OK);
+	assert_status(store_begin(f->w), ST_OK);
+	id = revoke_at(f, "alice", 1000);
+	assert_status(store_commit(f->w), ST_OK);
+	assert_status(store_revoked(f->r, REVOKE_USER, SPAN("alice"), &at_ms),
+	    ST_OK);
+	assert_int_equal(at_ms, 2000);
+	(void)snprintf(sql, sizeof(sql),
+	    "SELECT data ->> 'at_ms' FROM events WHERE id = %lld",
+	    (long long)id);
+	assert_int_equal(sql_int(f, sql), 2000);
+	assert_status(store_revoked(f->r, REVOKE_TOKEN, SPAN("alice"), &at_ms),
+	    ST_NOTFOUND);
+}
+
+static void
+a_revocation_that_is_rolled_back_was_none(void **state)
+{
+	struct fixture *f = *state;
+	int64_t at_ms = 0;
+
+	assert_status(store_begin(f->w), ST_OK);
+	(void)revoke_at(f, "alice", 2000);
+	store_rollback(f->w);
+	assert_status(store_revoked(f->r, REVOKE_USER, SPAN("alice"), &at_ms),
+	    ST_NOTFOUND);
+	assert_int_equal(sql_int(f, "SELECT count(*) FROM events"), 0);
+}
+
 static void
 a_log_that_does_not_say_its_version_is_of_the_first(void **state)
 {
@@ -1752,6 +1803,8 @@ main(void)
 	    T(an_empty_database_is_brought_up_to_the_version),
 	    T(an_applications_tables_are_left_in_place),
 	    T(a_newer_version_is_refused_and_left_alone),
+	    T(a_clock_that_goes_back_takes_no_revocation_back),
+	    T(a_revocation_that_is_rolled_back_was_none),
 	    T(a_log_that_does_not_say_its_version_is_of_the_first),
 	    T(a_file_that_is_no_database_is_corrupt),
 	};
