@@ -582,12 +582,51 @@ without_line_end(struct span s)
 	return s;
 }
 
+/* Editors leave a byte order mark, and people empty lines. */
+static struct span
+behind_blanks(struct span s)
+{
+	if (span_starts(s, SPAN("\xef\xbb\xbf")))
+		s = span_skip(s, 3);
+	while (s.p != NULL && s.len > 0 &&
+	    (s.p[0] == ' ' || s.p[0] == '\t' || s.p[0] == '\n' ||
+		s.p[0] == '\r'))
+		s = span_skip(s, 1);
+	return s;
+}
+
+/*
+ * What looks like a key of another form, or like several lines, is no secret:
+ * a public key, which everybody knows, must never become one.
+ */
+static bool
+is_no_secret(struct span s)
+{
+	return s.p == NULL || memmem(s.p, s.len, "-----BEGIN", 10) != NULL ||
+	    memmem(s.p, s.len, "---- BEGIN", 10) != NULL ||
+	    memmem(s.p, s.len, "\"kty\"", 5) != NULL ||
+	    span_starts(s, SPAN("[")) || span_starts(s, SPAN("ssh-")) ||
+	    span_starts(s, SPAN("ecdsa-"));
+}
+
+static enum status
+add_line(struct key_reading *g, struct span text)
+{
+	if (!is_no_secret(text))
+		return add_secret(g, SPAN(""), without_line_end(text),
+		    UINT32_MAX);
+	return refuse_key(g,
+	    "it is neither a JWK set nor keys in PEM, and looks too much like "
+	    "keys to be a secret: begin it with { or -----BEGIN, or put a "
+	    "secret in it and nothing else");
+}
+
 enum status
 token_keys_parse(struct token_keys **out, struct span text, const char *name,
     struct errmsg *err)
 {
 	struct key_reading g = {.name = name, .err = err};
-	struct span trimmed = span_trim(text);
+	struct span trimmed = behind_blanks(text);
 	enum status st;
 
 	*out = NULL;
@@ -599,8 +638,7 @@ token_keys_parse(struct token_keys **out, struct span text, const char *name,
 	else if (span_starts(trimmed, SPAN("-----BEGIN ")))
 		st = add_pem(&g, trimmed);
 	else
-		st = add_secret(&g, SPAN(""), without_line_end(text),
-		    UINT32_MAX);
+		st = add_line(&g, text.len == 0 ? SPAN("") : text);
 	if (st == ST_OK && g.k->n == 0)
 		st = refuse_key(&g, "there is no key in it that can be used");
 	if (st == ST_NOMEM)

@@ -481,6 +481,59 @@ a_bad_key_is_told_without_it(void **state)
 	}
 }
 
+/* Everybody knows it, so nobody may sign with it. */
+static void
+a_public_key_in_an_odd_file_is_no_secret(void **state)
+{
+	static const char *const before[] = {"\n", "\r\n\r\n", "\xef\xbb\xbf",
+	    " \t\n", "\xef\xbb\xbf\n"};
+	static const char *const others[] = {"Bag Attributes\n" EC_PUBLIC,
+	    "# ours\n" EC_PUBLIC, "[{\"kty\":\"EC\",\"crv\":\"P-256\"}]",
+	    "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQDabcdefgh me",
+	    "---- BEGIN SSH2 PUBLIC KEY ----\nAAAAB3NzaC1yc2EAAAADAQAB\n"};
+	char text[1024];
+	struct errmsg err;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(before) / sizeof(before[0]); i++) {
+		struct token_keys *k;
+		struct buf b;
+
+		(void)snprintf(text, sizeof(text), "%s%s", before[i],
+		    EC_PUBLIC);
+		k = keys_of(text);
+		b = forged(HS256, FINE, text);
+		assert_int_equal(verdict_of(k, &any_rules, buf_span(&b)),
+		    TOKEN_ALGORITHM);
+		buf_fini(&b);
+		token_keys_free(&k);
+	}
+	for (i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		struct token_keys *k = NULL;
+
+		assert_status(
+		    token_keys_parse(&k, span_str(others[i]), "f", &err),
+		    ST_INVALID);
+		assert_null(k);
+	}
+}
+
+static void
+a_signature_has_one_text(void **state)
+{
+	struct token_keys *k = keys_of(SECRET);
+	struct buf b = forged(HS256, FINE, SECRET);
+
+	(void)state;
+	assert_int_equal(verdict_of(k, &any_rules, buf_span(&b)), TOKEN_NONE);
+	buf_add(&b, SPAN("\0junk"));
+	assert_int_equal(verdict_of(k, &any_rules, buf_span(&b)),
+	    TOKEN_MALFORMED);
+	buf_fini(&b);
+	token_keys_free(&k);
+}
+
 /* Of a modulus of 2048 bits with the exponent 1. */
 static void
 an_exponent_that_signs_for_everybody_is_refused(void **state)
@@ -568,6 +621,8 @@ main(void)
 	    cmocka_unit_test(a_token_of_ours_is_read_whole),
 	    cmocka_unit_test(the_key_is_found_by_its_name),
 	    cmocka_unit_test(a_bad_key_is_told_without_it),
+	    cmocka_unit_test(a_public_key_in_an_odd_file_is_no_secret),
+	    cmocka_unit_test(a_signature_has_one_text),
 	    cmocka_unit_test(an_exponent_that_signs_for_everybody_is_refused),
 	    cmocka_unit_test(a_key_that_is_named_is_tried_first),
 	    cmocka_unit_test(base64url_has_one_text_for_each_value),
